@@ -1,0 +1,40 @@
+"""Linear maps whose log-determinant is read off their parameters."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event
+from mathdnn_jax.errors import ConfigurationError
+
+
+def scaling(dim: int) -> Bijector:
+    """Z = exp(s) ⊙ x,  log|det ∂z/∂x| = Σ_i s_i,  with inverse x = exp(−s) ⊙ z.
+
+    Acts on vectors of length `dim`. The parameters are {"log_scale": s (dim,)}, zeros at initialisation.
+
+    Raises:
+        ConfigurationError: dim < 1.
+        EventShapeError: (when applied) the last axis of x is not of length `dim`.
+
+    Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014, section 3.3.
+    """
+    if dim < 1:
+        raise ConfigurationError(f"scaling acts on vectors of at least one entry, given dim={dim}")
+
+    def init(key: jax.Array) -> Params:
+        del key
+        return {"log_scale": jnp.zeros(dim, jnp.float32)}
+
+    def forward(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        batch_shape = check_event(x, (dim,), "scaling")
+        log_scale = params["log_scale"]
+        return x * jnp.exp(log_scale), jnp.broadcast_to(log_scale.sum(), batch_shape)
+
+    def inverse(params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        batch_shape = check_event(z, (dim,), "scaling")
+        log_scale = params["log_scale"]
+        return z * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), batch_shape)
+
+    return Bijector(init, forward, inverse, event_ndims=1)

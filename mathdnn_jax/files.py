@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mathdnn_jax.errors import MathdnnError, OutputError
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Return `path` as a `Path` if a file could be put there, so that long work does not end in a failed write.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written, or `path` is a folder.
+    """
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder; name a file")
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {target}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write {target}: no permission to write in {folder}")
+    return target
+
+
+@contextmanager
+def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it becomes `path`, on any failure it is removed.
+
+    The temporary name keeps the suffix of `path`, since writers choose their format by it. The move is
+    `os.replace`, atomic within one file system: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    target = check_writable(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error}") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; the result should have the permissions that any new file gets.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        if isinstance(error, MathdnnError):
+            raise
+        raise OutputError(f"cannot write {target}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,32 @@
+"""What every test shares: strict dtypes, fixed hypothesis profiles, and the real files where they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import jax
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# A fixed profile for CI, so that a red run is a change's fault; MATHDNN_HYPOTHESIS=random explores further.
+_COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("fixed", derandomize=True, max_examples=25, database=None, **_COMMON)
+hypothesis.settings.register_profile("random", max_examples=200, **_COMMON)
+hypothesis.settings.load_profile(os.environ.get("MATHDNN_HYPOTHESIS", "fixed"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data sets and checkpoints; a stranger's clone does not have it."""
+    folder = Path(os.environ.get("MATHDNN_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "checkpoints").is_dir():
+        message = f"real files not found: {folder} (set MATHDNN_SHARED to the folder that holds them)"
+        if os.environ.get("MATHDNN_REQUIRE_SHARED"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder

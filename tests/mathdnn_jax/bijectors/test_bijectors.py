@@ -1,0 +1,128 @@
+"""What holds of every map in the table, against its full Jacobian in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from constructors import BIJECTORS, Case
+from hypothesis import given
+
+from mathdnn_jax import Bijector
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.errors import EventShapeError
+
+EPS = float(np.finfo(np.float64).eps)
+
+cases = pytest.mark.parametrize("case", BIJECTORS.values(), ids=BIJECTORS.keys())
+seeds = st.integers(0, 2**31 - 1)
+scales = st.sampled_from([0.1, 1.0, 2.0])
+
+
+def random_params(bijector: Bijector, seed: int, scale: float = 1.0, dtype: type = np.float64) -> Params:
+    """Random parameters, since scalings start as the identity; weights have variance scale²/fan_in."""
+    shapes = jax.eval_shape(bijector.init, jax.random.key(0))
+    rng = np.random.default_rng(seed)
+
+    def draw(shape: tuple[int, ...]) -> jax.Array:
+        fan_in = shape[0] if len(shape) > 1 else 1
+        return jnp.asarray(scale * rng.normal(size=shape) / np.sqrt(fan_in), dtype)
+
+    return jax.tree.map(lambda leaf: draw(leaf.shape), shapes)
+
+
+def random_events(case: Case, seed: int, batch: tuple[int, ...] = (), dtype: type = np.float64) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed + 1).normal(size=(*batch, *case.event_shape)), dtype)
+
+
+def jacobian(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> np.ndarray:
+    """The full Jacobian of one event, both sides flattened."""
+    return np.asarray(jax.jacfwd(function)(x)).reshape(x.size, x.size)
+
+
+@cases
+@given(seed=seeds, scale=scales)
+def test_log_det_is_that_of_the_jacobian(case: Case, seed: int, scale: float) -> None:
+    with jax.enable_x64(True):
+        params, x = random_params(case.bijector, seed, scale), random_events(case, seed)
+        z, log_det = case.bijector.forward(params, x)
+        whole = jacobian(lambda x: case.bijector.forward(params, x)[0], x)
+        assert log_det.shape == ()
+        np.testing.assert_allclose(log_det, np.linalg.slogdet(whole)[1], rtol=0, atol=1e-10)
+
+        back, inverse_log_det = case.bijector.inverse(params, z)
+        inverse = jacobian(lambda z: case.bijector.inverse(params, z)[0], z)
+        np.testing.assert_allclose(inverse_log_det, np.linalg.slogdet(inverse)[1], rtol=0, atol=1e-10)
+
+        bound = 16 * EPS * (1 + np.abs(x).max() + np.abs(z).max()) * np.linalg.cond(whole)
+        np.testing.assert_allclose(back, x, rtol=0, atol=bound)
+
+
+@cases
+@pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3), (0,)])
+def test_leading_axes_are_batch_axes(case: Case, batch: tuple[int, ...]) -> None:
+    with jax.enable_x64(True):
+        params, x = random_params(case.bijector, 0), random_events(case, 0, batch)
+        z, log_det = case.bijector.forward(params, x)
+        assert z.shape == x.shape
+        assert log_det.shape == batch
+        back, inverse_log_det = case.bijector.inverse(params, z)
+        assert back.shape == x.shape
+        assert inverse_log_det.shape == batch
+        if batch == (3,):
+            one_by_one = jax.vmap(case.bijector.forward, in_axes=(None, 0))(params, x)
+            for whole, single in zip((z, log_det), one_by_one, strict=True):
+                np.testing.assert_allclose(whole, single, rtol=64 * EPS, atol=64 * EPS)
+
+
+@cases
+def test_jit_changes_nothing(case: Case) -> None:
+    with jax.enable_x64(True):
+        params, x = random_params(case.bijector, 1), random_events(case, 1, (4,))
+        for function in (case.bijector.forward, case.bijector.inverse):
+            for plain, compiled in zip(function(params, x), jax.jit(function)(params, x), strict=True):
+                np.testing.assert_allclose(plain, compiled, rtol=64 * EPS, atol=64 * EPS)
+
+
+@cases
+def test_gradients_are_those_of_central_differences(case: Case) -> None:
+    with jax.enable_x64(True):
+        params, x = random_params(case.bijector, 2), random_events(case, 2)
+
+        def loss(params: Params, x: jax.Array) -> jax.Array:
+            z, log_det = case.bijector.forward(params, x)
+            return jnp.sin(z).sum() + log_det
+
+        directions = (random_params(case.bijector, 3), random_events(case, 3))
+        _, derivative = jax.jvp(loss, (params, x), directions)
+        step = 1e-6
+        ahead = loss(*jax.tree.map(lambda p, d: p + step * d, (params, x), directions))
+        behind = loss(*jax.tree.map(lambda p, d: p - step * d, (params, x), directions))
+        gradient = jax.grad(loss, (0, 1))(params, x)
+        along = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(directions), strict=True))
+        np.testing.assert_allclose(along, derivative, rtol=1e-10)
+        # Central differences of step h are off by h² f''' and by ε f / h.
+        np.testing.assert_allclose(derivative, (ahead - behind) / (2 * step), rtol=1e-7, atol=1e-7)
+
+
+@cases
+def test_float32_stays_float32(case: Case) -> None:
+    params, x = random_params(case.bijector, 4, dtype=np.float32), random_events(case, 4, (2,), np.float32)
+    for function in (case.bijector.forward, case.bijector.inverse):
+        assert [value.dtype for value in function(params, x)] == [np.float32, np.float32]
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(case.bijector.init(jax.random.key(0))))
+
+
+@cases
+def test_other_events_are_refused(case: Case) -> None:
+    params = random_params(case.bijector, 5, dtype=np.float32)
+    wrong = jnp.zeros((*case.event_shape[:-1], case.event_shape[-1] + 1))
+    for function in (case.bijector.forward, case.bijector.inverse):
+        with pytest.raises(EventShapeError, match=r"acts on events of shape"):
+            function(params, wrong)
+        with pytest.raises(EventShapeError, match=r"acts on events of shape"):
+            function(params, jnp.zeros(()))

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+
+from mathdnn_jax import Flow, nice
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.errors import ConfigurationError, EventShapeError
+
+EPS = float(np.finfo(np.float64).eps)
+
+configs = st.sampled_from(
+    [
+        {"dim": 2, "width": 1, "depth": 1, "couplings": 1},
+        {"dim": 2, "width": 3, "depth": 2, "couplings": 4},
+        {"dim": 3, "width": 2, "depth": 1, "couplings": 2},
+        {"dim": 6, "width": 5, "depth": 3, "couplings": 3},
+        {"dim": 8, "width": 16, "depth": 5, "couplings": 4},
+    ]
+)
+batches = st.sampled_from([(), (1,), (3,), (2, 2)])
+seeds = st.integers(0, 2**31 - 1)
+scales = st.sampled_from([0.3, 1.0])
+
+
+class Compiled(NamedTuple):
+    """A flow with its functions compiled once; hypothesis calls them many times."""
+
+    flow: Flow
+    forward: Callable[..., tuple[jax.Array, jax.Array]]
+    inverse: Callable[..., tuple[jax.Array, jax.Array]]
+    log_prob: Callable[..., jax.Array]
+    jacobians: Callable[..., jax.Array]
+
+
+@functools.cache
+def compiled(dim: int, width: int, depth: int, couplings: int) -> Compiled:
+    flow = nice(dim, width, depth, couplings)
+    jacobian = jax.jacfwd(lambda x, params: flow.forward(params, x)[0])
+    jacobians = jax.jit(jax.vmap(jacobian, in_axes=(0, None)))
+    return Compiled(flow, jax.jit(flow.forward), jax.jit(flow.inverse), jax.jit(flow.log_prob), jacobians)
+
+
+def draw(flow: Flow, seed: int, scale: float, batch: tuple[int, ...]) -> tuple[Params, jax.Array]:
+    """Weights of variance scale²/fan_in, so that depth does not make them explode, and normal events."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(flow.init, jax.random.key(0))
+
+    def leaf(shape: tuple[int, ...]) -> jax.Array:
+        return jnp.asarray(scale * rng.normal(size=shape) / np.sqrt(shape[0] if len(shape) > 1 else 1))
+
+    return jax.tree.map(lambda x: leaf(x.shape), shapes), jnp.asarray(
+        rng.normal(size=(*batch, *flow.prior.event_shape))
+    )
+
+
+@given(config=configs, batch=batches, seed=seeds, scale=scales)
+def test_log_det_equals_slogdet_of_the_jacobian(
+    config: dict[str, int], batch: tuple[int, ...], seed: int, scale: float
+) -> None:
+    nice_ = compiled(**config)
+    with jax.enable_x64(True):
+        params, x = draw(nice_.flow, seed, scale, batch)
+        z, log_det = nice_.forward(params, x)
+        back, inverse_log_det = nice_.inverse(params, z)
+        assert log_det.shape == inverse_log_det.shape == batch
+        jacobians = np.asarray(nice_.jacobians(x.reshape(-1, config["dim"]), params))
+        whole = np.linalg.slogdet(jacobians)[1].reshape(batch)
+        np.testing.assert_allclose(log_det, whole, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(inverse_log_det, -whole, rtol=0, atol=1e-10)
+        bound = 64 * EPS * (1 + np.abs(x).max() + np.abs(z).max()) * np.linalg.cond(jacobians).max()
+        np.testing.assert_allclose(back, x, rtol=0, atol=bound)
+
+
+@given(config=configs, batch=batches, seed=seeds)
+def test_log_prob_is_the_change_of_variables(config: dict[str, int], batch: tuple[int, ...], seed: int) -> None:
+    nice_ = compiled(**config)
+    with jax.enable_x64(True):
+        params, x = draw(nice_.flow, seed, 1.0, batch)
+        z, log_det = nice_.forward(params, x)
+        # The logistic density written another way: σ(z)(1 − σ(z)) = 1 / (4 cosh²(z/2)).
+        log_prior = -2 * np.log(2 * np.cosh(np.asarray(z) / 2)).sum(-1)
+        np.testing.assert_allclose(nice_.log_prob(params, x), log_prior + log_det, rtol=1e-12, atol=1e-12)
+
+
+def test_density_integrates_to_one() -> None:
+    flow = nice(dim=2, width=3, depth=2, couplings=2)
+    with jax.enable_x64(True):
+        params, _ = draw(flow, 0, 0.5, ())
+        axis = np.linspace(-60, 60, 2001)
+        grid = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2))
+        total = np.exp(np.asarray(jax.jit(flow.log_prob)(params, grid))).sum() * (axis[1] - axis[0]) ** 2
+    # The trapezoidal rule on a density with a few kinks, one per hidden unit, converges like the square of the step.
+    assert abs(total - 1) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
+def test_samples_are_the_inverse_of_latents_and_know_their_density(shape: tuple[int, ...]) -> None:
+    flow = nice(dim=4, width=3, depth=1, couplings=2)
+    with jax.enable_x64(True):
+        params, _ = draw(flow, 1, 1.0, ())
+        key = jax.random.key(7)
+        x, log_prob = flow.sample_and_log_prob(params, key, shape)
+        assert x.shape == (*shape, 4)
+        assert x.dtype == np.float64
+        np.testing.assert_allclose(log_prob, flow.log_prob(params, x), rtol=1e-12)
+        np.testing.assert_array_equal(x, flow.sample(params, key, shape))
+        latent = flow.prior.sample(key, shape, np.float64)
+        np.testing.assert_allclose(flow.forward(params, x)[0], latent, rtol=1e-9, atol=1e-9)
+
+
+def test_float32_parameters_give_float32_samples() -> None:
+    flow = nice(dim=2, width=1, depth=1, couplings=1)
+    params = flow.init(jax.random.key(0))
+    assert flow.sample(params, jax.random.key(1)).dtype == np.float32
+    compiled = jax.jit(flow.sample, static_argnums=2)(params, jax.random.key(1), (3,))
+    np.testing.assert_allclose(compiled, flow.sample(params, jax.random.key(1), (3,)), rtol=1e-6)
+
+
+def test_couplings_alternate_and_the_first_keeps_the_odd_entries() -> None:
+    flow = nice(dim=6, width=4, depth=1, couplings=2)
+    params = flow.init(jax.random.key(0))
+    x = jnp.arange(6.0)
+    parts = dict(flow.bijector.parts)
+    after_first, _ = parts["coupling_0"].forward(params["coupling_0"], x)
+    assert (np.asarray(after_first == x) == [False, True] * 3).all()
+    after_second, _ = parts["coupling_1"].forward(params["coupling_1"], x)
+    assert (np.asarray(after_second == x) == [True, False] * 3).all()
+
+
+def test_the_default_is_the_network_of_the_seed() -> None:
+    shapes = jax.eval_shape(nice().init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 19_158_352
+    assert shapes["coupling_3"]["dense_5"]["kernel"].shape == (1000, 392)
+    assert shapes["scaling"]["log_scale"].shape == (784,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"dim": 1}, "dim=1"),
+        ({"width": 0}, "width=0"),
+        ({"depth": 0}, "depth=0"),
+        ({"couplings": 0, "dim": 0}, "dim=0.*couplings=0"),
+    ],
+)
+def test_impossible_networks_are_refused(wrong: dict[str, int], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        nice(**wrong)
+
+
+def test_images_that_are_not_vectors_are_refused() -> None:
+    flow = nice(dim=4, width=2, depth=1, couplings=1)
+    with pytest.raises(EventShapeError, match=r"events of shape \(4,\).*shape \(3, 2, 2\)"):
+        flow.log_prob(flow.init(jax.random.key(0)), jnp.zeros((3, 2, 2)))
