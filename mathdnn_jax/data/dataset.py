@@ -1,0 +1,20 @@
+"""What every data set of this package is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Dataset(NamedTuple):
+    """Labelled grey images.
+
+    Attributes:
+        images: uint8 of shape (N, H, W); 0 is black, 255 is white, so that `images / 255` lies in [0, 1].
+        labels: int64 of shape (N,).
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]

@@ -1,0 +1,98 @@
+"""Downloads by torchvision that leave whole files behind or nothing."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+from mathdnn_jax.data.root import ENVIRONMENT_VARIABLE
+from mathdnn_jax.errors import DataUnavailableError
+
+# torchvision's own error, the file system's and the network's, and those of a bad archive.
+_FAILURES = (RuntimeError, OSError, http.client.HTTPException, EOFError, zlib.error)
+_LONGEST_QUOTE = 400
+
+
+def only_files(source: Any, files: Sequence[Path], **overrides: Any) -> Any:
+    """Return a subclass of the torchvision data set `source` that asks for `files` alone.
+
+    torchvision wants the files of both splits to be there, whichever is read. Its folder is called as the
+    class, hence the same name. Files that early versions had converted are passed by: the raw ones are what
+    was checked.
+    """
+    names = {file.name for file in files}
+    members = {
+        "resources": [resource for resource in source.resources if Path(resource[0]).stem in names],
+        "_check_legacy_exist": _no_legacy_files,
+    }
+    return type(source.__name__, (source,), members | overrides)
+
+
+def download(source: Any, root: Path, files: Sequence[Path]) -> None:
+    """Download `files`, all in one folder below `root`, with the mirrors and checksums of the class `source`.
+
+    They are downloaded, checked and unpacked in a temporary folder inside `root`, and each is then moved into
+    place in one step. Whatever happens on the way, no partial file and no new empty folder is left.
+
+    Raises:
+        DataUnavailableError: the download failed, or its result could not be written.
+    """
+    # The downloaded files alone may be too few to be read.
+    fetch = only_files(source, files, _load_data=_nothing_read)
+    folder = files[0].parent
+    try:
+        with _removed_if_empty_on_failure(folder):
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
+                with _silence():
+                    fetch(temporary, download=True)
+                folder.mkdir(parents=True, exist_ok=True)
+                for file in files:
+                    (Path(temporary) / file.relative_to(root)).replace(file)
+    except _FAILURES as error:
+        raise _unavailable(folder, files, error) from error
+
+
+def _no_legacy_files(_: Any) -> bool:
+    return False
+
+
+def _nothing_read(_: Any) -> tuple[None, None]:
+    return None, None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Swallow progress bars and notes, which no argument of torchvision turns off."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextmanager
+def _removed_if_empty_on_failure(folder: Path) -> Iterator[None]:
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
+def _unavailable(folder: Path, files: Sequence[Path], error: BaseException) -> DataUnavailableError:
+    names = " and ".join(file.name for file in files)
+    quote = " ".join(str(error).split()) or type(error).__name__
+    if len(quote) > _LONGEST_QUOTE:
+        quote = quote[:_LONGEST_QUOTE] + "..."
+    return DataUnavailableError(
+        f"{names} not found in {folder}, and the download failed: {quote}\n"
+        f"Pass --data-dir (data_dir=) or set {ENVIRONMENT_VARIABLE} to a folder that holds "
+        f"{folder.parent.name}/raw/{files[0].name} and the like, or connect to the network and try again."
+    )

@@ -1,0 +1,57 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from mathdnn_jax.data.dataset import Dataset
+from mathdnn_jax.data.sklearn_sources import load_digits, load_photographs
+from mathdnn_jax.data.torchvision_sources import load_torchvision
+from mathdnn_jax.errors import ConfigurationError
+
+DataDir = str | os.PathLike[str] | None
+
+SOURCES: Mapping[str, Callable[[str, DataDir], Dataset]] = MappingProxyType(
+    {
+        "mnist": partial(load_torchvision, "MNIST"),
+        "kmnist": partial(load_torchvision, "KMNIST"),
+        "digits": lambda split, _: load_digits(split),
+        "photographs": lambda split, _: load_photographs(split),
+    }
+)
+SPLITS = ("train", "test")
+
+
+def load(name: str, split: str = "test", data_dir: DataDir = None) -> Dataset:
+    """Load a data set.
+
+    | name        | images | train                  | test                   | needs a network           |
+    |-------------|--------|------------------------|------------------------|---------------------------|
+    | mnist       | 28×28  | 60,000                 | 10,000                 | if its files are absent   |
+    | kmnist      | 28×28  | 60,000                 | 10,000                 | if its files are absent   |
+    | digits      | 8×8    | the first 1,200        | the remaining 597      | no, part of scikit-learn  |
+    | photographs | 8×8    | 1,000 patches          | 1,000 other patches    | no, part of scikit-learn  |
+
+    Args:
+        name: one of the names above.
+        split: "train" or "test".
+        data_dir: the folder that holds `MNIST/raw/...` and `KMNIST/raw/...`; see `data_root` for its default.
+            Files that are there are only read; absent ones are downloaded into it. The other data sets do not
+            look at it.
+
+    Returns:
+        uint8 images of shape (N, H, W) on 0..255 and int64 labels of shape (N,).
+
+    Raises:
+        ConfigurationError: there is no such data set or split.
+        DataUnavailableError: a file is damaged, or is absent and could not be downloaded.
+        MissingDependencyError: the packages of the extra `data` are not installed.
+    """
+    if name not in SOURCES:
+        raise ConfigurationError(f"unknown data set {name!r}; choose one of: {', '.join(SOURCES)}")
+    if split not in SPLITS:
+        raise ConfigurationError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
+    return SOURCES[name](split, data_dir)

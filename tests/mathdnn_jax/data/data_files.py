@@ -1,0 +1,63 @@
+"""What the tests of the data sets share: small IDX files, and Python processes of their own."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+IMAGES = "t10k-images-idx3-ubyte"
+LABELS = "t10k-labels-idx1-ubyte"
+
+
+def images_of(count: int, size: int = 28) -> npt.NDArray[np.uint8]:
+    return np.arange(count * size * size).reshape(count, size, size).astype(np.uint8)
+
+
+def labels_of(count: int) -> npt.NDArray[np.uint8]:
+    return (np.arange(count) % 10).astype(np.uint8)
+
+
+def idx_bytes(array: npt.NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def write_split(root: Path, count: int = 3, name: str = "MNIST") -> tuple[Path, Path]:
+    """Write a whole test split; return its two files."""
+    raw = root / name / "raw"
+    raw.mkdir(parents=True)
+    (raw / IMAGES).write_bytes(idx_bytes(images_of(count)))
+    (raw / LABELS).write_bytes(idx_bytes(labels_of(count)))
+    return raw / IMAGES, raw / LABELS
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Everything below a folder, with what changes when it is written."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+def run_python(code: str, *arguments: str, path: Path | None = None) -> str:
+    """Run code in a process of its own, where no other test has imported anything; return what it prints."""
+    environment = dict(os.environ)
+    if path is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), environment.get("PYTHONPATH")]))
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout.strip()
