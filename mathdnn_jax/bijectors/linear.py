@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event
+from mathdnn_jax.bijectors.pairwise_sum import pairwise_sum
 from mathdnn_jax.errors import ConfigurationError
 
 
@@ -30,11 +31,11 @@ def scaling(dim: int) -> Bijector:
     def forward(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         batch_shape = check_event(x, (dim,), "scaling")
         log_scale = params["log_scale"]
-        return x * jnp.exp(log_scale), jnp.broadcast_to(log_scale.sum(), batch_shape)
+        return x * jnp.exp(log_scale), jnp.broadcast_to(pairwise_sum(log_scale), batch_shape)
 
     def inverse(params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         batch_shape = check_event(z, (dim,), "scaling")
         log_scale = params["log_scale"]
-        return z * jnp.exp(-log_scale), jnp.broadcast_to(-log_scale.sum(), batch_shape)
+        return z * jnp.exp(-log_scale), jnp.broadcast_to(-pairwise_sum(log_scale), batch_shape)
 
     return Bijector(init, forward, inverse, event_ndims=1)

@@ -1,0 +1,35 @@
+# Two commands from a fresh clone: `make demo` and `make test`. Each makes the environment .venv once and re-uses it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-long check benchmark clean
+
+demo: $(INSTALLED)
+	$(BIN)/mathdnn demo --output demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not long"
+
+# Sweeps with more examples than a change needs; random ones, unlike those of `make test`.
+test-long: $(INSTALLED)
+	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(INSTALLED)
+	$(BIN)/python -m benchmarks nice
+
+# PyTorch is capped by the extra `dev`; see pyproject.toml.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

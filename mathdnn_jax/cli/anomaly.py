@@ -1,0 +1,125 @@
+"""Find anomalies by likelihood: threshold, type I and II errors, AUROC, images per second."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mathdnn_jax import data
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.cli.pictures import save_figure
+from mathdnn_jax.files import check_writable
+from mathdnn_jax.flows import Flow
+from mathdnn_jax.plots import anomaly_figure
+from mathdnn_jax.progress import progress
+from mathdnn_jax.tasks import Detection, detect, halve, score
+from mathdnn_jax.tasks.anomaly import Split, as_events
+
+
+class Run(NamedTuple):
+    """A detection with what it was made from: the inliers of the test half, and the outliers."""
+
+    detection: Detection
+    images_per_second: float
+    inlier_images: np.ndarray
+    inlier_log_prob: np.ndarray
+    outlier_images: np.ndarray
+    outlier_log_prob: np.ndarray
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--checkpoint", required=True, help="a PyTorch checkpoint, or a file of `mathdnn convert`")
+    parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+    parser.add_argument("--inlier", default="mnist", help="data set the flow was trained on (default: mnist)")
+    parser.add_argument("--outlier", default="kmnist", help="data set of anomalies (default: kmnist)")
+    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+    parser.add_argument(
+        "--split",
+        choices=("halves", "random"),
+        default="halves",
+        help="validation on the first half of the inliers' test set, or on a shuffled half (default: halves)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random split (default: 0)")
+    parser.add_argument("--batch-size", type=int, default=1000, help="images at a time (default: 1000)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--plot", metavar="FILE", help="write histograms and extreme images, as .png, .svg or .pdf")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    from parity import restore
+
+    plot = check_writable(options.plot) if options.plot else None
+    flow, params, _, _ = restore(options.checkpoint, options.model)
+    result = detect_anomalies(
+        flow,
+        params,
+        data.load(options.inlier, "test", options.data_dir).images,
+        data.load(options.outlier, "test", options.data_dir).images,
+        split=options.split,
+        seed=options.seed,
+        batch_size=options.batch_size,
+    )
+    if plot is not None:
+        write_plot(plot, result, options.inlier, options.outlier)
+    figures = {**result.detection._asdict(), "images_per_second": result.images_per_second}
+    print(json.dumps(figures) if options.json else describe(result))
+    return 0
+
+
+def detect_anomalies(
+    flow: Flow,
+    params: Params,
+    inliers: np.ndarray,
+    outliers: np.ndarray,
+    *,
+    split: Split = "halves",
+    seed: int = 0,
+    batch_size: int = 1000,
+) -> Run:
+    """Score both sets once, with a progress bar, and judge them by the validation half of the inliers."""
+    validation, test = halve(len(inliers), split, seed)
+    # Both are looked at before either is worked on.
+    for images in (inliers, outliers):
+        as_events(images, flow.prior.event_shape)
+    total = len(inliers) + len(outliers)
+    with progress("log-likelihoods", total) as advance:
+        inlier = score(flow, params, inliers, batch_size=batch_size, on_batch=advance)
+        outlier = score(flow, params, outliers, batch_size=batch_size, on_batch=advance)
+    return Run(
+        detection=detect(inlier.log_prob[validation], inlier.log_prob[test], outlier.log_prob),
+        images_per_second=total / (inlier.seconds + outlier.seconds),
+        inlier_images=inliers[test],
+        inlier_log_prob=inlier.log_prob[test],
+        outlier_images=outliers,
+        outlier_log_prob=outlier.log_prob,
+    )
+
+
+def describe(result: Run) -> str:
+    """The figures for a person."""
+    found = result.detection
+    return (
+        f"threshold        {found.threshold:.5f} nats (mean - 3 std of the validation half)\n"
+        f"type I errors    {found.type_1_errors:,} of {found.type_1_total:,} inliers taken for anomalies "
+        f"({found.type_1_errors / found.type_1_total:.2%})\n"
+        f"type II errors   {found.type_2_errors:,} of {found.type_2_total:,} anomalies not found "
+        f"({found.type_2_errors / found.type_2_total:.2%})\n"
+        f"AUROC            {found.auroc:.6f}\n"
+        f"images/s         {result.images_per_second:,.0f} (compilation apart)"
+    )
+
+
+def write_plot(path: Path, result: Run, inlier: str, outlier: str) -> None:
+    """Write the histograms and the extreme images."""
+    figure = anomaly_figure(
+        result.detection,
+        (inlier, result.inlier_images, result.inlier_log_prob),
+        (outlier, result.outlier_images, result.outlier_log_prob),
+    )
+    save_figure(figure, path)

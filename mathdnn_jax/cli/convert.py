@@ -1,0 +1,42 @@
+"""Convert a checkpoint: PyTorch to JAX, or the library's own file back to PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mathdnn_jax.errors import OutputError
+from mathdnn_jax.files import check_writable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("source", help="a PyTorch checkpoint (.pt, .pth, .safetensors), or a file this command wrote")
+    parser.add_argument(
+        "output",
+        help=".safetensors for JAX parameters; .pt, .pth or .safetensors when a file of this command goes back",
+    )
+    parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    from parity.checkpoint import read
+    from parity.store import holds_params, restore, save_params, save_state
+
+    source, output = Path(options.source), check_writable(options.output)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"the output {output} is the source itself; name another file")
+    back = holds_params(read(source))
+    model = restore(source, options.model)
+    if back:
+        save_state(output, model.state)
+    else:
+        save_params(output, model.params, options.model)
+    sizes = ", ".join(f"{name} {value}" for name, value in model.config.items())
+    count = sum(array.size for array in model.state.values())
+    print(
+        f"{source} -> {output}: {options.model} ({sizes}), {len(model.state)} arrays, {count:,} parameters, "
+        f"{'JAX to PyTorch' if back else 'PyTorch to JAX'}, every bit kept"
+    )
+    return 0

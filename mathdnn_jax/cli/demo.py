@@ -1,0 +1,145 @@
+"""Make a small PyTorch flow, convert and certify it, find anomalies, sample, and write report.html."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mathdnn_jax import data
+from mathdnn_jax.cli.anomaly import Run, describe, detect_anomalies
+from mathdnn_jax.cli.report import Section, page, picture, preformatted, table
+from mathdnn_jax.errors import MissingDependencyError, OutputError
+from mathdnn_jax.files import check_writable, replace_file
+from mathdnn_jax.flows import Flow
+from mathdnn_jax.plots import anomaly_figure, grid_figure
+from mathdnn_jax.progress import progress
+
+LEVELS = 17
+"""The grey values of the digits; the photographs are quantised to the same."""
+
+EPOCHS = 150
+SAMPLES = 40
+
+
+class Made(NamedTuple):
+    """What the demo made, for its report."""
+
+    certificate: dict[str, Any]
+    detection: Run
+    samples: np.ndarray
+    commands: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--output", "-o", default="demo", help="folder for what is made (default: demo)")
+    parser.add_argument("--seed", type=int, default=0, help="of the training and the samples (default: 0)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    folder = Path(options.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error}") from error
+    report = check_writable(folder / "report.html")
+
+    made = make(folder, options.seed)
+    with replace_file(report) as temporary:
+        temporary.write_text(render(made), encoding="utf-8")
+    print(f"\n{describe(made.detection)}\n\nreport: {report}\ntry next: {made.commands.splitlines()[0]}")
+    return 0
+
+
+def make(folder: Path, seed: int) -> Made:
+    """The main job on embedded data: train in PyTorch, save, convert, certify, detect, sample."""
+    try:
+        from parity.reference.train import train_nice
+    except ImportError as error:
+        raise MissingDependencyError('the demo trains in PyTorch: pip install "mathdnn_jax[parity]"') from error
+    import parity
+
+    images = data.load("digits", "train").images
+    with progress("training NICE in PyTorch, epochs", EPOCHS) as advance:
+        module = train_nice(data.unit_interval(images), levels=LEVELS, epochs=EPOCHS, seed=seed, on_epoch=advance)
+    checkpoint, converted = folder / "nice.pt", folder / "nice.safetensors"
+    parity.save_state(checkpoint, {name: tensor.numpy() for name, tensor in module.state_dict().items()})
+    print(f"wrote {checkpoint}, a PyTorch state dict")
+
+    flow, params, _, _ = parity.restore(checkpoint)
+    parity.save_params(converted, params)
+    print(f"wrote {converted}, the same weights for JAX")
+    test = data.load("digits").images
+    certificate = parity.certify(
+        checkpoint,
+        inputs=data.unit_interval(test).reshape(len(test), -1),
+        output=folder / "nice.certificate.json",
+    )
+    print(f"certified: {len(certificate['layers'])} layers on {len(test)} digits, weights come back bit for bit")
+    return Made(
+        certificate=certificate,
+        detection=detect_anomalies(flow, params, test, data.load("photographs").images),
+        samples=draw(flow, params, seed),
+        commands=(
+            f"mathdnn anomaly --checkpoint {checkpoint} --inlier digits --outlier photographs\n"
+            f"mathdnn certify {checkpoint} --inputs digits\n"
+            f"mathdnn convert {checkpoint} {converted}"
+        ),
+    )
+
+
+def draw(flow: Flow, params: Any, seed: int) -> np.ndarray:
+    """Samples of the flow as square images."""
+    side = int(np.sqrt(flow.prior.event_shape[0]))
+    samples = jax.jit(flow.sample, static_argnums=2)(params, jax.random.key(seed), (SAMPLES,))
+    return np.asarray(samples).reshape(SAMPLES, side, side)
+
+
+def render(made: Made) -> str:
+    """The report, one page that needs no other file."""
+    certificate, found = made.certificate, made.detection
+    figure = anomaly_figure(
+        found.detection,
+        ("digits", found.inlier_images, found.inlier_log_prob),
+        ("photographs", found.outlier_images, found.outlier_log_prob),
+    )
+    rows = [
+        (
+            layer["layer"],
+            f"{layer['jax_float32_error']['rms']:.2e}",
+            f"{layer['torch_float32_error']['rms']:.2e}",
+            f"{layer['jax_to_torch_float32']['absolute']['greatest']:.2e}",
+            f"{layer['jax_to_torch_float64']:.1e}",
+            "passed" if layer["passed"] else "failed",
+        )
+        for layer in certificate["layers"]
+    ]
+    headings = ("layer", "JAX rms error", "PyTorch rms error", "greatest difference", "in float64", "")
+    versions = ", ".join(f"{name} {number}" for name, number in certificate["versions"].items())
+    sections = [
+        Section(
+            "Anomalies found by the converted flow",
+            "A NICE was trained in PyTorch on scikit-learn's handwritten digits, converted to JAX, and asked for "
+            "log p(x) of digits it never saw and of patches of photographs with the same grey values.",
+            picture(figure, "histograms of log-likelihoods and extreme images") + preformatted(describe(found)),
+        ),
+        Section(
+            "What the flow draws",
+            "Samples are the inverse map of logistic noise.",
+            picture(grid_figure(made.samples, 10, ""), "samples of the flow"),
+        ),
+        Section(
+            "Nothing changed in the conversion",
+            f"Errors are against PyTorch in float64, on {certificate['inputs']['events']:,} test digits. The weights "
+            f"come back bit for bit. {certificate['rule']['text']}",
+            table(headings, rows),
+        ),
+        Section("Try it", "The same on the command line:", preformatted(made.commands)),
+        Section("Made with", f"{versions}; JAX on {certificate['backend']['device']}.", ""),
+    ]
+    return page("A PyTorch flow, converted, certified and at work in JAX", sections)

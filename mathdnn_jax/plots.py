@@ -1,0 +1,113 @@
+"""Pictures, as matplotlib figures without global state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mathdnn_jax.errors import MissingDependencyError
+from mathdnn_jax.tasks import Detection
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INLIER, OUTLIER, THRESHOLD = "#2a6f97", "#e07a1f", "#222222"
+
+
+def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """(N, H, W) → one image with the N in rows of `columns`, grey rules between and grey for missing ones."""
+    count, height, width = images.shape
+    rows = -(-count // columns)
+    # Neither black nor white, so that the edge of an all-black or all-white image is seen.
+    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), 0.55)
+    for k, image in enumerate(images):
+        top, left = (k // columns) * (height + 1), (k % columns) * (width + 1)
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def grid_figure(images: np.ndarray, columns: int, title: str) -> Figure:
+    """A picture of images (N, H, W) on [0, 1] in rows of `columns`."""
+    grid = image_grid(np.clip(images, 0, 1), columns)
+    width = 7.0
+    figure = _figure(width, width * grid.shape[0] / grid.shape[1] + 0.4)
+    _show(figure.add_subplot(), grid, title)
+    return figure
+
+
+def anomaly_figure(
+    detection: Detection,
+    inlier: tuple[str, np.ndarray, np.ndarray],
+    outlier: tuple[str, np.ndarray, np.ndarray],
+    shown: int = 10,
+) -> Figure:
+    """The two histograms of log p with the threshold, above the most and the least likely images of either set.
+
+    Args:
+        detection: what was decided.
+        inlier: the set's name, its images (N, H, W) on [0, 1] or uint8, and its log-likelihoods (N,) in nats.
+        outlier: likewise.
+        shown: how many images of each end are shown.
+    """
+    figure = _figure(9.0, 6.4)
+    layout = figure.add_gridspec(3, 2, height_ratios=(3.2, 1, 1))
+    _histograms(figure.add_subplot(layout[0, :]), detection, inlier, outlier)
+    for row, (name, images, log_prob) in enumerate((inlier, outlier), start=1):
+        order = np.argsort(log_prob)
+        for column, (end, indices) in enumerate((("least", order[:shown]), ("most", order[::-1][:shown]))):
+            span = f"log p {log_prob[indices].min():,.0f} to {log_prob[indices].max():,.0f}"
+            picture = image_grid(images[indices] / images.max(initial=1), columns=max(1, shown // 2))
+            _show(figure.add_subplot(layout[row, column]), picture, f"{name}: {end} likely, {span}")
+    return figure
+
+
+def _histograms(
+    axes: Any,
+    detection: Detection,
+    inlier: tuple[str, np.ndarray, np.ndarray],
+    outlier: tuple[str, np.ndarray, np.ndarray],
+) -> None:
+    both = np.concatenate([inlier[2], outlier[2]])
+    # Outliers lie a hundred times farther from the threshold than inliers do: linear near it, logarithmic beyond.
+    linear = max(float(np.std(inlier[2])), 1e-3)
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        return np.asarray(np.arcsinh((values - detection.threshold) / linear))
+
+    def gather(values: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sinh(values) * linear + detection.threshold)
+
+    edges = gather(np.linspace(spread(both).min(), spread(both).max(), 90))
+    # Going there and back rounds, and the extreme images would fall outside.
+    edges[[0, -1]] = both.min(), both.max()
+    sets = (
+        (inlier, INLIER, f"type I errors {detection.type_1_errors:,} of {detection.type_1_total:,}"),
+        (outlier, OUTLIER, f"type II errors {detection.type_2_errors:,} of {detection.type_2_total:,}"),
+    )
+    for (name, _, log_prob), colour, errors in sets:
+        axes.hist(log_prob, bins=edges, color=colour, alpha=0.65, label=f"{name}: {errors}")
+    axes.axvline(detection.threshold, color=THRESHOLD, label=f"threshold {detection.threshold:,.2f} nats")
+    axes.set_xscale("function", functions=(spread, gather))
+    axes.set_xlim(edges[0], edges[-1])
+    ticks = sorted({float(f"{edge:.2g}") for edge in edges[4:-4:14]})
+    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("log p(x) in nats, linear about the threshold and logarithmic away from it")
+    axes.set_ylabel("images")
+    axes.set_title(f"AUROC {detection.auroc:.4f}", fontsize=10, loc="left")
+    axes.legend(fontsize=8)
+
+
+def _show(axes: Any, picture: np.ndarray, title: str) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError('pictures need matplotlib: pip install "mathdnn_jax[plots]"') from error
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)

@@ -1,0 +1,187 @@
+"""Evidence that a converted network computes what the PyTorch network computes, layer by layer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.errors import EventShapeError, MissingDependencyError
+from mathdnn_jax.files import check_writable, replace_file
+from mathdnn_jax.flows import Flow
+from mathdnn_jax.probability import logistic_sample
+from parity.checkpoint import State, find, load, sha256
+from parity.conversion import convert, export
+from parity.errors import CertificationError, UnsupportedDtypeError
+from parity.layers import jax_layers, torch_layers
+from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdict
+from parity.models import Config, Model, find_model
+
+BATCH = 256
+PRECISION = "highest"
+
+
+def certify(
+    path: str | os.PathLike[str],
+    model: str = "nice",
+    *,
+    inputs: np.ndarray | None = None,
+    output: str | os.PathLike[str] | None = None,
+    events: int = 1024,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Run a PyTorch checkpoint in PyTorch and, converted, in JAX on the same inputs, and write what differs.
+
+    Both run in float32, and in float64 for the truth; JAX with matrix products of the highest precision. The
+    certificate names the file by its SHA-256, the versions, the backend and the precision, and says per layer the
+    rms and the greatest error of either float32 computation, and the greatest absolute, relative and ulp
+    difference between the two, with its place. `parity.measure.verdict` is the rule by which a layer passes.
+
+    Args:
+        path: a PyTorch checkpoint, as `load` takes it.
+        model: a name in `parity.MODELS`.
+        inputs: (N, dim) events; by default `events` drawn with `seed`, half of them uniform on [0, 1), half from
+            the flow itself.
+        output: where the certificate goes; by default `<name of the checkpoint>.certificate.json` in the current
+            folder.
+        events: how many events are drawn if `inputs` is None.
+        seed: of the drawn events, and of the latents on which the inverse is compared.
+
+    Returns:
+        The certificate, as the JSON file has it.
+
+    Raises:
+        CertificationError: a layer fails, or the weights do not come back bit for bit; the certificate is written
+            all the same, and is the exception's `certificate`.
+        CheckpointError, ConversionError: as `load` and `convert` do. Nothing is written then.
+        EventShapeError: `inputs` are not events of the model, or there are none.
+        OutputError: the certificate cannot be written.
+        MissingDependencyError: torch is not installed.
+    """
+    specification = find_model(model)
+    path = find(path)
+    target = check_writable(output if output is not None else f"{path.stem}.certificate.json")
+    state = load(path)
+    params = convert(state, model)
+    config = specification.infer_config(state)
+    wide = sorted(name for name, array in state.items() if array.dtype != np.float32)
+    if wide:
+        raise UnsupportedDtypeError(f"a certificate is about float32 weights; these are not: {', '.join(wide)}")
+    flow = specification.build(**config)
+    x, z, source = _events(flow, params, inputs, events, seed)
+
+    exact = _round_trip(state, export(params, model))
+    evidence = _evidence(specification, config, flow, params, state, x, z)
+    certificate = {
+        "model": model,
+        "config": config,
+        "passed": exact and not any(verdict(layer) for layer in evidence.values()),
+        "checkpoint": {
+            "name": path.name,
+            "sha256": sha256(path),
+            "bytes": path.stat().st_size,
+            "parameters": sum(array.size for array in state.values()),
+        },
+        "round_trip_bit_exact": exact,
+        "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},
+        "backend": {"jax": jax.default_backend(), "device": jax.devices()[0].device_kind, "torch": "cpu"},
+        "precision": {"jax_default_matmul_precision": PRECISION, "weights": "float32", "truth": "PyTorch, float64"},
+        "versions": _versions(),
+        "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "rule": {"rms_factor": RMS_FACTOR, "max_factor": MAX_FACTOR, "text": RULE},
+        "layers": [
+            {"layer": name, "passed": not verdict(layer), "failures": list(verdict(layer)), **describe(layer)}
+            for name, layer in evidence.items()
+        ],
+    }
+    with replace_file(target) as temporary:
+        temporary.write_text(json.dumps(certificate, indent=2, allow_nan=False) + "\n")
+    if not certificate["passed"]:
+        raise CertificationError(f"{failure(certificate)}\nThe whole evidence is in {target}", certificate)
+    return certificate
+
+
+def failure(certificate: dict[str, Any]) -> str:
+    """What a certificate that did not pass says first: the first layer that departs, and how many others do."""
+    if not certificate["round_trip_bit_exact"]:
+        return "the weights do not come back bit for bit from the conversion"
+    failed = [layer for layer in certificate["layers"] if not layer["passed"]]
+    first, worst = failed[0], failed[0]["jax_to_torch_float32"]["absolute"]
+    return (
+        f"JAX and PyTorch differ by more than rounding in {len(failed)} of {len(certificate['layers'])} layers, first "
+        f"in {first['layer']}: {'; '.join(first['failures'])}. Greatest difference there: {worst['greatest']:.6g} "
+        f"at {tuple(worst['index'])}: JAX {worst['jax']:.9g}, PyTorch {worst['torch']:.9g}"
+    )
+
+
+def _events(
+    flow: Flow, params: Params, inputs: np.ndarray | None, events: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    shape = flow.prior.event_shape
+    key = jax.random.key(seed)
+    if inputs is None:
+        uniform = np.random.default_rng(seed).random((events - events // 2, *shape), dtype=np.float32)
+        drawn = np.asarray(flow.sample(params, key, (events // 2,)))
+        x, source = np.concatenate([uniform, drawn]), f"half uniform, half drawn from the flow, seed {seed}"
+    else:
+        x, source = np.ascontiguousarray(inputs, dtype=np.float32), "given"
+    if x.shape[1:] != shape or not len(x):
+        raise EventShapeError(f"certify needs at least one event of shape {shape}, given an array of shape {x.shape}")
+    return x, np.array(logistic_sample(jax.random.fold_in(key, 1), x.shape)), source
+
+
+def _round_trip(state: State, back: State) -> bool:
+    return state.keys() == back.keys() and all(
+        array.dtype == back[name].dtype and array.tobytes() == back[name].tobytes() for name, array in state.items()
+    )
+
+
+def _evidence(
+    specification: Model, config: Config, flow: Flow, params: Params, state: State, x: np.ndarray, z: np.ndarray
+) -> dict[str, Evidence]:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError(
+            'a certificate runs the PyTorch network: pip install "mathdnn_jax[parity]"'
+        ) from error
+    single, double = specification.twin(**config), specification.twin(**config).double()
+    for twin in (single, double):
+        twin.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=True)
+    modules = specification.torch_layers(config)
+    layers = jax.jit(jax_layers(flow))
+
+    evidence: dict[str, Evidence] = {}
+    for first in range(0, len(x), BATCH):
+        x32, z32 = x[first : first + BATCH], z[first : first + BATCH]
+        x64, z64 = x32.astype(np.float64), z32.astype(np.float64)
+        torch32, truth = torch_layers(single, modules, x32, z32), torch_layers(double, modules, x64, z64)
+        with jax.default_matmul_precision(PRECISION):
+            jax32 = layers(params, jnp.asarray(x32), jnp.asarray(z32))
+            with jax.enable_x64(True):
+                params64 = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
+                jax64 = layers(params64, jnp.asarray(x64), jnp.asarray(z64))
+                jax64 = {name: np.asarray(value) for name, value in jax64.items()}
+        for name in torch32:
+            batch = measure(truth[name], torch32[name], np.asarray(jax32[name]), jax64[name], first)
+            evidence[name] = merge(evidence[name], batch) if name in evidence else batch
+    return evidence
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("mathdnn_jax", "jax", "jaxlib", "flax", "numpy", "torch"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

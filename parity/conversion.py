@@ -1,0 +1,79 @@
+"""Carrying weights over, strictly and to the bit, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from mathdnn_jax.bijectors import Params
+from parity.checkpoint import State, to_numpy
+from parity.errors import UnsupportedDtypeError
+from parity.models import find_model, target_shapes
+from parity.rules import check_arrays, check_table
+from parity.tree import flatten, unflatten
+
+
+def convert(
+    state: Mapping[str, Any],
+    model: str = "nice",
+    *,
+    ignore: Collection[str] = (),
+    dtype: DTypeLike | None = None,
+) -> Params:
+    """PyTorch state dict → JAX parameters, every entry the same bits in the place that the rule table names.
+
+    Args:
+        state: names to arrays, as `load` returns them or `module.state_dict()` does.
+        model: a name in `parity.MODELS`.
+        ignore: source keys that are left out on purpose; every other key must be used.
+        dtype: None carries float32 (and float64, where JAX has it enabled) over unchanged; a floating dtype
+            converts all weights to it, which is the only way to take another floating type.
+
+    Returns:
+        A nested dict of JAX arrays, which `mathdnn_jax`'s constructor of the model takes as its parameters.
+
+    Raises:
+        UnknownModelError, WrongModelError: the name, or the state, is not that of the model.
+        MissingKeysError, UnexpectedKeysError, DoublyUsedKeysError, ShapeMismatchError, UnsupportedDtypeError,
+        NonFiniteWeightsError: all problems are listed; the class is that of the first.
+    """
+    specification = find_model(model)
+    arrays = {name: to_numpy(value) for name, value in state.items()}
+    config = specification.infer_config({name: a for name, a in arrays.items() if name not in set(ignore)})
+    targets = target_shapes(specification, config)
+    rules = specification.rules(config)
+    check_table(rules, targets, ignore)
+    sources = {rule.source: rule.transform.source_shape(targets[rule.target]) for rule in rules}
+    check_arrays(arrays, sources, ignore, what="this checkpoint", dtypes=_source_dtypes(dtype))
+    return unflatten({rule.target: jnp.array(rule.transform.to_target(arrays[rule.source]), dtype) for rule in rules})
+
+
+def export(params: Params, model: str = "nice") -> State:
+    """JAX parameters → PyTorch state dict: the inverse of `convert`, to the bit, and as strict.
+
+    Raises:
+        UnknownModelError, WrongModelError, MissingKeysError, UnexpectedKeysError, ShapeMismatchError,
+        UnsupportedDtypeError, NonFiniteWeightsError: as for `convert`.
+    """
+    specification = find_model(model)
+    arrays = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
+    config = specification.params_config(arrays)
+    targets = target_shapes(specification, config)
+    rules = specification.rules(config)
+    check_table(rules, targets)
+    check_arrays(arrays, targets, what="this parameter tree", dtypes=[np.dtype(np.float32), np.dtype(np.float64)])
+    return {rule.source: np.array(rule.transform.to_source(arrays[rule.target]), order="C") for rule in rules}
+
+
+def _source_dtypes(dtype: DTypeLike | None) -> list[np.dtype]:
+    single, double = np.dtype(np.float32), np.dtype(np.float64)
+    if dtype is None:
+        # Without 64-bit types JAX would round float64 weights to float32 and say nothing.
+        return [single, double] if jnp.result_type(float) == double else [single]
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise UnsupportedDtypeError(f"weights are converted to a floating type, given {np.dtype(dtype)}")
+    return [single, double, np.dtype(np.float16), np.dtype(jnp.bfloat16)]

@@ -1,0 +1,103 @@
+"""Writing converted weights, whole or not at all, and reading the library's own parameter files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.errors import MissingDependencyError, OutputError
+from mathdnn_jax.files import replace_file
+from mathdnn_jax.flows import Flow
+from parity.checkpoint import Checkpoint, State, read
+from parity.conversion import convert, export
+from parity.models import Config, find_model
+from parity.tree import flatten, unflatten
+
+LAYOUT = "mathdnn_jax"
+
+
+class Restored(NamedTuple):
+    """A model ready for use, and the PyTorch state dict that it is equal to."""
+
+    flow: Flow
+    params: Params
+    state: State
+    config: Config
+
+
+def restore(path: str | os.PathLike[str], model: str = "nice") -> Restored:
+    """Read a PyTorch checkpoint, or a file of `save_params`, and build the JAX model that it is for.
+
+    Raises:
+        CheckpointError, ConversionError: as `load`, `convert` and `export` do.
+    """
+    specification = find_model(model)
+    checkpoint = read(path)
+    if holds_params(checkpoint):
+        params = unflatten({name: jnp.array(array) for name, array in checkpoint.state.items()})
+        state = export(params, model)
+    else:
+        params = convert(checkpoint.state, model)
+        state = checkpoint.state
+    config = specification.infer_config(state)
+    return Restored(specification.build(**config), params, state, config)
+
+
+def holds_params(checkpoint: Checkpoint) -> bool:
+    """Whether `save_params` wrote it: JAX parameters, by their tree paths."""
+    return checkpoint.metadata.get("layout") == LAYOUT
+
+
+def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice") -> None:
+    """Write JAX parameters as safetensors: names are tree paths, the metadata says the layout and the model.
+
+    Raises:
+        OutputError: the file cannot be written, or its name does not end in .safetensors.
+        ConversionError: the parameters are not the model's.
+    """
+    export(params, model)
+    flat = {name: np.ascontiguousarray(leaf) for name, leaf in flatten(params).items()}
+    _save_safetensors(Path(path), flat, {"layout": LAYOUT, "model": model})
+
+
+def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
+    """Write a PyTorch state dict: .pt or .pth by `torch.save`, .safetensors in PyTorch's layout.
+
+    Raises:
+        OutputError: the file cannot be written, or its name has another suffix.
+        MissingDependencyError: torch or safetensors is needed and not installed.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        _save_safetensors(path, dict(state), {"layout": "torch"})
+        return
+    if path.suffix not in {".pt", ".pth"}:
+        raise OutputError(f"cannot write {path}: a PyTorch state is written to a .pt, .pth or .safetensors file")
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'PyTorch is needed to write {path.suffix} files: pip install "mathdnn_jax[parity]"; '
+            f"a .safetensors file needs none"
+        ) from error
+    with replace_file(path) as temporary:
+        torch.save({name: torch.from_numpy(np.array(array)) for name, array in state.items()}, temporary)
+
+
+def _save_safetensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    if path.suffix != ".safetensors":
+        raise OutputError(f"cannot write {path}: these weights are written to a .safetensors file")
+    try:
+        from safetensors.numpy import save_file
+    except ImportError as error:
+        raise MissingDependencyError(
+            'safetensors is needed to write such files: pip install "mathdnn_jax[parity]"'
+        ) from error
+    with replace_file(path) as temporary:
+        save_file(arrays, temporary, metadata)

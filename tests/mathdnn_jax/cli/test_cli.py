@@ -1,0 +1,196 @@
+"""The command line, run as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import parity
+from mathdnn_jax import data, nice
+from mathdnn_jax.cli import main
+
+pytest.importorskip("torch", reason="the commands read PyTorch checkpoints")
+pytest.importorskip("sklearn", reason="the commands are tried on scikit-learn's digits")
+
+KEYS = [
+    "threshold",
+    "type_1_errors",
+    "type_1_total",
+    "type_2_errors",
+    "type_2_total",
+    "auroc",
+    "images_per_second",
+]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A flow on 8 × 8 images, trained a little."""
+    from parity.reference.train import train_nice
+
+    images = data.unit_interval(data.load("digits", "train").images)
+    module = train_nice(images, levels=17, width=16, depth=1, couplings=2, epochs=20)
+    path = tmp_path_factory.mktemp("checkpoint") / "digits.pt"
+    parity.save_state(path, {name: tensor.numpy() for name, tensor in module.state_dict().items()})
+    return path
+
+
+def anomaly(checkpoint: Path, *more: str) -> int:
+    return main(["anomaly", "--checkpoint", str(checkpoint), "--inlier", "digits", "--outlier", "photographs", *more])
+
+
+def test_anomaly_prints_one_json_object(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert anomaly(checkpoint, "--json") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert list(found) == KEYS
+    assert (found["type_1_total"], found["type_2_total"]) == (299, 1000)
+    assert 0.5 < found["auroc"] <= 1
+    assert found["images_per_second"] > 0
+    assert "log-likelihoods: 1,597 of 1,597" in captured.err
+
+
+def test_anomaly_is_what_the_library_says(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert anomaly(checkpoint, "--json", "--split", "random", "--seed", "5", "--batch-size", "64") == 0
+    found = json.loads(capsys.readouterr().out)
+    flow, params, _, config = parity.restore(checkpoint)
+    assert config == {"dim": 64, "width": 16, "depth": 1, "couplings": 2}
+    images = data.unit_interval(data.load("digits").images).reshape(-1, 64)
+    log_prob = np.asarray(flow.log_prob(params, jnp.asarray(images)), np.float64)
+    half = np.random.default_rng(5).permutation(597)[:298]
+    threshold = log_prob[half].mean() - 3 * log_prob[half].std(ddof=1)
+    assert found["threshold"] == pytest.approx(threshold, abs=1e-3)
+    assert found["type_1_errors"] == int((np.delete(log_prob, half) < found["threshold"]).sum())
+
+
+def test_anomaly_for_a_person(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert anomaly(checkpoint) == 0
+    out = capsys.readouterr().out
+    for word in ("threshold", "type I errors", "type II errors", "AUROC", "images/s"):
+        assert word in out
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_plots(checkpoint: Path, tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    path = tmp_path / f"plot.{suffix}"
+    assert anomaly(checkpoint, "--plot", str(path)) == 0
+    assert path.stat().st_size > 5000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_convert_there_and_back(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there, back = tmp_path / "digits.safetensors", tmp_path / "back.pt"
+    assert main(["convert", str(checkpoint), str(there)]) == 0
+    assert "PyTorch to JAX" in capsys.readouterr().out
+    assert main(["convert", str(there), str(back)]) == 0
+    assert "JAX to PyTorch" in capsys.readouterr().out
+    before, after = parity.load(checkpoint), parity.load(back)
+    assert before.keys() == after.keys()
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+    assert anomaly(there, "--json") == 0
+
+
+def test_certify_prints_a_table_and_writes_the_certificate(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "c.json"
+    assert main(["certify", str(checkpoint), "--inputs", "digits", "--events", "300", "-o", str(output)]) == 0
+    out = capsys.readouterr().out
+    certificate = json.loads(output.read_text())
+    assert certificate["inputs"]["events"] == 300
+    assert certificate["checkpoint"]["sha256"] in out
+    for layer in certificate["layers"]:
+        assert layer["layer"] in out
+    assert main(["certify", str(checkpoint), "--events", "8", "--json", "-o", str(output)]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(output.read_text())
+
+
+def test_a_failed_certificate_is_exit_code_one(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = parity.load(checkpoint)
+    state["scaling.scale"] = -state["scaling.scale"]
+    monkeypatch.setattr("parity.certificate.convert", lambda _, model: parity.convert(state, model))
+    assert main(["certify", str(checkpoint), "--events", "8", "-o", str(tmp_path / "c.json")]) == 1
+    assert "CertificationError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["anomaly", "--checkpoint", "nowhere.pt"], "CheckpointNotFoundError: checkpoint nowhere.pt does not exist"),
+        (["anomaly", "--checkpoint", "{}", "--inlier", "letters"], "unknown data set 'letters'"),
+        (["anomaly", "--checkpoint", "{}", "--model", "glow"], "UnknownModelError"),
+        (
+            ["anomaly", "--checkpoint", "{}", "--inlier", "digits", "--batch-size", "0", "--outlier", "digits"],
+            "batch_size=0",
+        ),
+        (["anomaly", "--checkpoint", "{}", "--plot", "no/where.png"], "OutputError"),
+        (["convert", "{}", "{}"], "is the source itself"),
+        (["convert", "{}", "weights.npz"], "OutputError"),
+        (["certify", "{}", "--events", "0"], "--events 0"),
+        (["certify", "{}", "--inputs", "letters"], "unknown data set"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_two(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([argument.format(checkpoint) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_another_size_and_offline_data(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["anomaly", "--checkpoint", str(checkpoint), "--data-dir", str(tmp_path), "--outlier", "digits"]) == 2
+    error = capsys.readouterr().err
+    assert "t10k-images-idx3-ubyte" in error
+    assert "--data-dir" in error
+    wide = data.Dataset(np.zeros((10, 28, 28), np.uint8), np.zeros(10, np.int64))
+    monkeypatch.setattr("mathdnn_jax.data.load", lambda *_: wide)
+    assert anomaly(checkpoint) == 2
+    assert "images of shape (28, 28), 784 pixels" in capsys.readouterr().err
+
+
+def test_the_demo_makes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    folder = tmp_path / "made" / "here"
+    assert main(["demo", "--output", str(folder)]) == 0
+    names = ["nice.certificate.json", "nice.pt", "nice.safetensors", "report.html"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page
+    assert json.loads((folder / "nice.certificate.json").read_text())["passed"]
+    out = capsys.readouterr().out
+    assert "report.html" in out
+    # The detector must have learnt the digits; chance would be 0.5.
+    area = float(next(line for line in out.splitlines() if line.startswith("AUROC")).split()[1])
+    assert area > 0.99
+    state = parity.load(folder / "nice.pt")
+    assert parity.convert(state)["scaling"]["log_scale"].shape == (64,)
+    assert nice(dim=64, width=64, depth=3).prior.event_shape == (64,)
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mathdnn_jax", "--version"], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.startswith("mathdnn_jax 0.")

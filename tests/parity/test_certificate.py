@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twins import State, save, small_state
+
+import parity
+from mathdnn_jax.errors import EventShapeError, OutputError
+from parity import certify, errors
+from parity.certificate import BATCH
+
+pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
+
+CONFIG = {"dim": 12, "width": 24, "depth": 3, "couplings": 3}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save(small_state(config=CONFIG), tmp_path / "small.pt")
+
+
+def test_a_certificate_says_what_was_compared(checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "certificate.json"
+    certificate = certify(checkpoint, output=output, events=BATCH + 30)
+    assert certificate == json.loads(output.read_text())
+    assert certificate["passed"]
+    assert certificate["round_trip_bit_exact"]
+    assert certificate["config"] == CONFIG
+    assert certificate["checkpoint"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert certificate["checkpoint"]["parameters"] == sum(a.size for a in small_state(config=CONFIG).values())
+    assert certificate["precision"]["jax_default_matmul_precision"] == "highest"
+    assert {"jax", "torch", "numpy", "python", "mathdnn_jax"} <= certificate["versions"].keys()
+    assert certificate["inputs"]["events"] == BATCH + 30
+    layers = [layer["layer"] for layer in certificate["layers"]]
+    couplings = [
+        f"coupling_{i}{layer}" for i in range(3) for layer in ("/dense_0", "/dense_1", "/dense_2", "/dense_3", "")
+    ]
+    assert layers == [*couplings, "scaling", "log_det", "log_prob", "inverse"]
+    assert [layer["values"] for layer in certificate["layers"][:1]] == [(BATCH + 30) * 24]
+
+
+def test_the_default_place_is_the_current_folder(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    certify(checkpoint, events=8)
+    assert [path.name for path in Path.cwd().iterdir()] == ["small.certificate.json"]
+
+
+def test_it_is_the_same_twice(checkpoint: Path, tmp_path: Path) -> None:
+    first, second = (certify(checkpoint, output=tmp_path / name, events=64) for name in ("a.json", "b.json"))
+    assert {**first, "written": ""} == {**second, "written": ""}
+
+
+def test_given_inputs_are_used(checkpoint: Path, tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).random((5, 12), dtype=np.float32)
+    certificate = certify(checkpoint, inputs=inputs, output=tmp_path / "c.json")
+    assert certificate["inputs"] == {
+        "source": "given",
+        "events": 5,
+        "sha256": hashlib.sha256(inputs.tobytes()).hexdigest(),
+    }
+
+
+def untransposed(state: State) -> State:
+    return {**state, "coupling.1.mid_block.0.0.weight": state["coupling.1.mid_block.0.0.weight"].T.copy()}
+
+
+def swapped(state: State) -> State:
+    first, second = "coupling.0.mid_block.0.0.", "coupling.0.mid_block.1.0."
+    exchanged = {f"{first}{k}": state[f"{second}{k}"] for k in ("weight", "bias")}
+    return {**state, **exchanged, **{f"{second}{k}": state[f"{first}{k}"] for k in ("weight", "bias")}}
+
+
+def shifted_bias(state: State) -> State:
+    return {**state, "coupling.2.out_block.bias": np.roll(state["coupling.2.out_block.bias"], 1)}
+
+
+def wrong_sign(state: State) -> State:
+    return {**state, "scaling.scale": -state["scaling.scale"]}
+
+
+def nearly_right(state: State) -> State:
+    return {**state, "scaling.scale": state["scaling.scale"] * np.float32(1 + 3e-7)}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "layer"),
+    [
+        (untransposed, "coupling_1/dense_1"),
+        (swapped, "coupling_0/dense_1"),
+        (shifted_bias, "coupling_2/dense_3"),
+        (wrong_sign, "scaling"),
+        (nearly_right, "scaling"),
+    ],
+)
+def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[State], State], layer: str
+) -> None:
+    # The mistake is made on the way into JAX and undone on the way back, so that only what is computed can tell.
+    right = small_state(config=CONFIG)
+    monkeypatch.setattr("parity.certificate.convert", lambda state, model: parity.convert(mistake(state), model))
+    monkeypatch.setattr("parity.certificate.export", lambda *_: right)
+    output = tmp_path / "certificate.json"
+    with pytest.raises(errors.CertificationError, match=f"first in {layer}:") as caught:
+        certify(checkpoint, output=output, events=128)
+    written = json.loads(output.read_text())
+    assert written == caught.value.certificate
+    assert not written["passed"]
+    failed = [row["layer"] for row in written["layers"] if not row["passed"]]
+    assert failed[0] == layer
+    assert "log_prob" in failed
+
+
+def test_a_round_trip_that_is_not_exact_is_caught(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_bit(params: object, model: str) -> State:
+        state = parity.export(params, model)
+        state["scaling.scale"].view(np.int32)[0, 0] ^= 1
+        return state
+
+    monkeypatch.setattr("parity.certificate.export", one_bit)
+    with pytest.raises(errors.CertificationError, match="do not come back bit for bit"):
+        certify(checkpoint, output=tmp_path / "c.json", events=8)
+    assert not json.loads((tmp_path / "c.json").read_text())["passed"]
+
+
+def test_networks_beyond_float32_fail_by_name(tmp_path: Path) -> None:
+    state = small_state(config=CONFIG)
+    state["scaling.scale"][:] = 100
+    with pytest.raises(errors.CertificationError, match="NaN or infinite"):
+        certify(save(state, tmp_path / "great.pt"), output=tmp_path / "c.json", events=8)
+
+
+def test_nothing_is_written_for_bad_input(checkpoint: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    output = tmp_path / "c.json"
+    with pytest.raises(EventShapeError, match=r"at least one event of shape \(12,\), given .*\(3, 11\)"):
+        certify(checkpoint, inputs=np.zeros((3, 11), np.float32), output=output)
+    with pytest.raises(EventShapeError, match=r"\(0, 12\)"):
+        certify(checkpoint, inputs=np.zeros((0, 12), np.float32), output=output)
+    with pytest.raises(errors.CheckpointNotFoundError):
+        certify(tmp_path / "none.pt", output=output)
+    with pytest.raises(OutputError):
+        certify(checkpoint, output=tmp_path / "no" / "c.json")
+    assert sorted(tmp_path.iterdir()) == before

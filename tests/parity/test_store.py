@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from twins import save, small_state
+
+import parity
+from mathdnn_jax.errors import OutputError
+from parity import errors
+
+
+def test_parameters_come_back_to_the_bit(tmp_path: Path) -> None:
+    state = small_state()
+    path = tmp_path / "nice.safetensors"
+    parity.save_params(path, parity.convert(state))
+    flow, params, back, config = parity.restore(path)
+    assert config == {"dim": 6, "width": 5, "depth": 3, "couplings": 4}
+    assert all(back[name].tobytes() == array.tobytes() for name, array in state.items())
+    assert flow.log_prob(params, jax.random.uniform(jax.random.key(0), (2, 6))).shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["back.pt", "back.pth", "back.safetensors"])
+def test_states_come_back_to_the_bit(tmp_path: Path, name: str) -> None:
+    if not name.endswith("safetensors"):
+        pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
+    state = small_state()
+    parity.save_state(tmp_path / name, state)
+    back = parity.load(tmp_path / name)
+    assert back.keys() == state.keys()
+    assert all(back[key].tobytes() == array.tobytes() for key, array in state.items())
+
+
+def test_pytorch_loads_an_export_strictly(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    from parity.reference import NICE
+
+    state = small_state()
+    parity.save_state(tmp_path / "out.pt", parity.export(parity.convert(state)))
+    twin = NICE(6, 5, 3, 4)
+    twin.load_state_dict(torch.load(tmp_path / "out.pt", weights_only=True), strict=True)
+    assert all(tensor.numpy().tobytes() == state[name].tobytes() for name, tensor in twin.state_dict().items())
+
+
+def test_a_spoiled_parameter_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nice.safetensors"
+    parity.save_params(path, parity.convert(small_state()))
+    content = bytearray(path.read_bytes())
+    content[-4:] = np.float32(np.nan).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(errors.NonFiniteWeightsError):
+        parity.restore(path)
+    path.write_bytes(content[:-10])
+    with pytest.raises(errors.CorruptCheckpointError):
+        parity.restore(path)
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
+    path = save(small_state(), tmp_path / "nice.pt")
+    before = path.read_bytes()
+
+    def fail(content: object, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("torch.save", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        parity.save_state(path, small_state(1))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("weights.npz", ".pt, .pth or .safetensors"),
+        ("no/such/folder.pt", "does not exist"),
+        ("folder.pt", "it is a folder"),
+    ],
+)
+def test_impossible_outputs(tmp_path: Path, name: str, words: str) -> None:
+    pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(OutputError, match=words):
+        parity.save_state(tmp_path / name, small_state())
+    with pytest.raises(OutputError):
+        parity.save_params(tmp_path / name, parity.convert(small_state()))

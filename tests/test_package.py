@@ -1,0 +1,158 @@
+"""What holds of the package as a whole: what it imports, how its rooms lie, what its wheel contains."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mathdnn_jax
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Ground floor first; a room imports only what stands before it. The command line is the roof.
+ROOMS = [
+    "errors", "files", "probability", "bijectors", "nets", "flows", "data", "tasks", "plots", "progress",
+    "parity", "cli", "__main__",
+]  # fmt: skip
+
+
+def run(code: str, *flags: str) -> str:
+    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, timeout=120, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_library_needs_its_four_packages_alone() -> None:
+    # Beside what they import themselves, and the standard library.
+    code = """
+        import sys, jax, flax, flax.linen, optax, numpy
+        before = {name.partition(".")[0] for name in sys.modules}
+        import mathdnn_jax
+        after = {name.partition(".")[0] for name in sys.modules}
+        print(sorted(after - before - set(sys.stdlib_module_names) - {"mathdnn_jax"}))
+        print("torch" in sys.modules, "matplotlib" in sys.modules)
+    """
+    assert run("\n".join(line.strip() for line in code.splitlines())).split("\n")[:2] == ["[]", "False False"]
+
+
+def test_converting_needs_no_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; import parity; print(sorted(parity.MODELS))"
+    assert run(code).strip() == "['nice']"
+
+
+def test_a_torch_checkpoint_without_torch_is_a_named_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"anything")
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import parity
+try:
+    parity.load({str(path)!r})
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    said = run(code)
+    assert said.startswith("MissingDependencyError")
+    assert 'pip install "mathdnn_jax[parity]"' in said
+
+
+def sources(package: str) -> Iterator[Path]:
+    yield from sorted((REPOSITORY / package).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] == "mathdnn_jax" and len(parts) > 1 and parts[1] in ROOMS:
+        return parts[1]
+    return parts[0] if parts[0] in ("parity", "benchmarks") else None
+
+
+@pytest.mark.parametrize(
+    "path", [*sources("mathdnn_jax"), *sources("parity")], ids=lambda path: str(path.relative_to(REPOSITORY))
+)
+def test_rooms_import_only_what_lies_below(path: Path) -> None:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    own = "parity" if parts[0] == "parity" else parts[1]
+    if own == "__init__":
+        return
+    assert own in ROOMS, f"{path} is in no known room"
+    for name in imported(path):
+        other = room(name)
+        assert other != "benchmarks"
+        if other is not None and other != own:
+            assert ROOMS.index(other) < ROOMS.index(own), f"{path} imports {name}, which lies above it"
+
+
+def test_the_library_imports_torch_nowhere_but_beside_torchvision() -> None:
+    offenders = {
+        path.name
+        for path in sources("mathdnn_jax")
+        for name in imported(path)
+        if name.split(".")[0] in ("torch", "torchvision")
+    }
+    assert offenders == set()
+
+
+@pytest.mark.parametrize("package", ["mathdnn_jax", "parity", "benchmarks", "tests"])
+def test_files_hold_one_idea(package: str) -> None:
+    long = {str(path): count for path in sources(package) if (count := len(path.read_text().splitlines())) > 300}
+    assert long == {}
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["version"] == mathdnn_jax.__version__
+
+
+def test_public_names_have_docstrings() -> None:
+    for name in mathdnn_jax.__all__:
+        assert getattr(mathdnn_jax, name).__doc__, name
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="building a wheel needs hatchling")
+def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        cwd=REPOSITORY,
+        timeout=120,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"mathdnn_jax", "parity"}
+    for package in ("mathdnn_jax", "parity"):
+        assert f"{package}/py.typed" in names
+        expected = {str(path.relative_to(REPOSITORY)) for path in sources(package)}
+        assert {name for name in names if name.startswith(f"{package}/") and name.endswith(".py")} == expected
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "site")!r})
+import jax, mathdnn_jax, parity
+assert mathdnn_jax.__file__.startswith({str(tmp_path)!r}), mathdnn_jax.__file__
+flow = mathdnn_jax.nice(dim=4, width=2, depth=1, couplings=2)
+params = flow.init(jax.random.key(0))
+print(flow.log_prob(params, flow.sample(params, jax.random.key(1), (3,))).shape)
+assert parity.convert(parity.export(params)).keys() == params.keys()
+"""
+    assert run(code).startswith("(3,)")
