@@ -10,9 +10,9 @@ demo: $(INSTALLED)
 	$(BIN)/mathdnn demo --output demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest
 
-# Sweeps with more examples than a change needs; random ones, unlike those of `make test`.
+# More examples than a change needs, and random ones, unlike those of `make test`.
 test-long: $(INSTALLED)
 	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest
 

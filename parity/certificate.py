@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,6 +39,7 @@ def certify(
     output: str | os.PathLike[str] | None = None,
     events: int = 1024,
     seed: int = 0,
+    on_batch: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Run a PyTorch checkpoint in PyTorch and, converted, in JAX on the same inputs, and write what differs.
 
@@ -55,6 +57,7 @@ def certify(
             folder.
         events: how many events are drawn if `inputs` is None.
         seed: of the drawn events, and of the latents on which the inverse is compared.
+        on_batch: called with the number of events of each finished batch.
 
     Returns:
         The certificate, as the JSON file has it.
@@ -80,7 +83,7 @@ def certify(
     x, z, source = _events(flow, params, inputs, events, seed)
 
     exact = _round_trip(state, export(params, model))
-    evidence = _evidence(specification, config, flow, params, state, x, z)
+    evidence = _evidence(specification, config, flow, params, state, x, z, on_batch)
     certificate = {
         "model": model,
         "config": config,
@@ -146,7 +149,14 @@ def _round_trip(state: State, back: State) -> bool:
 
 
 def _evidence(
-    specification: Model, config: Config, flow: Flow, params: Params, state: State, x: np.ndarray, z: np.ndarray
+    specification: Model,
+    config: Config,
+    flow: Flow,
+    params: Params,
+    state: State,
+    x: np.ndarray,
+    z: np.ndarray,
+    on_batch: Callable[[int], object] | None,
 ) -> dict[str, Evidence]:
     try:
         import torch
@@ -174,6 +184,8 @@ def _evidence(
         for name in torch32:
             batch = measure(truth[name], torch32[name], np.asarray(jax32[name]), jax64[name], first)
             evidence[name] = merge(evidence[name], batch) if name in evidence else batch
+        if on_batch is not None:
+            on_batch(len(x32))
     return evidence
 
 

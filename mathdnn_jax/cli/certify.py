@@ -10,6 +10,7 @@ import numpy as np
 
 from mathdnn_jax import data
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.progress import progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +31,17 @@ def run(options: argparse.Namespace) -> int:
 
     if options.events < 1:
         raise ConfigurationError(f"a certificate compares at least one event, given --events {options.events}")
-    certificate = certify(
-        options.checkpoint,
-        options.model,
-        inputs=_inputs(options.inputs, options.data_dir, options.events) if options.inputs else None,
-        output=options.output,
-        events=options.events,
-        seed=options.seed,
-    )
+    inputs = _inputs(options.inputs, options.data_dir, options.events) if options.inputs else None
+    with progress("comparing layers on events", options.events if inputs is None else len(inputs)) as advance:
+        certificate = certify(
+            options.checkpoint,
+            options.model,
+            inputs=inputs,
+            output=options.output,
+            events=options.events,
+            seed=options.seed,
+            on_batch=advance,
+        )
     print(json.dumps(certificate, indent=2) if options.json else describe(certificate))
     return 0
 

@@ -5,14 +5,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from twins import State, save, small_state
 
 import parity
+from mathdnn_jax import Flow
 from mathdnn_jax.errors import EventShapeError, OutputError
 from parity import certify, errors
 from parity.certificate import BATCH
+from parity.layers import Layers, jax_layers
 
 pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
@@ -56,6 +59,27 @@ def test_the_default_place_is_the_current_folder(
 def test_it_is_the_same_twice(checkpoint: Path, tmp_path: Path) -> None:
     first, second = (certify(checkpoint, output=tmp_path / name, events=64) for name in ("a.json", "b.json"))
     assert {**first, "written": ""} == {**second, "written": ""}
+
+
+def test_matrix_products_have_the_precision_that_is_stated(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = []
+
+    def spy(flow: Flow) -> Callable[..., Layers]:
+        def traced(*arguments: jax.Array) -> Layers:
+            programs.append(str(jax.make_jaxpr(jax_layers(flow))(*arguments)))
+            return jax_layers(flow)(*arguments)
+
+        return traced
+
+    monkeypatch.setattr("parity.certificate.jax_layers", spy)
+    certificate = certify(checkpoint, output=tmp_path / "c.json", events=8)
+    assert certificate["precision"]["jax_default_matmul_precision"] == "highest"
+    for program in programs:
+        products = program.count("dot_general[")
+        assert products > 0
+        assert program.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == products
 
 
 def test_given_inputs_are_used(checkpoint: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathdnn_jax import nice
+from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError, DataSetError, ImageError, NonFiniteError
 from mathdnn_jax.tasks import auroc, detect, halve, likelihood_threshold, score
 
@@ -30,6 +31,19 @@ def test_scores_are_log_prob_whatever_the_batches(batch_size: int) -> None:
     np.testing.assert_allclose(found.log_prob, FLOW.log_prob(PARAMS, events), rtol=1e-5)
     assert sum(told) == 7
     assert found.seconds > 0
+
+
+def test_matrix_products_have_the_precision_that_is_asked_for() -> None:
+    seen = []
+
+    def spy(params: Params, x: jax.Array) -> jax.Array:
+        program = str(jax.make_jaxpr(FLOW.log_prob)(params, x))
+        seen.append([name for name in ("HIGHEST", "HIGH,") if name in program])
+        return FLOW.log_prob(params, x)
+
+    score(FLOW._replace(log_prob=spy), PARAMS, grey(3))
+    score(FLOW._replace(log_prob=spy), PARAMS, grey(3), precision="high")
+    assert seen == [["HIGHEST"], ["HIGH,"]]
 
 
 def test_images_on_the_unit_interval_are_taken_as_they_are() -> None:
