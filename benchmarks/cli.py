@@ -1,0 +1,72 @@
+"""`python -m benchmarks`: the parser, and what an error looks like to a person."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import benchmarks
+from benchmarks.table import nice_table
+from mathdnn_jax.errors import MathdnnError, MissingDependencyError
+from mathdnn_jax.files import check_writable, replace_file
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    summary = "NICE log p of images: jax.jit(flow.log_prob) beside the PyTorch twin."
+    nice = commands.add_parser("nice", help=summary, description=summary)
+    nice.add_argument("--images", type=int, default=10_000, help="how many images (default: 10000)")
+    nice.add_argument("--batch", type=int, nargs="+", help="images at a time, one size or more (default: 1000)")
+    nice.add_argument("--checkpoint", help="weights of a NICE (default: drawn with a fixed seed)")
+    nice.add_argument("--repeat", type=int, default=7, help="interleaved pairs (default: 7)")
+    nice.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    nice.add_argument("--output", "-o", metavar="FILE", help="write the JSON object to a file as well")
+    nice.set_defaults(run=run_nice)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0, or 2 for an error that this library names, told in one message on standard error."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except MathdnnError as error:
+        print(f"benchmarks: {type(error).__name__}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run_nice(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks nice` asks."""
+    target = check_writable(options.output) if options.output else None
+    try:
+        from benchmarks.nice import measure
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependencyError(
+            'a benchmark runs PyTorch beside JAX: pip install torch, in a clone pip install -e ".[bench]"'
+        ) from error
+
+    figures = measure(
+        images=options.images,
+        batches=options.batch,
+        repeat=options.repeat,
+        checkpoint=options.checkpoint,
+        say=lambda text: print(f"benchmarks: {text}", file=sys.stderr, flush=True),
+    )
+    text = json.dumps(figures, indent=2, allow_nan=False)
+    if target is not None:
+        with replace_file(target) as temporary:
+            temporary.write_text(f"{text}\n", encoding="utf-8")
+    print(text if options.json else nice_table(figures))
+    return 0

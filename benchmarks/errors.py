@@ -1,0 +1,9 @@
+"""What can go wrong in a benchmark beyond the library's own errors."""
+
+from __future__ import annotations
+
+from mathdnn_jax.errors import MathdnnError
+
+
+class OutputsDifferError(MathdnnError, AssertionError):
+    """Two programs that are to be timed against each other do not compute the same."""

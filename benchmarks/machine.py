@@ -1,0 +1,61 @@
+"""What the figures were measured on, and with."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import mathdnn_jax
+
+PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
+SETTINGS = (
+    "JAX_PLATFORMS",
+    "XLA_FLAGS",
+    "JAX_COMPILATION_CACHE_DIR",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+)
+"""Environment variables that move the figures; those that are set are reported."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, operating system, cores, JAX's backend, versions, settings and the time, as JSON has them."""
+    return {
+        "cpu": _cpu(),
+        "os": platform.platform(),
+        "cores": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "device": jax.devices()[0].device_kind,
+        "versions": _versions(),
+        "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
+        "measured": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    # The library's own comes from itself: a clone need not be installed.
+    versions = {"python": platform.python_version(), "mathdnn_jax": mathdnn_jax.__version__}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
