@@ -14,9 +14,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # A fixed profile for CI, so that a red run is a change's fault; MATHDNN_HYPOTHESIS=random explores further.
-_COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("fixed", derandomize=True, max_examples=25, database=None, **_COMMON)
-hypothesis.settings.register_profile("random", max_examples=200, **_COMMON)
+_unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("fixed", _unhurried, derandomize=True, max_examples=25, database=None)
+hypothesis.settings.register_profile("random", _unhurried, max_examples=200)
 hypothesis.settings.load_profile(os.environ.get("MATHDNN_HYPOTHESIS", "fixed"))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
+    check_dependencies()
     folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,17 +55,26 @@ def run(options: argparse.Namespace) -> int:
     made = make(folder, options.seed)
     with replace_file(report) as temporary:
         temporary.write_text(render(made), encoding="utf-8")
-    print(f"\n{describe(made.detection)}\n\nreport: {report}\ntry next: {made.commands.splitlines()[0]}")
+    # As it was called, so that the line can be pasted where the environment is not activated.
+    program = sys.argv[0] if Path(sys.argv[0]).name == "mathdnn" else "mathdnn"
+    next_command = made.commands.splitlines()[0].replace("mathdnn", program, 1)
+    print(f"\n{describe(made.detection)}\n\nreport: {report}\ntry next: {next_command}")
     return 0
+
+
+def check_dependencies() -> None:
+    """Raise MissingDependencyError now, rather than half way, for what the demo needs and is not installed."""
+    for package in ("torch", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(f'the demo needs {package}: pip install "mathdnn_jax[parity]"')
+    data.load("photographs")
+    grid_figure(np.zeros((1, 1, 1)), 1, "")
 
 
 def make(folder: Path, seed: int) -> Made:
     """The main job on embedded data: train in PyTorch, save, convert, certify, detect, sample."""
-    try:
-        from parity.reference.train import train_nice
-    except ImportError as error:
-        raise MissingDependencyError('the demo trains in PyTorch: pip install "mathdnn_jax[parity]"') from error
     import parity
+    from parity.reference.train import train_nice
 
     images = data.load("digits", "train").images
     with progress("training NICE in PyTorch, epochs", EPOCHS) as advance:

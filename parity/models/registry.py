@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from mathdnn_jax.flows import Flow
-from parity import nice
 from parity.errors import UnknownModelError
+from parity.models import nice
 from parity.rules import Rule, Shape
 from parity.tree import flatten
 
