@@ -10,6 +10,9 @@ from __future__ import annotations
 class MathdnnError(Exception):
     """Base of every error that this library raises on purpose."""
 
+    exit_code = 2
+    """What a command that ends with this error returns."""
+
 
 class ConfigurationError(MathdnnError, ValueError):
     """A constructor was given arguments that describe no valid object."""

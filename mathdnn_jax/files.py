@@ -11,20 +11,28 @@ from pathlib import Path
 from mathdnn_jax.errors import MathdnnError, OutputError
 
 
-def check_writable(path: str | os.PathLike[str]) -> Path:
+def check_writable(path: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> Path:
     """Return `path` as a `Path` if a file could be put there, so that long work does not end in a failed write.
 
     Raises:
-        OutputError: the folder does not exist or cannot be written, or `path` is a folder.
+        OutputError: the folder does not exist or cannot be written, `path` is a folder, no possible name, or the file
+            `source` that the work reads.
     """
     target = Path(path)
     folder = target.parent
-    if target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a folder; name a file")
-    if not folder.is_dir():
-        raise OutputError(f"cannot write {target}: the folder {folder} does not exist; create it first")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"cannot write {target}: no permission to write in {folder}")
+    try:
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a folder; name a file")
+        if not folder.is_dir():
+            raise OutputError(f"cannot write {target}: the folder {folder} does not exist; create it first")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"cannot write {target}: no permission to write in {folder}")
+        if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
+            raise OutputError(f"cannot write {target}: it is the source itself; name another file")
+    except (OSError, ValueError) as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write {str(target)!r}: {error}") from error
     return target
 
 
@@ -41,8 +49,8 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = check_writable(path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {str(target)!r}: {error}") from error
     os.close(handle)
     temporary = Path(name)
     try:

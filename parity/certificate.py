@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,16 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
-from mathdnn_jax.errors import EventShapeError, MissingDependencyError
+from mathdnn_jax.errors import ConfigurationError, EventShapeError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.probability import logistic_sample
-from parity.checkpoint import State, find, load, sha256
-from parity.conversion import convert, export
+from mathdnn_jax.seeds import check_seed
+from parity.checkpoint import State, find, sha256
+from parity.conversion import export
 from parity.errors import CertificationError, UnsupportedDtypeError
 from parity.layers import jax_layers, torch_layers
 from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdict
 from parity.models import Config, Model, find_model
+from parity.store import restore
 
 BATCH = 256
 PRECISION = "highest"
@@ -39,6 +41,7 @@ def certify(
     output: str | os.PathLike[str] | None = None,
     events: int = 1024,
     seed: int = 0,
+    ignore: Collection[str] = (),
     on_batch: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Run a PyTorch checkpoint in PyTorch and, converted, in JAX on the same inputs, and write what differs.
@@ -49,7 +52,7 @@ def certify(
     difference between the two, with its place. `parity.measure.verdict` is the rule by which a layer passes.
 
     Args:
-        path: a PyTorch checkpoint, as `load` takes it.
+        path: a PyTorch checkpoint, or a file of `save_params`, as `restore` takes them.
         model: a name in `parity.MODELS`.
         inputs: (N, dim) events; by default `events` drawn with `seed`, half of them uniform on [0, 1), half from
             the flow itself.
@@ -57,6 +60,7 @@ def certify(
             folder.
         events: how many events are drawn if `inputs` is None.
         seed: of the drawn events, and of the latents on which the inverse is compared.
+        ignore: keys of the checkpoint that are left out on purpose.
         on_batch: called with the number of events of each finished batch.
 
     Returns:
@@ -67,19 +71,20 @@ def certify(
             all the same, and is the exception's `certificate`.
         CheckpointError, ConversionError: as `load` and `convert` do. Nothing is written then.
         EventShapeError: `inputs` are not events of the model, or there are none.
-        OutputError: the certificate cannot be written.
+        ConfigurationError: fewer than one event, or an impossible seed.
+        OutputError: the certificate cannot be written, or would replace the checkpoint.
         MissingDependencyError: torch is not installed.
     """
     specification = find_model(model)
     path = find(path)
-    target = check_writable(output if output is not None else f"{path.stem}.certificate.json")
-    state = load(path)
-    params = convert(state, model)
-    config = specification.infer_config(state)
+    target = check_writable(output if output is not None else f"{path.stem}.certificate.json", path)
+    check_seed(seed)
+    if events < 1:
+        raise ConfigurationError(f"a certificate compares at least one event, given events={events}")
+    flow, params, state, config = restore(path, model, ignore=ignore)
     wide = sorted(name for name, array in state.items() if array.dtype != np.float32)
     if wide:
         raise UnsupportedDtypeError(f"a certificate is about float32 weights; these are not: {', '.join(wide)}")
-    flow = specification.build(**config)
     x, z, source = _events(flow, params, inputs, events, seed)
 
     exact = _round_trip(state, export(params, model))
@@ -171,8 +176,12 @@ def _evidence(
     layers = jax.jit(jax_layers(flow))
 
     evidence: dict[str, Evidence] = {}
+    # Every batch is of one size, the last being filled up from the beginning: one compiled program is judged, and not
+    # that of a single event too, in which XLA multiplies a matrix by a vector and rounds otherwise.
+    filled = np.arange(-(-len(x) // BATCH) * BATCH) % len(x)
     for first in range(0, len(x), BATCH):
-        x32, z32 = x[first : first + BATCH], z[first : first + BATCH]
+        count = min(BATCH, len(x) - first)
+        x32, z32 = (array[filled[first : first + BATCH]] for array in (x, z))
         x64, z64 = x32.astype(np.float64), z32.astype(np.float64)
         torch32, truth = torch_layers(single, modules, x32, z32), torch_layers(double, modules, x64, z64)
         with jax.default_matmul_precision(PRECISION):
@@ -182,10 +191,12 @@ def _evidence(
                 jax64 = layers(params64, jnp.asarray(x64), jnp.asarray(z64))
                 jax64 = {name: np.asarray(value) for name, value in jax64.items()}
         for name in torch32:
-            batch = measure(truth[name], torch32[name], np.asarray(jax32[name]), jax64[name], first)
+            values = (truth[name], torch32[name], np.asarray(jax32[name]), jax64[name])
+            true, torch_value, jax_value, jax_double = (value[:count] for value in values)
+            batch = measure(true, torch_value, jax_value, jax_double, first)
             evidence[name] = merge(evidence[name], batch) if name in evidence else batch
         if on_batch is not None:
-            on_batch(len(x32))
+            on_batch(count)
     return evidence
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -62,17 +63,23 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def find(path: str | os.PathLike[str]) -> Path:
-    """Return `path` as a `Path` to an existing file.
+    """Return `path` as a `Path` to a file that can be opened.
 
     Raises:
-        CheckpointNotFoundError: there is no such file.
+        CheckpointNotFoundError: there is no such file, or it cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise CheckpointNotFoundError(
-            f"checkpoint {path} {what} (looked for {path.absolute()}); name a .pt, .pth or .safetensors file"
-        )
+    try:
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise CheckpointNotFoundError(
+                f"checkpoint {path} {what} (looked for {path.absolute()}); name a .pt, .pth or .safetensors file"
+            )
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        if isinstance(error, CheckpointNotFoundError):
+            raise
+        raise CheckpointNotFoundError(f"checkpoint {str(path)!r} cannot be read: {error}") from error
     return path
 
 
@@ -165,17 +172,39 @@ def _check_zip(path: Path) -> None:
 
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> UnsafeCheckpointError | CorruptCheckpointError:
-    with path.open("rb") as file:
-        head = file.read(2)
-    reason = re.search(r"[^\n]*(?:nsupported|blocked|not an allowed)[^\n]*", str(error))
-    # A whole zip or a pickle is well-formed enough to ask for something; anything else is not a checkpoint.
-    if reason is None or not (zipfile.is_zipfile(path) or head[:1] == b"\x80"):
-        return CorruptCheckpointError(f"{path} is not a readable PyTorch checkpoint: {_first_line(error)}")
+    # PyTorch's own message is not passed on: it begins by recommending to read the file with code execution allowed.
+    reason = re.search(r"[^\n]*(?:nsupported (?:GLOBAL|global|class)|blocked)[^\n]*", str(error))
+    wanted = [reason.group().strip()[:300]] if reason else _imports(path)
+    if not wanted:
+        return CorruptCheckpointError(
+            f"{path} is not a readable PyTorch checkpoint; it is truncated, damaged, or another kind of file: "
+            f"obtain it again"
+        )
     return UnsafeCheckpointError(
         f"{path} asks for more than tensors, and PyTorch's restricted reader refused it; nothing of it was run. "
-        f"The reader said: {reason.group().strip()[:300]} — save the weights alone with "
-        f"torch.save(model.state_dict(), path) where the model was made"
+        f"It asks for: {', '.join(wanted)} — save the weights alone with torch.save(model.state_dict(), path) "
+        f"where the model was made"
     )
+
+
+def _imports(path: Path, limit: int = 1_000_000) -> list[str]:
+    """What a bare pickle would import, read off its first bytes without running any of it."""
+    with path.open("rb") as file:
+        head = file.read(limit)
+    names: list[str] = []
+    strings: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(head):
+            if opcode.name in ("GLOBAL", "INST"):
+                names.append(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                names.append(".".join(strings[-2:]))
+            elif isinstance(argument, str):
+                strings.append(argument)
+    except Exception:
+        # The bytes are not a pickle from here on, and genops raises whatever it stumbles over.
+        return names
+    return names
 
 
 def _state(path: Path, content: Any) -> State:
@@ -189,10 +218,13 @@ def _state(path: Path, content: Any) -> State:
     problems, state = [], {}
     for name, value in content.items():
         problem = _tensor_problem(torch, name, value, size)
+        if not problem:
+            try:
+                state[name] = to_numpy(value)
+            except (TypeError, RuntimeError) as error:
+                problem = f"{name!r} is a tensor of {value.dtype} that NumPy cannot hold ({_first_line(error)})"
         if problem:
             problems.append(problem)
-        else:
-            state[name] = to_numpy(value)
     if problems:
         raise NotAStateDictError(
             f"{path} is not a flat state dict of dense tensors: {'; '.join(problems)}. "

@@ -10,8 +10,9 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mathdnn_jax.bijectors import Params
+from mathdnn_jax.errors import ConfigurationError
 from parity.checkpoint import State, to_numpy
-from parity.errors import UnsupportedDtypeError
+from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
 from parity.rules import check_arrays, check_table
 from parity.tree import flatten, unflatten
@@ -42,14 +43,23 @@ def convert(
         NonFiniteWeightsError: all problems are listed; the class is that of the first.
     """
     specification = find_model(model)
-    arrays = {name: to_numpy(value) for name, value in state.items()}
-    config = specification.infer_config({name: a for name, a in arrays.items() if name not in set(ignore)})
+    if isinstance(ignore, str):
+        raise ConfigurationError(f"ignore is a collection of keys, given the one string {ignore!r}; write [{ignore!r}]")
+    ignore = tuple(ignore)
+    arrays = _arrays(state)
+    config = specification.infer_config({name: a for name, a in arrays.items() if name not in ignore})
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets, ignore)
     sources = {rule.source: rule.transform.source_shape(targets[rule.target]) for rule in rules}
     check_arrays(arrays, sources, ignore, what="this checkpoint", dtypes=_source_dtypes(dtype))
-    return unflatten({rule.target: jnp.array(rule.transform.to_target(arrays[rule.source]), dtype) for rule in rules})
+    with np.errstate(over="ignore"):  # an overflow is an error below, with the names of the weights
+        flat = {rule.target: jnp.array(rule.transform.to_target(arrays[rule.source]), dtype) for rule in rules}
+    if dtype is not None:
+        spoiled = [path for path, leaf in flat.items() if not bool(jnp.isfinite(leaf).all())]
+        if spoiled:
+            raise NonFiniteWeightsError(f"weights do not fit into {np.dtype(dtype)}: {', '.join(spoiled)}")
+    return unflatten(flat)
 
 
 def export(params: Params, model: str = "nice") -> State:
@@ -69,6 +79,21 @@ def export(params: Params, model: str = "nice") -> State:
     return {rule.source: np.array(rule.transform.to_source(arrays[rule.target]), order="C") for rule in rules}
 
 
+def _arrays(state: Mapping[str, Any]) -> State:
+    strange = [name for name in state if not isinstance(name, str)]
+    if strange:
+        raise UnexpectedKeysError(f"a state dict's keys are strings, given {strange}")
+    arrays, problems = {}, []
+    for name, value in state.items():
+        try:
+            arrays[name] = to_numpy(value)
+        except (TypeError, RuntimeError, NotImplementedError) as error:
+            problems.append(f"{name}: {str(error).splitlines()[0]}")
+    if problems:
+        raise UnsupportedDtypeError(f"these are no dense arrays that NumPy can hold: {'; '.join(problems)}")
+    return arrays
+
+
 def _source_dtypes(dtype: DTypeLike | None) -> list[np.dtype]:
     single, double = np.dtype(np.float32), np.dtype(np.float64)
     if dtype is None:
@@ -76,4 +101,6 @@ def _source_dtypes(dtype: DTypeLike | None) -> list[np.dtype]:
         return [single, double] if jnp.result_type(float) == double else [single]
     if not jnp.issubdtype(dtype, jnp.floating):
         raise UnsupportedDtypeError(f"weights are converted to a floating type, given {np.dtype(dtype)}")
+    if np.dtype(dtype) == double and jnp.result_type(float) != double:
+        raise UnsupportedDtypeError("JAX has no float64 here; set JAX_ENABLE_X64=1, or take dtype=jnp.float32")
     return [single, double, np.dtype(np.float16), np.dtype(jnp.bfloat16)]

@@ -82,6 +82,8 @@ class NonFiniteWeightsError(ConversionError):
 class CertificationError(ParityError, AssertionError):
     """The two networks differ by more than rounding; the certificate says where."""
 
+    exit_code = 1
+
     def __init__(self, message: str, certificate: Mapping[str, Any]) -> None:
         super().__init__(message)
         self.certificate = certificate

@@ -96,7 +96,8 @@ def check_arrays(
         if array.shape != shape:
             problems.append((ShapeMismatchError, f"shape: {name} is {array.shape}, expected {shape}"))
         if array.dtype not in dtypes:
-            problems.append((UnsupportedDtypeError, f"dtype: {name} is {array.dtype}, expected {allowed}"))
+            hint = "JAX_ENABLE_X64=1 keeps float64, dtype= of parity.convert changes floating types on purpose"
+            problems.append((UnsupportedDtypeError, f"dtype: {name} is {array.dtype}, expected {allowed} ({hint})"))
         elif not np.isfinite(array).all():
             count = array.size - int(np.isfinite(array).sum())
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
@@ -19,7 +18,8 @@ from parity.conversion import convert, export
 from parity.models import Config, find_model
 from parity.tree import flatten, unflatten
 
-LAYOUT = "mathdnn_jax"
+PARAMS_OF = "mathdnn_jax params"
+"""Metadata of a file of `save_params`: the model. One entry, since the format writes several in no fixed order."""
 
 
 class Restored(NamedTuple):
@@ -31,27 +31,29 @@ class Restored(NamedTuple):
     config: Config
 
 
-def restore(path: str | os.PathLike[str], model: str = "nice") -> Restored:
+def restore(path: str | os.PathLike[str], model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
     """Read a PyTorch checkpoint, or a file of `save_params`, and build the JAX model that it is for.
+
+    `ignore` are keys of a PyTorch checkpoint that are left out on purpose, as `convert` takes them.
 
     Raises:
         CheckpointError, ConversionError: as `load`, `convert` and `export` do.
     """
     specification = find_model(model)
     checkpoint = read(path)
+    state = checkpoint.state
     if holds_params(checkpoint):
-        params = unflatten({name: jnp.array(array) for name, array in checkpoint.state.items()})
-        state = export(params, model)
-    else:
-        params = convert(checkpoint.state, model)
-        state = checkpoint.state
+        # By way of the PyTorch state, whose conversion checks everything, dtypes too.
+        state = export(unflatten(state), model)
+    params = convert(state, model, ignore=ignore)
+    state = {name: array for name, array in state.items() if name not in ignore}
     config = specification.infer_config(state)
     return Restored(specification.build(**config), params, state, config)
 
 
 def holds_params(checkpoint: Checkpoint) -> bool:
     """Whether `save_params` wrote it: JAX parameters, by their tree paths."""
-    return checkpoint.metadata.get("layout") == LAYOUT
+    return PARAMS_OF in checkpoint.metadata
 
 
 def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice") -> None:
@@ -63,7 +65,7 @@ def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice
     """
     export(params, model)
     flat = {name: np.ascontiguousarray(leaf) for name, leaf in flatten(params).items()}
-    _save_safetensors(Path(path), flat, {"layout": LAYOUT, "model": model})
+    _save_safetensors(Path(path), flat, {PARAMS_OF: model})
 
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
@@ -75,7 +77,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) ->
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        _save_safetensors(path, dict(state), {"layout": "torch"})
+        _save_safetensors(path, dict(state), {"format": "pt"})
         return
     if path.suffix not in {".pt", ".pth"}:
         raise OutputError(f"cannot write {path}: a PyTorch state is written to a .pt, .pth or .safetensors file")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from parity.errors import UnexpectedKeysError
+
 SEPARATOR = "/"
 
 
@@ -20,12 +22,20 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
+    """The inverse of `flatten`.
+
+    Raises:
+        UnexpectedKeysError: a path is both a leaf and a parent of another.
+    """
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         *parents, name = path.split(SEPARATOR)
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UnexpectedKeysError(f"{parent} is both an array and a group of arrays, in {path}")
+        if name in node:
+            raise UnexpectedKeysError(f"{path} is both an array and a group of arrays")
         node[name] = leaf
     return tree

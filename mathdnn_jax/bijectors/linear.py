@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event
 from mathdnn_jax.bijectors.pairwise_sum import pairwise_sum
-from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
 
 
 def scaling(dim: int) -> Bijector:
@@ -18,6 +18,7 @@ def scaling(dim: int) -> Bijector:
     Raises:
         ConfigurationError: dim < 1.
         EventShapeError: (when applied) the last axis of x is not of length `dim`.
+        ParameterStructureError: (when applied) log_scale is not of shape (dim,).
 
     Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014, section 3.3.
     """
@@ -28,14 +29,20 @@ def scaling(dim: int) -> Bijector:
         del key
         return {"log_scale": jnp.zeros(dim, jnp.float32)}
 
+    def checked(params: Params) -> jax.Array:
+        log_scale: jax.Array = params["log_scale"]
+        if log_scale.shape != (dim,):
+            raise ParameterStructureError(f"scaling expects log_scale of shape {(dim,)}, given {log_scale.shape}")
+        return log_scale
+
     def forward(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         batch_shape = check_event(x, (dim,), "scaling")
-        log_scale = params["log_scale"]
+        log_scale = checked(params)
         return x * jnp.exp(log_scale), jnp.broadcast_to(pairwise_sum(log_scale), batch_shape)
 
     def inverse(params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         batch_shape = check_event(z, (dim,), "scaling")
-        log_scale = params["log_scale"]
+        log_scale = checked(params)
         return z * jnp.exp(-log_scale), jnp.broadcast_to(-pairwise_sum(log_scale), batch_shape)
 
     return Bijector(init, forward, inverse, event_ndims=1)

@@ -11,8 +11,8 @@ import numpy as np
 
 from mathdnn_jax import data
 from mathdnn_jax.bijectors import Params
-from mathdnn_jax.cli.pictures import save_figure
-from mathdnn_jax.files import check_writable
+from mathdnn_jax.cli import arguments
+from mathdnn_jax.cli.pictures import check_picture, save_figure
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.plots import anomaly_figure
 from mathdnn_jax.progress import progress
@@ -34,7 +34,7 @@ class Run(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--checkpoint", required=True, help="a PyTorch checkpoint, or a file of `mathdnn convert`")
-    parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+    arguments.add_checkpoint_arguments(parser)
     parser.add_argument("--inlier", default="mnist", help="data set the flow was trained on (default: mnist)")
     parser.add_argument("--outlier", default="kmnist", help="data set of anomalies (default: kmnist)")
     parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
@@ -44,18 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="halves",
         help="validation on the first half of the inliers' test set, or on a shuffled half (default: halves)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random split (default: 0)")
-    parser.add_argument("--batch-size", type=int, default=1000, help="images at a time (default: 1000)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the random split (default: 0)")
+    parser.add_argument("--batch-size", type=arguments.count, default=1000, help="images at a time (default: 1000)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--plot", metavar="FILE", help="write histograms and extreme images, as .png, .svg or .pdf")
+    parser.add_argument("--plot", metavar="FILE", help="histograms and extreme images, as .png, .jpg, .svg or .pdf")
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
     from parity import restore
 
-    plot = check_writable(options.plot) if options.plot else None
-    flow, params, _, _ = restore(options.checkpoint, options.model)
+    plot = check_picture(options.plot) if options.plot else None
+    flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore)
     result = detect_anomalies(
         flow,
         params,

@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 
 from mathdnn_jax import data
-from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.cli import arguments
 from mathdnn_jax.progress import progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("checkpoint", help="a PyTorch checkpoint (.pt, .pth, .safetensors)")
-    parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+    arguments.add_checkpoint_arguments(parser)
     parser.add_argument("--output", "-o", help="the certificate (default: NAME.certificate.json in this folder)")
     parser.add_argument("--inputs", metavar="DATA", help="a data set to compare on (default: drawn events)")
     parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
-    parser.add_argument("--events", type=int, default=1024, help="how many events to compare on (default: 1024)")
-    parser.add_argument("--seed", type=int, default=0, help="of drawn events (default: 0)")
+    parser.add_argument(
+        "--events", type=arguments.count, default=1024, help="how many events to compare on (default: 1024)"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of drawn events (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the certificate instead of a table")
 
 
@@ -29,8 +31,6 @@ def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
     from parity import certify
 
-    if options.events < 1:
-        raise ConfigurationError(f"a certificate compares at least one event, given --events {options.events}")
     inputs = _inputs(options.inputs, options.data_dir, options.events) if options.inputs else None
     with progress("comparing layers on events", options.events if inputs is None else len(inputs)) as advance:
         certificate = certify(
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
             output=options.output,
             events=options.events,
             seed=options.seed,
+            ignore=options.ignore,
             on_batch=advance,
         )
     print(json.dumps(certificate, indent=2) if options.json else describe(certificate))

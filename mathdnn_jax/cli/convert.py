@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mathdnn_jax.errors import OutputError
+from mathdnn_jax.cli.arguments import add_checkpoint_arguments
 from mathdnn_jax.files import check_writable
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "output",
         help=".safetensors for JAX parameters; .pt, .pth or .safetensors when a file of this command goes back",
     )
-    parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+    add_checkpoint_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,11 +24,9 @@ def run(options: argparse.Namespace) -> int:
     from parity.checkpoint import read
     from parity.store import holds_params, restore, save_params, save_state
 
-    source, output = Path(options.source), check_writable(options.output)
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OutputError(f"the output {output} is the source itself; name another file")
+    source, output = Path(options.source), check_writable(options.output, options.source)
     back = holds_params(read(source))
-    model = restore(source, options.model)
+    model = restore(source, options.model, ignore=options.ignore)
     if back:
         save_state(output, model.state)
     else:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from mathdnn_jax import data
+from mathdnn_jax.cli import arguments
 from mathdnn_jax.cli.anomaly import Run, describe, detect_anomalies
 from mathdnn_jax.cli.report import Section, page, picture, preformatted, table
 from mathdnn_jax.errors import MissingDependencyError, OutputError
@@ -39,7 +40,7 @@ class Made(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--output", "-o", default="demo", help="folder for what is made (default: demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of the training and the samples (default: 0)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the training and the samples (default: 0)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error}") from error
     report = check_writable(folder / "report.html")
+    if (folder / "nice.pt").exists() and not report.exists():
+        raise OutputError(f"{folder} holds a nice.pt that is not of this demo; name another folder with --output")
 
     made = make(folder, options.seed)
     with replace_file(report) as temporary:

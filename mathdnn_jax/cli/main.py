@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import mathdnn_jax
 from mathdnn_jax.cli import anomaly, certify, convert, demo
@@ -12,8 +15,8 @@ from mathdnn_jax.errors import MathdnnError
 
 COMMANDS = {"anomaly": anomaly, "convert": convert, "certify": certify, "demo": demo}
 
-BAD_INPUT = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,10 +39,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with _terminate_by_exception():
+            return int(options.run(options))
     except MathdnnError as error:
         print(f"mathdnn: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1 if type(error).__name__ == "CertificationError" else BAD_INPUT
+        return error.exit_code
     except KeyboardInterrupt:
         print("mathdnn: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _terminate_by_exception() -> Iterator[None]:
+    """Let SIGTERM unwind the work as an interrupt from the keyboard does, so that no temporary file is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mathdnn_jax.errors import OutputError
-from mathdnn_jax.files import replace_file
+from mathdnn_jax.files import check_writable, replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+FORMATS = (".png", ".jpg", ".svg", ".pdf")
+
+
+def check_picture(path: str | os.PathLike[str]) -> Path:
+    """Return `path` as a `Path` if a picture could be written there; as `check_writable` otherwise.
+
+    Raises:
+        OutputError: its suffix is that of no format, or the file could not be written.
+    """
+    target = check_writable(path)
+    if target.suffix.lower() not in FORMATS:
+        raise OutputError(f"cannot write {target}: a picture's suffix is one of {', '.join(FORMATS)}")
+    return target
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the path's suffix, whole or not at all.
 
     Raises:
-        OutputError: matplotlib has no such format, or the file cannot be written.
+        OutputError: as `check_picture` does.
     """
-    formats = sorted(figure.canvas.get_supported_filetypes())
-    if path.suffix[1:] not in formats:
-        raise OutputError(f"cannot write {path}: a picture's suffix is one of {', '.join('.' + f for f in formats)}")
-    with replace_file(path) as temporary:
-        figure.savefig(temporary)
+    with replace_file(check_picture(path)) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower())
 
 
 def data_uri(figure: Figure) -> str:

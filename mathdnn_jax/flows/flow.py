@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mathdnn_jax.bijectors import Bijector, Params
+from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.probability import Distribution
 
 
@@ -37,7 +38,15 @@ def flow(bijector: Bijector, prior: Distribution) -> Flow:
     """Log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| for x → z = f(x) and the prior p_Z; samples are f⁻¹(z), z ~ p_Z.
 
     Arguments have the dtype of the parameters, and so have samples.
+
+    Raises:
+        ConfigurationError: the bijector's events and the prior's have different ranks.
     """
+    if bijector.event_ndims != len(prior.event_shape):
+        raise ConfigurationError(
+            f"a flow's prior is on the events of its bijector, which have {bijector.event_ndims} axes; "
+            f"given a prior on events of shape {prior.event_shape}"
+        )
 
     def log_prob(params: Params, x: jax.Array) -> jax.Array:
         z, log_det = bijector.forward(params, x)

@@ -14,6 +14,7 @@ from mathdnn_jax.bijectors import Params
 from mathdnn_jax.data import unit_interval
 from mathdnn_jax.errors import ConfigurationError, DataSetError, ImageError, NonFiniteError
 from mathdnn_jax.flows import Flow
+from mathdnn_jax.seeds import check_seed
 
 DEVIATIONS = 3.0
 """How many standard deviations below the mean the threshold lies."""
@@ -85,15 +86,19 @@ def score(
     events = as_events(images, flow.prior.event_shape)
     batch_size = min(batch_size, len(events))
     first = np.ascontiguousarray(events[:batch_size])
-    with jax.default_matmul_precision(precision):
-        log_prob = jax.jit(flow.log_prob).lower(params, first).compile()
+    log_prob = jax.jit(flow.log_prob)
 
+    def run(batch: np.ndarray) -> np.ndarray:
+        with jax.default_matmul_precision(precision):
+            return np.asarray(log_prob(params, batch))
+
+    run(first)  # compiles
     values, seconds = [], 0.0
     for start in range(0, len(events), batch_size):
         batch = events[start : start + batch_size]
         filling = np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)
         began = time.perf_counter()
-        values.append(np.asarray(log_prob(params, np.concatenate([batch, filling])))[: len(batch)])
+        values.append(run(np.concatenate([batch, filling]))[: len(batch)])
         seconds += time.perf_counter() - began
         if on_batch is not None:
             on_batch(len(batch))
@@ -113,11 +118,12 @@ def halve(count: int, split: Split = "halves", seed: int = 0) -> tuple[np.ndarra
     "halves" takes the first half for validation; "random" shuffles first, by NumPy's generator with `seed`.
 
     Raises:
-        ConfigurationError: another split.
+        ConfigurationError: another split, or an impossible seed.
         DataSetError: fewer than 4 images, whose first half would have no standard deviation.
     """
     if split not in ("halves", "random"):
         raise ConfigurationError(f"the split is 'halves' or 'random', given {split!r}")
+    check_seed(seed)
     if count < 4:
         raise DataSetError(
             f"{count} images cannot be halved into a validation set of at least two and a test set; give more images"
@@ -140,8 +146,7 @@ def likelihood_threshold(log_prob: np.ndarray, deviations: float = DEVIATIONS) -
         raise DataSetError(
             f"a standard deviation needs at least two validation images, given {log_prob.size}; give more images"
         )
-    if not np.isfinite(log_prob).all():
-        raise NonFiniteError(f"{int((~np.isfinite(log_prob)).sum())} validation log-likelihoods are NaN or infinite")
+    _check_finite(log_prob, "validation")
     return float(log_prob.mean() - deviations * log_prob.std(ddof=1))
 
 
@@ -150,9 +155,12 @@ def auroc(inlier: np.ndarray, outlier: np.ndarray) -> float:
 
     Raises:
         DataSetError: one of the two has no values.
+        NonFiniteError: a value is NaN or infinite.
     """
     if not (inlier.size and outlier.size):
         raise DataSetError(f"an AUROC needs inliers and outliers, given {inlier.size} and {outlier.size}")
+    _check_finite(inlier, "inlier")
+    _check_finite(outlier, "outlier")
     from scipy.stats import rankdata
 
     ranks = rankdata(np.concatenate([inlier, outlier]))[: inlier.size]
@@ -177,3 +185,8 @@ def detect(validation: np.ndarray, inlier: np.ndarray, outlier: np.ndarray) -> D
         type_2_total=outlier.size,
         auroc=area,
     )
+
+
+def _check_finite(log_prob: np.ndarray, name: str) -> None:
+    if not np.isfinite(log_prob).all():
+        raise NonFiniteError(f"{int((~np.isfinite(log_prob)).sum())} {name} log-likelihoods are NaN or infinite")

@@ -50,6 +50,12 @@ def test_failures_of_the_file_system_are_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "nul\0"])
+def test_impossible_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="cannot write"), replace_file(tmp_path / name):
+        pass
+
+
 def test_impossible_places_are_refused_before_work_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="is a folder"):
         check_writable(tmp_path)

@@ -12,7 +12,7 @@ from twins import State, save, small_state
 
 import parity
 from mathdnn_jax import Flow
-from mathdnn_jax.errors import EventShapeError, OutputError
+from mathdnn_jax.errors import ConfigurationError, EventShapeError, OutputError
 from parity import certify, errors
 from parity.certificate import BATCH
 from parity.layers import Layers, jax_layers
@@ -129,7 +129,7 @@ def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
 ) -> None:
     # The mistake is made on the way into JAX and undone on the way back, so that only what is computed can tell.
     right = small_state(config=CONFIG)
-    monkeypatch.setattr("parity.certificate.convert", lambda state, model: parity.convert(mistake(state), model))
+    monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(mistake(state), model))
     monkeypatch.setattr("parity.certificate.export", lambda *_: right)
     output = tmp_path / "certificate.json"
     with pytest.raises(errors.CertificationError, match=f"first in {layer}:") as caught:
@@ -161,6 +161,47 @@ def test_networks_beyond_float32_fail_by_name(tmp_path: Path) -> None:
     state["scaling.scale"][:] = 100
     with pytest.raises(errors.CertificationError, match="NaN or infinite"):
         certify(save(state, tmp_path / "great.pt"), output=tmp_path / "c.json", events=8)
+
+
+def test_few_events_do_not_fail_by_bad_luck(checkpoint: Path, tmp_path: Path) -> None:
+    for events in (1, 3, 8):
+        for seed in range(2):
+            certificate = certify(checkpoint, output=tmp_path / "c.json", events=events, seed=seed)
+            assert certificate["inputs"]["events"] == events
+            assert {layer["layer"]: layer["values"] for layer in certificate["layers"]}["log_prob"] == events
+
+
+def test_the_last_batch_counts_no_event_twice(checkpoint: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    certify(checkpoint, output=tmp_path / "c.json", events=BATCH + 7, on_batch=seen.append)
+    assert seen == [BATCH, 7]
+
+
+def test_a_converted_file_can_be_certified(checkpoint: Path, tmp_path: Path) -> None:
+    converted = tmp_path / "small.safetensors"
+    parity.save_params(converted, parity.restore(checkpoint).params)
+    assert certify(converted, output=tmp_path / "c.json", events=64)["passed"]
+
+
+def test_keys_may_be_ignored_by_name(tmp_path: Path) -> None:
+    state = {**small_state(config=CONFIG), "step": np.zeros((), np.int64)}
+    path = save(state, tmp_path / "more.pt")
+    with pytest.raises(errors.UnexpectedKeysError, match="step"):
+        certify(path, output=tmp_path / "c.json", events=64)
+    assert certify(path, output=tmp_path / "c.json", events=64, ignore=["step"])["passed"]
+
+
+def test_the_checkpoint_is_never_replaced(checkpoint: Path) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(OutputError, match="is the source itself"):
+        certify(checkpoint, output=checkpoint, events=8)
+    assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong", [{"events": 0}, {"events": -1}, {"seed": -5}, {"seed": 2**32}])
+def test_impossible_numbers_are_refused(checkpoint: Path, tmp_path: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        certify(checkpoint, output=tmp_path / "c.json", **wrong)  # type: ignore[arg-type]
 
 
 def test_nothing_is_written_for_bad_input(checkpoint: Path, tmp_path: Path) -> None:

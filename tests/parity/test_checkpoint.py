@@ -107,23 +107,46 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("container", ["zip", "legacy", "plain pickle"])
+@pytest.mark.parametrize("container", ["zip", "legacy", *(f"plain pickle {k}" for k in range(6))])
 def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, container: str) -> None:
     proof, path = tmp_path / "it-ran", tmp_path / "evil.pt"
     content = {"scaling.scale": torch.zeros(1, 6), "x": Payload(proof)}
-    if container == "plain pickle":
-        path.write_bytes(pickle.dumps(Payload(proof)))
+    if container.startswith("plain"):
+        path.write_bytes(pickle.dumps(Payload(proof), protocol=int(container[-1])))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=container == "zip")
-    with pytest.raises(errors.UnsafeCheckpointError, match="nothing of it was run"):
+    with pytest.raises(errors.UnsafeCheckpointError, match=r"nothing of it was run.*mkdir") as caught:
         parity.load(path)
+    assert "weights_only" not in str(caught.value)
     assert not proof.exists()
     # The payload is a live one: Python's own unpickler runs it.
-    if container == "plain pickle":
+    if container.startswith("plain"):
         pickle.loads(path.read_bytes())
     else:
         torch.load(path, weights_only=False)
     assert proof.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", b"\x1f\x8b\x08"]
+)
+def test_no_message_recommends_to_run_code(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "page.pt").write_bytes(content)
+    with pytest.raises(errors.CorruptCheckpointError, match="obtain it again") as caught:
+        parity.load(tmp_path / "page.pt")
+    assert "weights_only" not in str(caught.value)
+
+
+def test_tensors_that_numpy_cannot_hold_are_named(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2).to(torch.float8_e4m3fn)}, tmp_path / "eight.pt")
+    with pytest.raises(errors.NotAStateDictError, match=r"'a' is a tensor of torch\.float8_e4m3fn"):
+        parity.load(tmp_path / "eight.pt")
+
+
+def test_impossible_paths_are_named(tmp_path: Path) -> None:
+    for name in ("x" * 300, "nul\0"):
+        with pytest.raises(errors.CheckpointNotFoundError):
+            parity.load(tmp_path / name)
 
 
 def test_whole_modules_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from twins import SMALL, State, small_state
 
 import parity
 from mathdnn_jax import nice
+from mathdnn_jax.errors import ConfigurationError
 from parity import errors
 from parity.models import MODELS, target_shapes
 from parity.rules import SAME, Rule, check_table
@@ -157,6 +158,24 @@ def test_a_dtype_that_is_asked_for_is_given() -> None:
         parity.convert(state, dtype=jnp.int32)
     with pytest.raises(errors.UnsupportedDtypeError, match="is int64"):
         parity.convert(change(BIAS, lambda a: a.astype(np.int64))(state), dtype=jnp.float32)
+
+
+def test_weights_that_overflow_the_asked_dtype_are_refused() -> None:
+    state = change("scaling.scale", lambda a: a + np.float32(1e9))(small_state())
+    with pytest.raises(errors.NonFiniteWeightsError, match="float16: scaling/log_scale"):
+        parity.convert(state, dtype=jnp.float16)
+    with pytest.raises(errors.UnsupportedDtypeError, match="JAX has no float64 here"):
+        parity.convert(state, dtype=jnp.float64)
+
+
+def test_what_is_no_mapping_of_names_to_dense_arrays_is_refused() -> None:
+    with pytest.raises(errors.UnexpectedKeysError, match=r"given \[3\]"):
+        parity.convert({3: np.zeros(1)})  # type: ignore[dict-item]
+    with pytest.raises(ConfigurationError, match=r"write \['step'\]"):
+        parity.convert(small_state(), ignore="step")
+    torch = pytest.importorskip("torch", reason="sparse tensors are PyTorch's")
+    with pytest.raises(errors.UnsupportedDtypeError, match=r"scaling\.scale"):
+        parity.convert({**small_state(), "scaling.scale": torch.zeros(1, 6).to_sparse()})
 
 
 def test_float64_is_kept_where_jax_has_it() -> None:

@@ -26,7 +26,9 @@ def test_zeros_of_either_sign_are_one_number() -> None:
     assert int(ulp_distance(np.array(-tiny), np.array(tiny))) == 2
 
 
-def evidence(jax: float = 1e-7, torch: float = 1e-7, double: float = 0.0, shape: tuple[int, ...] = (50, 4)) -> Evidence:
+def evidence(
+    jax: float = 1e-7, torch: float = 1e-7, double: float = 0.0, shape: tuple[int, ...] = (100, 2)
+) -> Evidence:
     """Evidence with planted errors of these sizes."""
     rng = np.random.default_rng(0)
     truth = rng.normal(size=shape)
@@ -107,3 +109,9 @@ def test_batches_add_up() -> None:
 def test_layers_of_different_shape_are_no_evidence() -> None:
     with pytest.raises(ValueError, match=r"JAX float32 has shape \(3, 2\)"):
         measure(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 3)), 0)
+
+
+def test_few_events_are_judged_in_float64_only() -> None:
+    assert verdict(evidence(jax=1e-6, shape=(63, 2))) == ()
+    assert len(verdict(evidence(jax=1e-6, shape=(64, 2)))) == 2
+    assert verdict(evidence(double=1e-12, shape=(3, 2)))

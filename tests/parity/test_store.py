@@ -10,6 +10,7 @@ from twins import save, small_state
 import parity
 from mathdnn_jax.errors import OutputError
 from parity import errors
+from parity.store import PARAMS_OF
 
 
 def test_parameters_come_back_to_the_bit(tmp_path: Path) -> None:
@@ -55,6 +56,35 @@ def test_a_spoiled_parameter_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:-10])
     with pytest.raises(errors.CorruptCheckpointError):
         parity.restore(path)
+
+
+def test_float64_is_not_silently_rounded(tmp_path: Path) -> None:
+    state = small_state(dtype=np.float64)
+    path = tmp_path / "double.safetensors"
+    with jax.enable_x64(True):
+        parity.save_params(path, parity.convert(state))
+        back = parity.restore(path).state
+    assert all(back[name].tobytes() == array.tobytes() for name, array in state.items())
+    with pytest.raises(errors.UnsupportedDtypeError, match="JAX_ENABLE_X64=1"):
+        parity.restore(path)
+
+
+def test_the_same_parameters_make_the_same_file(tmp_path: Path) -> None:
+    params = parity.convert(small_state())
+    contents = set()
+    for k in range(8):
+        parity.save_params(tmp_path / f"{k}.safetensors", params)
+        contents.add((tmp_path / f"{k}.safetensors").read_bytes())
+    assert len(contents) == 1
+
+
+def test_names_that_are_leaf_and_group_are_refused(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "odd.safetensors"
+    for names in (("a", "a/b"), ("a/b", "a")):
+        safetensors.save_file({name: np.zeros(1, np.float32) for name in names}, path, {PARAMS_OF: "nice"})
+        with pytest.raises(errors.UnexpectedKeysError, match="both an array and a group"):
+            parity.restore(path)
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,13 @@ def test_parts_are_initialised_independently() -> None:
     assert float(params["a"]["dense_0"]["kernel"][0, 0]) != float(params["b"]["dense_0"]["kernel"][0, 0])
 
 
+@pytest.mark.parametrize("shape", [(1,), (2, 4), ()])
+def test_log_scales_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    for function in (scaling(4).forward, scaling(4).inverse):
+        with pytest.raises(ParameterStructureError, match=r"log_scale of shape \(4,\)"):
+            function({"log_scale": jnp.zeros(shape)}, jnp.zeros(4))
+
+
 def test_an_empty_chain_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least one"):
         chain()

@@ -117,7 +117,7 @@ def test_a_failed_certificate_is_exit_code_one(
 ) -> None:
     state = parity.load(checkpoint)
     state["scaling.scale"] = -state["scaling.scale"]
-    monkeypatch.setattr("parity.certificate.convert", lambda _, model: parity.convert(state, model))
+    monkeypatch.setattr("parity.store.convert", lambda _, model, **__: parity.convert(state, model))
     assert main(["certify", str(checkpoint), "--events", "8", "-o", str(tmp_path / "c.json")]) == 1
     assert "CertificationError" in capsys.readouterr().err
 
@@ -128,14 +128,12 @@ def test_a_failed_certificate_is_exit_code_one(
         (["anomaly", "--checkpoint", "nowhere.pt"], "CheckpointNotFoundError: checkpoint nowhere.pt does not exist"),
         (["anomaly", "--checkpoint", "{}", "--inlier", "letters"], "unknown data set 'letters'"),
         (["anomaly", "--checkpoint", "{}", "--model", "glow"], "UnknownModelError"),
-        (
-            ["anomaly", "--checkpoint", "{}", "--inlier", "digits", "--batch-size", "0", "--outlier", "digits"],
-            "batch_size=0",
-        ),
         (["anomaly", "--checkpoint", "{}", "--plot", "no/where.png"], "OutputError"),
+        (["anomaly", "--checkpoint", "{}", "--plot", "x.pgf"], "suffix is one of .png"),
+        (["anomaly", "--checkpoint", "{}", "--ignore", "step"], "listed as ignored, but not there: step"),
         (["convert", "{}", "{}"], "is the source itself"),
+        (["certify", "{}", "-o", "{}"], "is the source itself"),
         (["convert", "{}", "weights.npz"], "OutputError"),
-        (["certify", "{}", "--events", "0"], "--events 0"),
         (["certify", "{}", "--inputs", "letters"], "unknown data set"),
     ],
 )
@@ -154,6 +152,28 @@ def test_bad_input_is_one_message_and_exit_code_two(
     assert "Traceback" not in captured.err
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        (["anomaly", "--checkpoint=x", "--batch-size=0"], "--batch-size: 0 is less than 1"),
+        (["anomaly", "--checkpoint=x", "--seed=-1"], "--seed: a seed is a whole number from 0 to 4294967295, given -1"),
+        (["anomaly", "--checkpoint=x", "--split=thirds"], "--split: invalid choice"),
+        (["certify", "x", "--events=-3"], "--events: -3 is less than 1"),
+        (["certify", "x", "--seed=4294967296"], "given 4294967296"),
+        (["demo", "--seed=one"], "'one' is not a whole number"),
+        (["anomaly"], "--checkpoint"),
+        ([], "COMMAND"),
+    ],
+)
+def test_impossible_arguments_are_refused_at_once(
+    capsys: pytest.CaptureFixture[str], argument: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(argument)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
 
 
 def test_images_of_another_size_and_offline_data(
@@ -187,6 +207,35 @@ def test_the_demo_makes_everything(tmp_path: Path, capsys: pytest.CaptureFixture
     state = parity.load(folder / "nice.pt")
     assert parity.convert(state)["scaling"]["log_scale"].shape == (64,)
     assert nice(dim=64, width=64, depth=3).prior.event_shape == (64,)
+
+
+def test_the_demo_does_not_replace_somebodys_checkpoint(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "nice.pt"
+    own.write_bytes(checkpoint.read_bytes())
+    assert main(["demo", "--output", str(tmp_path)]) == 2
+    assert "name another folder" in capsys.readouterr().err
+    assert own.read_bytes() == checkpoint.read_bytes()
+    assert list(tmp_path.iterdir()) == [own]
+
+
+def test_sigterm_leaves_no_temporary_file(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from mathdnn_jax.cli import main, convert
+from mathdnn_jax.files import replace_file
+def run(options):
+    with replace_file({str(tmp_path / "out")!r}) as temporary:
+        temporary.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+convert.run = run
+main(["convert", "a", "b"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 143, done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_runs_as_a_module() -> None:

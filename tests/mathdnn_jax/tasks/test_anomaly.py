@@ -90,6 +90,8 @@ def test_random_halves_differ_by_seed() -> None:
     assert halve(100, "random", 0)[0].tolist() != halve(100, "random", 1)[0].tolist()
     with pytest.raises(ConfigurationError, match="'thirds'"):
         halve(10, "thirds")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="given -1"):
+        halve(10, "random", -1)
     with pytest.raises(DataSetError, match="3 images"):
         halve(3)
 
@@ -117,5 +119,8 @@ def test_errors_are_counted_on_the_right_side() -> None:
     found = detect(validation, np.array([5.0, 6.0, threshold]), np.array([-1.0, threshold, 20.0, 5.7]))
     assert (found.type_1_errors, found.type_1_total) == (1, 3)
     assert (found.type_2_errors, found.type_2_total) == (2, 4)
+    for inlier, outlier, name in ((np.nan, 0.0, "inlier"), (0.0, -np.inf, "outlier")):
+        with pytest.raises(NonFiniteError, match=f"1 {name}"):
+            detect(validation, np.array([inlier]), np.array([outlier]))
     with pytest.raises(DataSetError, match="given 0 and 1"):
         detect(validation, np.array([]), np.array([1.0]))
