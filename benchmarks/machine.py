@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jax
 
-import mathdnn_jax
+from mathdnn_jax.versions import versions
 
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
 SETTINGS = (
     "JAX_PLATFORMS",
     "XLA_FLAGS",
@@ -34,7 +32,7 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
-        "versions": _versions(),
+        "versions": versions(),
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "measured": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
@@ -48,14 +46,3 @@ def _cpu() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    # The library's own comes from itself: a clone need not be installed.
-    versions = {"python": platform.python_version(), "mathdnn_jax": mathdnn_jax.__version__}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

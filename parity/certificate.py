@@ -6,9 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Callable, Collection
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
@@ -21,6 +19,7 @@ from mathdnn_jax.files import check_writable, replace_file
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.probability import logistic_sample
 from mathdnn_jax.seeds import check_seed
+from mathdnn_jax.versions import versions
 from parity.checkpoint import State, find, sha256
 from parity.conversion import export
 from parity.errors import CertificationError, UnsupportedDtypeError
@@ -103,7 +102,7 @@ def certify(
         "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},
         "backend": {"jax": jax.default_backend(), "device": jax.devices()[0].device_kind, "torch": "cpu"},
         "precision": {"jax_default_matmul_precision": PRECISION, "weights": "float32", "truth": "PyTorch, float64"},
-        "versions": _versions(),
+        "versions": versions(),
         "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "rule": {"rms_factor": RMS_FACTOR, "max_factor": MAX_FACTOR, "text": RULE},
         "layers": [
@@ -198,13 +197,3 @@ def _evidence(
         if on_batch is not None:
             on_batch(count)
     return evidence
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("mathdnn_jax", "jax", "jaxlib", "flax", "numpy", "torch"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

@@ -39,8 +39,12 @@ def restore(path: str | os.PathLike[str], model: str = "nice", *, ignore: Collec
     Raises:
         CheckpointError, ConversionError: as `load`, `convert` and `export` do.
     """
+    return rebuild(read(path), model, ignore=ignore)
+
+
+def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
+    """As `restore`, from what `parity.checkpoint.read` has read."""
     specification = find_model(model)
-    checkpoint = read(path)
     state = checkpoint.state
     if holds_params(checkpoint):
         # By way of the PyTorch state, whose conversion checks everything, dtypes too.

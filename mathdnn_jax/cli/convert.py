@@ -22,11 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
     from parity.checkpoint import read
-    from parity.store import holds_params, restore, save_params, save_state
+    from parity.store import holds_params, rebuild, save_params, save_state
 
     source, output = Path(options.source), check_writable(options.output, options.source)
-    back = holds_params(read(source))
-    model = restore(source, options.model, ignore=options.ignore)
+    checkpoint = read(source)
+    back = holds_params(checkpoint)
+    model = rebuild(checkpoint, options.model, ignore=options.ignore)
     if back:
         save_state(output, model.state)
     else:

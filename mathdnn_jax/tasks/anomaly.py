@@ -72,8 +72,8 @@ def score(
         params: its parameters.
         images: as `as_events` takes them.
         batch_size: images at a time; the last batch is filled up and the filling dropped.
-        precision: of float32 matrix products. JAX's default on a GPU is TF32, with which log p is off by whole nats;
-            on a CPU all precisions are the same.
+        precision: of float32 matrix products. JAX's default on a GPU is TF32, whose rounding is 2¹³ times
+            coarser; on a CPU all precisions are the same.
         on_batch: called with the number of images of each finished batch.
 
     Raises:
