@@ -1,9 +1,9 @@
 """Generative models and convolutional networks in JAX, as pure functions with their mathematics checked."""
 
-from mathdnn_jax.bijectors import Bijector, additive_coupling, chain, scaling
+from mathdnn_jax.bijectors import Bijector, additive_coupling, affine_coupling, chain, invert, scaling
 from mathdnn_jax.flows import Flow, flow, nice
 from mathdnn_jax.nets import MLP, torch_default
-from mathdnn_jax.probability import Distribution, logistic
+from mathdnn_jax.probability import Distribution, logistic, normal
 
 __all__ = [
     "MLP",
@@ -11,10 +11,13 @@ __all__ = [
     "Distribution",
     "Flow",
     "additive_coupling",
+    "affine_coupling",
     "chain",
     "flow",
+    "invert",
     "logistic",
     "nice",
+    "normal",
     "scaling",
     "torch_default",
 ]

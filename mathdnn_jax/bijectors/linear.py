@@ -35,12 +35,14 @@ def scaling(dim: int) -> Bijector:
             raise ParameterStructureError(f"scaling expects log_scale of shape {(dim,)}, given {log_scale.shape}")
         return log_scale
 
-    def forward(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        del context
         batch_shape = check_event(x, (dim,), "scaling")
         log_scale = checked(params)
         return x * jnp.exp(log_scale), jnp.broadcast_to(pairwise_sum(log_scale), batch_shape)
 
-    def inverse(params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def inverse(params: Params, z: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        del context
         batch_shape = check_event(z, (dim,), "scaling")
         log_scale = checked(params)
         return z * jnp.exp(-log_scale), jnp.broadcast_to(-pairwise_sum(log_scale), batch_shape)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import jax
 
+from mathdnn_jax.errors import EventShapeError
+
 
 class Distribution(NamedTuple):
     """A density on events of a fixed shape.
@@ -19,3 +21,13 @@ class Distribution(NamedTuple):
     log_prob: Callable[[jax.Array], jax.Array]
     sample: Callable[[jax.Array, tuple[int, ...], jax.typing.DTypeLike], jax.Array]
     event_shape: tuple[int, ...]
+
+
+def check_event(x: jax.Array, event_shape: tuple[int, ...], name: str) -> None:
+    """Check that the trailing axes of `x` are the event of the distribution of that name.
+
+    Raises:
+        EventShapeError: they are not.
+    """
+    if x.ndim < len(event_shape) or x.shape[x.ndim - len(event_shape) :] != event_shape:
+        raise EventShapeError(f"{name} is on events of shape {event_shape}, given an array of shape {x.shape}")

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mathdnn_jax.errors import EventShapeError
-from mathdnn_jax.probability.distribution import Distribution
+from mathdnn_jax.probability.distribution import Distribution, check_event
 
 
 @jax.custom_jvp
@@ -48,8 +47,7 @@ def logistic(event_shape: tuple[int, ...]) -> Distribution:
     axes = tuple(range(-len(event_shape), 0))
 
     def log_prob(z: jax.Array) -> jax.Array:
-        if z.shape[z.ndim - len(event_shape) :] != event_shape or z.ndim < len(event_shape):
-            raise EventShapeError(f"the logistic prior is on events {event_shape}, given an array {z.shape}")
+        check_event(z, event_shape, "the logistic prior")
         return logistic_log_density(z).sum(axes)
 
     def sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import flax.linen as nn
 import numpy as np
 
-from mathdnn_jax import MLP, Bijector, additive_coupling, chain, nice, scaling
+from mathdnn_jax import MLP, Bijector, additive_coupling, affine_coupling, chain, invert, nice, scaling
 
 
 class Case(NamedTuple):
-    """A map and the shape of its events."""
+    """A map, the shapes of its events x and (where it is another) z, where its events lie, its context's shape."""
 
     bijector: Bijector
     event_shape: tuple[int, ...]
+    latent_shape: tuple[int, ...] | None = None
+    support: tuple[float, float] | None = None
+    context_shape: tuple[int, ...] | None = None
+
+    @property
+    def z_shape(self) -> tuple[int, ...]:
+        return self.event_shape if self.latent_shape is None else self.latent_shape
 
 
 def coupling(mask: np.ndarray) -> Case:
     """An additive coupling on a mask, with a small perceptron."""
-    moved = int((~mask).sum())
-    return Case(additive_coupling(MLP((5, 4, moved)), mask), mask.shape)
+    return Case(additive_coupling(MLP((5, 4, moved(mask))), mask), mask.shape)
+
+
+def affine(mask: np.ndarray, bound: float | None = None) -> Case:
+    """An affine coupling on a mask, with a small perceptron."""
+    conditioner = MLP((5, 4, 2 * moved(mask)), nn.tanh)
+    return Case(affine_coupling(conditioner, mask, log_scale_bound=bound), mask.shape)
+
+
+def moved(mask: np.ndarray) -> int:
+    """How many entries a conditioner moves: of the last axis, where the mask differs along it alone."""
+    rows = mask.reshape(-1, mask.shape[-1])
+    return int((~(rows[0] if (rows == rows[0]).all() else mask)).sum())
 
 
 def entries(*kept: int, size: int) -> np.ndarray:
@@ -43,6 +62,25 @@ BIJECTORS: dict[str, Case] = {
     "coupling of two entries": coupling(entries(1, size=2)),
     "coupling on a checkerboard": coupling(CHECKERBOARD),
     "coupling on channels": coupling(CHANNELS),
+    "affine coupling that keeps a prefix": affine(entries(0, 1, size=5)),
+    "affine coupling that keeps one entry": affine(entries(2, size=5)),
+    "affine coupling that moves one entry": affine(entries(0, 1, 3, 4, size=5)),
+    "affine coupling that keeps no pattern": affine(entries(0, 1, 4, 6, size=7)),
+    "affine coupling of two entries": affine(entries(1, size=2)),
+    "affine coupling on a checkerboard": affine(CHECKERBOARD),
+    "affine coupling on channels": affine(CHANNELS),
+    "affine coupling with a bound": affine(entries(0, 2, size=4), bound=1.5),
+    "inverted affine coupling": Case(invert(affine(entries(0, 2, size=4)).bijector), (4,)),
+    "additive coupling with a context": Case(
+        additive_coupling(MLP((4, 2)), entries(0, size=3), context_shape=(2,)), (3,), context_shape=(2,)
+    ),
+    "affine coupling with a context": Case(
+        affine_coupling(MLP((4, 4), nn.tanh), entries(0, size=3), context_shape=(2,)), (3,), context_shape=(2,)
+    ),
+    "masked affine coupling on a checkerboard": Case(
+        affine_coupling(MLP((4, 2 * CHECKERBOARD.shape[-1]), nn.tanh), CHECKERBOARD, layout="masked"),
+        CHECKERBOARD.shape,
+    ),
     "chain of one": Case(chain(only=scaling(3)), (3,)),
     "chain": Case(
         chain(

@@ -36,7 +36,16 @@ def random_params(bijector: Bijector, seed: int, scale: float = 1.0, dtype: type
 
 
 def random_events(case: Case, seed: int, batch: tuple[int, ...] = (), dtype: type = np.float64) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed + 1).normal(size=(*batch, *case.event_shape)), dtype)
+    rng = np.random.default_rng(seed + 1)
+    shape = (*batch, *case.event_shape)
+    values = rng.normal(size=shape) if case.support is None else rng.uniform(*case.support, shape)
+    return jnp.asarray(values, dtype)
+
+
+def random_context(case: Case, seed: int, batch: tuple[int, ...] = (), dtype: type = np.float64) -> jax.Array | None:
+    if case.context_shape is None:
+        return None
+    return jnp.asarray(np.random.default_rng(seed + 2).normal(size=(*batch, *case.context_shape)), dtype)
 
 
 def jacobian(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> np.ndarray:
@@ -49,13 +58,14 @@ def jacobian(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> np.nda
 def test_log_det_is_that_of_the_jacobian(case: Case, seed: int, scale: float) -> None:
     with jax.enable_x64(True):
         params, x = random_params(case.bijector, seed, scale), random_events(case, seed)
-        z, log_det = case.bijector.forward(params, x)
-        whole = jacobian(lambda x: case.bijector.forward(params, x)[0], x)
+        context = random_context(case, seed)
+        z, log_det = case.bijector.forward(params, x, context)
+        whole = jacobian(lambda x: case.bijector.forward(params, x, context)[0], x)
         assert log_det.shape == ()
         np.testing.assert_allclose(log_det, np.linalg.slogdet(whole)[1], rtol=0, atol=1e-10)
 
-        back, inverse_log_det = case.bijector.inverse(params, z)
-        inverse = jacobian(lambda z: case.bijector.inverse(params, z)[0], z)
+        back, inverse_log_det = case.bijector.inverse(params, z, context)
+        inverse = jacobian(lambda z: case.bijector.inverse(params, z, context)[0], z)
         np.testing.assert_allclose(inverse_log_det, np.linalg.slogdet(inverse)[1], rtol=0, atol=1e-10)
 
         bound = 16 * EPS * (1 + np.abs(x).max() + np.abs(z).max()) * np.linalg.cond(whole)
@@ -67,14 +77,16 @@ def test_log_det_is_that_of_the_jacobian(case: Case, seed: int, scale: float) ->
 def test_leading_axes_are_batch_axes(case: Case, batch: tuple[int, ...]) -> None:
     with jax.enable_x64(True):
         params, x = random_params(case.bijector, 0), random_events(case, 0, batch)
-        z, log_det = case.bijector.forward(params, x)
-        assert z.shape == x.shape
+        context = random_context(case, 0, batch)
+        z, log_det = case.bijector.forward(params, x, context)
+        assert z.shape == (*batch, *case.z_shape)
         assert log_det.shape == batch
-        back, inverse_log_det = case.bijector.inverse(params, z)
+        back, inverse_log_det = case.bijector.inverse(params, z, context)
         assert back.shape == x.shape
         assert inverse_log_det.shape == batch
         if batch == (3,):
-            one_by_one = jax.vmap(case.bijector.forward, in_axes=(None, 0))(params, x)
+            mapped = (None, 0, None if context is None else 0)
+            one_by_one = jax.vmap(case.bijector.forward, in_axes=mapped)(params, x, context)
             for whole, single in zip((z, log_det), one_by_one, strict=True):
                 np.testing.assert_allclose(whole, single, rtol=64 * EPS, atol=64 * EPS)
 
@@ -83,18 +95,21 @@ def test_leading_axes_are_batch_axes(case: Case, batch: tuple[int, ...]) -> None
 def test_jit_changes_nothing(case: Case) -> None:
     with jax.enable_x64(True):
         params, x = random_params(case.bijector, 1), random_events(case, 1, (4,))
-        for function in (case.bijector.forward, case.bijector.inverse):
-            for plain, compiled in zip(function(params, x), jax.jit(function)(params, x), strict=True):
+        context = random_context(case, 1, (4,))
+        z, _ = case.bijector.forward(params, x, context)
+        for function, event in ((case.bijector.forward, x), (case.bijector.inverse, z)):
+            results = function(params, event, context), jax.jit(function)(params, event, context)
+            for plain, compiled in zip(*results, strict=True):
                 np.testing.assert_allclose(plain, compiled, rtol=64 * EPS, atol=64 * EPS)
 
 
 @cases
 def test_gradients_are_those_of_central_differences(case: Case) -> None:
     with jax.enable_x64(True):
-        params, x = random_params(case.bijector, 2), random_events(case, 2)
+        params, x, context = random_params(case.bijector, 2), random_events(case, 2), random_context(case, 2)
 
         def loss(params: Params, x: jax.Array) -> jax.Array:
-            z, log_det = case.bijector.forward(params, x)
+            z, log_det = case.bijector.forward(params, x, context)
             return jnp.sin(z).sum() + log_det
 
         directions = (random_params(case.bijector, 3), random_events(case, 3))
@@ -112,17 +127,21 @@ def test_gradients_are_those_of_central_differences(case: Case) -> None:
 @cases
 def test_float32_stays_float32(case: Case) -> None:
     params, x = random_params(case.bijector, 4, dtype=np.float32), random_events(case, 4, (2,), np.float32)
-    for function in (case.bijector.forward, case.bijector.inverse):
-        assert [value.dtype for value in function(params, x)] == [np.float32, np.float32]
+    context = random_context(case, 4, (2,), np.float32)
+    z, _ = case.bijector.forward(params, x, context)
+    for function, event in ((case.bijector.forward, x), (case.bijector.inverse, z)):
+        assert [value.dtype for value in function(params, event, context)] == [np.float32, np.float32]
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(case.bijector.init(jax.random.key(0))))
 
 
 @cases
 def test_other_events_are_refused(case: Case) -> None:
     params = random_params(case.bijector, 5, dtype=np.float32)
-    wrong = jnp.zeros((*case.event_shape[:-1], case.event_shape[-1] + 1))
-    for function in (case.bijector.forward, case.bijector.inverse):
-        with pytest.raises(EventShapeError, match=r"acts on events of shape"):
-            function(params, wrong)
-        with pytest.raises(EventShapeError, match=r"acts on events of shape"):
+    directions = (case.bijector.forward, case.event_shape), (case.bijector.inverse, case.z_shape)
+    for function, shape in directions:
+        if not shape:
+            continue
+        with pytest.raises(EventShapeError, match=r"acts on (events|images) of shape"):
+            function(params, jnp.zeros((*shape[:-1], shape[-1] + 1)))
+        with pytest.raises(EventShapeError, match=r"acts on (events|images) of shape"):
             function(params, jnp.zeros(()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import MLP, additive_coupling
+from mathdnn_jax import MLP, additive_coupling, affine_coupling
 from mathdnn_jax.bijectors.index_set import index_sets, pick, put
 from mathdnn_jax.errors import ConfigurationError
 
@@ -68,3 +68,96 @@ class _WithState(nn.Module):
 def test_a_conditioner_with_state_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="statistics"):
         additive_coupling(_WithState(), np.array([True, False])).init(jax.random.key(0))
+
+
+@given(mask=masks)
+def test_an_affine_coupling_scales_and_shifts_the_moved_entries(mask: np.ndarray) -> None:
+    kept, moved = np.flatnonzero(mask), np.flatnonzero(~mask)
+    conditioner = MLP((3, 2 * len(moved)))
+    bijector = affine_coupling(conditioner, mask)
+    params = bijector.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (4, len(mask)))
+    z, log_det = bijector.forward(params, x)
+    np.testing.assert_array_equal(z[:, kept], x[:, kept])
+    log_scale, shift = np.split(np.asarray(conditioner.apply({"params": params}, x[:, kept])), 2, axis=-1)
+    np.testing.assert_allclose(z[:, moved], np.exp(log_scale) * x[:, moved] + shift, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_det, log_scale.sum(-1), rtol=1e-5, atol=1e-6)
+
+
+class _Pair(nn.Module):
+    """Log-scales and shifts apart, neither of which looks at its input."""
+
+    log_scale: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.full_like(x, self.log_scale), jnp.full_like(x, 2.0)
+
+
+def test_a_conditioner_may_return_log_scales_and_shifts_apart() -> None:
+    z, log_det = affine_coupling(_Pair(0.5), np.array([True, False])).forward({}, jnp.array([3.0, 1.0]))
+    np.testing.assert_allclose(z, [3.0, np.exp(0.5) + 2.0], rtol=1e-6)
+    np.testing.assert_allclose(log_det, 0.5)
+
+
+def test_a_bound_on_the_log_scale_holds_and_is_smooth_near_zero() -> None:
+    for given_scale, expected in ((1e3, 2.0), (-1e3, -2.0), (1e-3, 1e-3)):
+        bijector = affine_coupling(_Pair(given_scale), np.array([True, False]), log_scale_bound=2.0)
+        _, log_det = bijector.forward({}, jnp.array([3.0, 1.0]))
+        np.testing.assert_allclose(log_det, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_bound_that_is_no_positive_number_is_refused(bound: float) -> None:
+    with pytest.raises(ConfigurationError, match="positive number"):
+        affine_coupling(MLP((2,)), np.array([True, False]), log_scale_bound=bound)
+
+
+def test_a_layout_of_another_name_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'kept' or 'masked', given 'flat'"):
+        additive_coupling(MLP((1,)), np.array([True, False]), layout="flat")  # type: ignore[arg-type]
+
+
+def test_a_masked_conditioner_does_not_see_the_moved_entries() -> None:
+    mask = np.indices((3, 4)).sum(0) % 2 == 0
+    bijector = affine_coupling(MLP((4, 8)), mask, layout="masked")
+    params = bijector.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (3, 4))
+    there = bijector.forward(params, x)[1]
+    assert float(bijector.forward(params, jnp.where(mask, x, 7.0))[1]) == float(there)
+    assert float(bijector.forward(params, jnp.where(mask, 7.0, x))[1]) != float(there)
+
+
+def test_kept_channels_come_to_the_conditioner_as_an_image() -> None:
+    shapes = []
+
+    class Spy(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            shapes.append(x.shape)
+            return jnp.zeros((*x.shape[:-1], 2))
+
+    mask = np.broadcast_to(np.arange(3) < 1, (4, 5, 3))
+    additive_coupling(Spy(), mask).forward({}, jnp.zeros((2, 4, 5, 3)))
+    assert shapes == [(2, 4, 5, 1)]
+
+
+def test_a_context_conditions_and_broadcasts() -> None:
+    bijector = affine_coupling(MLP((4, 2)), np.array([True, False]), context_shape=(3,))
+    params, x = bijector.init(jax.random.key(0)), jnp.ones((2, 5, 2))
+    context = jax.random.normal(jax.random.key(1), (5, 3))
+    _, log_det = bijector.forward(params, x, context)
+    assert len(np.unique(log_det)) == 5
+    np.testing.assert_array_equal(log_det[0], log_det[1])
+    shared = bijector.forward(params, x, context[0])[1]
+    np.testing.assert_allclose(shared, np.broadcast_to(log_det[0, 0], (2, 5)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [(None, "given none"), ((4,), r"given an array of shape \(4,\)"), ((7, 3), r"given \(7,\)")]
+)
+def test_a_context_that_does_not_fit_is_refused(shape: tuple[int, ...] | None, words: str) -> None:
+    bijector = affine_coupling(MLP((4, 2)), np.array([True, False]), context_shape=(3,))
+    params = bijector.init(jax.random.key(0))
+    with pytest.raises(ConfigurationError, match=words):
+        bijector.forward(params, jnp.zeros((5, 2)), None if shape is None else jnp.zeros(shape))

@@ -8,7 +8,7 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 def test_a_prior_on_events_of_another_rank_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"have 1 axes; given a prior on events of shape \(2, 4\)"):
+    with pytest.raises(ConfigurationError, match=r"events of 1 axes; given a prior on events of shape \(2, 4\)"):
         flow(scaling(4), logistic((2, 4)))
 
 

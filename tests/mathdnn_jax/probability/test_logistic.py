@@ -47,7 +47,7 @@ def test_log_prob_sums_over_the_event_alone() -> None:
     prior = logistic((2, 3))
     z = jax.random.normal(jax.random.key(0), (5, 2, 3))
     np.testing.assert_allclose(prior.log_prob(z), stats.logistic.logpdf(z).sum((1, 2)), rtol=1e-5)
-    with pytest.raises(EventShapeError, match=r"on events \(2, 3\), given an array \(5, 3, 2\)"):
+    with pytest.raises(EventShapeError, match=r"on events of shape \(2, 3\), given an array of shape \(5, 3, 2\)"):
         prior.log_prob(z.swapaxes(1, 2))
     with pytest.raises(EventShapeError, match="on events"):
         prior.log_prob(z[0, 0])
