@@ -1,8 +1,30 @@
 """Invertible maps with their log-determinants, one idea per file."""
 
+from mathdnn_jax.bijectors.actnorm import actnorm
 from mathdnn_jax.bijectors.bijector import Bijector, Params
 from mathdnn_jax.bijectors.chain import chain, invert
+from mathdnn_jax.bijectors.conv1x1 import conv1x1
 from mathdnn_jax.bijectors.coupling import additive_coupling, affine_coupling
 from mathdnn_jax.bijectors.linear import scaling
+from mathdnn_jax.bijectors.permutation import permutation
+from mathdnn_jax.bijectors.plu import plu, plu_matrix
+from mathdnn_jax.bijectors.reshape import reshape, squeeze
+from mathdnn_jax.bijectors.split import split
 
-__all__ = ["Bijector", "Params", "additive_coupling", "affine_coupling", "chain", "invert", "scaling"]
+__all__ = [
+    "Bijector",
+    "Params",
+    "actnorm",
+    "additive_coupling",
+    "affine_coupling",
+    "chain",
+    "conv1x1",
+    "invert",
+    "permutation",
+    "plu",
+    "plu_matrix",
+    "reshape",
+    "scaling",
+    "split",
+    "squeeze",
+]

@@ -83,3 +83,17 @@ def check_image(x: jax.Array, channels: int, map_name: str) -> tuple[int, ...]:
             f"its trailing axes must be height, width and channels, all axes before them are batch axes"
         )
     return x.shape[:-3]
+
+
+def check_last_axis(x: jax.Array, size: int, event_ndims: int, map_name: str) -> tuple[int, ...]:
+    """Return the batch shape of `x`, whose last `event_ndims` axes are an event: any shape that ends with `size`.
+
+    Raises:
+        EventShapeError: they are not.
+    """
+    if x.ndim < event_ndims or x.shape[-1] != size or 0 in x.shape[x.ndim - event_ndims :]:
+        raise EventShapeError(
+            f"{map_name} acts on events of shape ({'…, ' * (event_ndims - 1)}{size}), given an array of shape "
+            f"{x.shape}; its last {event_ndims} axes must be the event, all axes before them are batch axes"
+        )
+    return x.shape[: x.ndim - event_ndims]
