@@ -3,11 +3,13 @@
 from mathdnn_jax.bijectors.actnorm import actnorm
 from mathdnn_jax.bijectors.bijector import Bijector, Params
 from mathdnn_jax.bijectors.chain import chain, invert
+from mathdnn_jax.bijectors.conditional_plu import conditional_plu_coupling
 from mathdnn_jax.bijectors.conv1x1 import conv1x1
 from mathdnn_jax.bijectors.coupling import additive_coupling, affine_coupling
 from mathdnn_jax.bijectors.linear import scaling
 from mathdnn_jax.bijectors.permutation import permutation
 from mathdnn_jax.bijectors.plu import plu, plu_matrix
+from mathdnn_jax.bijectors.plu_from_matrix import conv1x1_from_matrix, plu_from_matrix
 from mathdnn_jax.bijectors.reshape import reshape, squeeze
 from mathdnn_jax.bijectors.split import split
 
@@ -18,10 +20,13 @@ __all__ = [
     "additive_coupling",
     "affine_coupling",
     "chain",
+    "conditional_plu_coupling",
     "conv1x1",
+    "conv1x1_from_matrix",
     "invert",
     "permutation",
     "plu",
+    "plu_from_matrix",
     "plu_matrix",
     "reshape",
     "scaling",

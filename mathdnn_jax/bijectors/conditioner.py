@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from mathdnn_jax.bijectors.bijector import Params, check_event
 from mathdnn_jax.bijectors.index_set import IndexSet, index_sets, pick
+from mathdnn_jax.bijectors.network import apply_network, init_network
 from mathdnn_jax.errors import ConfigurationError
 
 Layout = Literal["kept", "masked"]
@@ -79,17 +80,7 @@ def conditioning(
         input_shape = output_shape = event_shape
 
     def init(key: jax.Array) -> Params:
-        inputs = [jnp.zeros(input_shape, jnp.float32)]
-        if context_shape is not None:
-            inputs.append(jnp.zeros(context_shape, jnp.float32))
-        variables = conditioner.init(key, *inputs)
-        collections = set(variables) - {"params"}
-        if collections:
-            raise ConfigurationError(
-                f"a coupling's conditioner is a function of its parameters and its input alone, given a module with "
-                f"variables in {sorted(collections)}"
-            )
-        return variables.get("params", {})
+        return init_network(conditioner, key, input_shape, context_shape)
 
     def view(x: jax.Array) -> tuple[tuple[int, ...], jax.Array]:
         batch_shape = check_event(x, event_shape, map_name)
@@ -102,35 +93,13 @@ def conditioning(
         else:
             event = viewed.reshape(*batch_shape, *event_shape)
             seen = jnp.where(mask, event, jnp.zeros((), event.dtype))
-        inputs = [seen]
-        if context_shape is not None:
-            inputs.append(_context(context, batch_shape, context_shape, map_name))
-        blocks = _blocks(conditioner.apply({"params": params}, *inputs), (*batch_shape, *output_shape), parameters)
+        returned = apply_network(conditioner, params, seen, batch_shape, context, context_shape, map_name)
+        blocks = _blocks(returned, (*batch_shape, *output_shape), parameters)
         if layout == "kept":
             return blocks
         return tuple(pick(block.reshape(*batch_shape, *view_shape), moved) for block in blocks)
 
     return Conditioning(init, view, values, moved, tuple(range(-len(view_shape), 0)))
-
-
-def _context(
-    context: jax.Array | None, batch_shape: tuple[int, ...], context_shape: tuple[int, ...], map_name: str
-) -> jax.Array:
-    if context is None:
-        raise ConfigurationError(f"this {map_name} was built with a context of shape {context_shape}, given none")
-    batch_ndims = context.ndim - len(context_shape)
-    if batch_ndims < 0 or context.shape[batch_ndims:] != context_shape:
-        raise ConfigurationError(
-            f"this {map_name} was built with a context of shape {context_shape}, given an array of shape "
-            f"{context.shape}; its trailing axes must be the context, all axes before them are batch axes"
-        )
-    try:
-        return jnp.broadcast_to(context, (*batch_shape, *context_shape))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"a context's leading axes are those of the events, {batch_shape}, or broadcast to them; "
-            f"given {context.shape[:batch_ndims]}"
-        ) from error
 
 
 def _blocks(returned: object, expected: tuple[int, ...], parameters: int) -> tuple[jax.Array, ...]:

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from mathdnn_jax.bijectors.bijector import Bijector, Params
 from mathdnn_jax.bijectors.conditioner import Layout, conditioning
 from mathdnn_jax.bijectors.index_set import put
-from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.bijectors.log_scale import bounded, check_bound
 
 
 def additive_coupling(
@@ -92,16 +92,14 @@ def affine_coupling(
 
     Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, section 3.2; seed 002 P3.
     """
-    if log_scale_bound is not None and not 0 < log_scale_bound < float("inf"):
-        raise ConfigurationError(f"a bound on the log-scale is a positive number, given {log_scale_bound}")
+    check_bound(log_scale_bound)
     network = conditioning(conditioner, mask, 2, "affine_coupling", layout, context_shape)
 
     def log_scale_and_shift(
         params: Params, viewed: jax.Array, context: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         s, t = network.values(params, viewed, context)
-        if log_scale_bound is not None:
-            s = log_scale_bound * jnp.tanh(s / log_scale_bound)
+        s = bounded(s, log_scale_bound)
         return put(s, network.moved), put(t, network.moved), s.sum(network.axes)
 
     def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 from case import Case
 
@@ -11,6 +15,7 @@ from mathdnn_jax import (
     actnorm,
     additive_coupling,
     chain,
+    conditional_plu_coupling,
     conv1x1,
     permutation,
     plu,
@@ -19,6 +24,30 @@ from mathdnn_jax import (
     split,
     squeeze,
 )
+
+
+class Pooled(nn.Module):
+    """A number of features of a whole image of any size (and of a context), smooth in it."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        h = jnp.tanh(nn.Conv(4, (3, 3))(x)).mean((-3, -2))
+        if context is not None:
+            h = jnp.concatenate([h, context], -1)
+        return nn.Dense(self.features)(h)
+
+
+class Flattened(nn.Module):
+    """A number of features of an image of one size."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(self.features)(jnp.tanh(x.reshape(*x.shape[:-3], math.prod(x.shape[-3:]))))
+
 
 NESTED = split(
     chain(
@@ -46,6 +75,17 @@ LINEAR: dict[str, Case] = {
     "1×1 convolution of more channels than pixels": Case(conv1x1(4, (1, 2, 3, 0)), (1, 3, 4)),
     "1×1 convolution of one pixel": Case(conv1x1(4), (1, 1, 4)),
     "1×1 convolution of one channel": Case(conv1x1(1), (2, 2, 1)),
+    "conditional PLU coupling": Case(conditional_plu_coupling(Pooled(9), 3, permutation=(2, 0, 1)), (2, 3, 6)),
+    "conditional PLU coupling of two channels and one pixel": Case(conditional_plu_coupling(Pooled(1), 1), (1, 1, 2)),
+    "conditional PLU coupling with signs and a bound": Case(
+        conditional_plu_coupling(Pooled(9), 3, signs=(-1, 1, -1), log_scale_bound=0.5), (1, 2, 6)
+    ),
+    "conditional PLU coupling on images of one size": Case(
+        conditional_plu_coupling(Flattened(4), 2, image_shape=(2, 2)), (2, 2, 4)
+    ),
+    "conditional PLU coupling with a context": Case(
+        conditional_plu_coupling(Pooled(4), 2, context_shape=(3,)), (2, 1, 4), context_shape=(3,)
+    ),
     "permutation": Case(permutation((2, 0, 3, 1)), (4,)),
     "permutation of channels": Case(permutation((2, 0, 1), event_ndims=3), (2, 1, 3)),
     "reshape to a vector": Case(reshape((2, 3, 2), (12,)), (2, 3, 2), (12,)),

@@ -1,0 +1,121 @@
+"""What a first batch makes of actnorm, alone and inside other maps."""
+
+from __future__ import annotations
+
+import functools
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+
+from mathdnn_jax import MLP, actnorm, chain, reshape, split, squeeze
+from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError, ParameterStructureError
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def test_it_scales_what_it_has_shifted() -> None:
+    params = {"log_scale": jnp.array([0.0, 1.0]), "bias": jnp.array([3.0, -1.0])}
+    x = jnp.arange(12.0).reshape(2, 3, 2)
+    z, log_det = actnorm(2).forward(params, x)
+    np.testing.assert_allclose(z, np.array([1.0, np.e]) * (np.asarray(x) + np.array([3.0, -1.0])), rtol=1e-6)
+    np.testing.assert_allclose(log_det, 6.0)
+
+
+@functools.cache
+def compiled(event_ndims: int) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
+    bijector = actnorm(3, event_ndims)
+    assert bijector.init_from_data is not None
+    return jax.jit(bijector.init_from_data), jax.jit(bijector.forward)
+
+
+@given(seed=st.integers(0, 2**31 - 1), shape=st.sampled_from([(2, 3), (2, 2, 1, 3), (2, 2, 4, 1, 3), (7, 2, 3, 3)]))
+def test_the_first_batch_comes_out_with_mean_0_and_variance_1(seed: int, shape: tuple[int, ...]) -> None:
+    with jax.enable_x64(True):
+        init_from_data, forward = compiled(1 if len(shape) == 2 else 3)
+        x = np.random.default_rng(seed).normal(size=shape) * [0.01, 1, 1e6] + [100, 0, -1e6]
+        before = {"log_scale": jnp.zeros(3, float), "bias": jnp.zeros(3, float)}
+        params = init_from_data(before, jnp.asarray(x))
+        z = np.asarray(forward(params, jnp.asarray(x))[0]).reshape(-1, 3)
+        values = x.reshape(-1, 3)
+        # What rounding the mean leaves, in units of the deviation.
+        bound = 8 * EPS * (1 + np.abs(values).max(0) / values.std(0))
+        assert (np.abs(z.mean(0)) <= bound).all()
+        assert (np.abs(z.var(0) - 1) <= 4 * bound).all()
+        assert not any(np.asarray(leaf).any() for leaf in before.values())
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e4])
+def test_a_constant_channel_is_centred_and_keeps_its_scale(value: float) -> None:
+    x = jnp.stack([jnp.full((8, 2, 2), value), jax.random.normal(jax.random.key(0), (8, 2, 2))], -1)
+    bijector = actnorm(2)
+    assert bijector.init_from_data is not None
+    params = bijector.init_from_data(bijector.init(jax.random.key(0)), x)
+    z, _ = bijector.forward(params, x)
+    assert float(params["log_scale"][0]) == 0
+    np.testing.assert_allclose(z[..., 0], 0, atol=1e-6 * abs(value))
+    np.testing.assert_allclose(z[..., 1].var(), 1, rtol=1e-5)
+
+
+def test_the_variance_floor_is_the_users() -> None:
+    x = 1e-6 * jax.random.normal(jax.random.key(0), (50, 1))
+    for floor, expected in ((1e-8, 1e-12), (0.0, 1.0)):
+        bijector = actnorm(1, 1, variance_floor=floor)
+        assert bijector.init_from_data is not None
+        z, _ = bijector.forward(bijector.init_from_data(bijector.init(jax.random.key(0)), x), x)
+        np.testing.assert_allclose(z.var(), expected, rtol=0.5)
+
+
+def test_parts_of_a_composition_are_given_what_reaches_them() -> None:
+    inner = chain(first=actnorm(3), flat=reshape((1, 2, 3), (6,)))
+    bijector = chain(squeeze=squeeze((2, 4, 2)), norm=actnorm(8), split=split(inner, (1, 2, 8), MLP((10,)), kept=3))
+    assert bijector.init_from_data is not None
+    x = 3 + 5 * jax.random.normal(jax.random.key(0), (64, 2, 4, 2))
+    before = bijector.init(jax.random.key(1))
+    params = bijector.init_from_data(before, x)
+    jax.tree.map(np.testing.assert_array_equal, params["split"]["prior"], before["split"]["prior"])
+    assert params["norm"]["log_scale"].any()
+    z, _ = bijector.forward(params, x)
+    kept = np.asarray(z)[:, 10:].reshape(64, 2, 3)
+    np.testing.assert_allclose(kept.mean((0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(kept.var((0, 1)), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bijector", "shape"), [(actnorm(2), (1, 1, 2)), (actnorm(2, 1), (2,)), (actnorm(2, 1), (0, 2))]
+)
+def test_a_batch_of_less_than_two_values_is_refused(bijector: object, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataSetError, match="at least two values for each channel"):
+        bijector.init_from_data(bijector.init(jax.random.key(0)), jnp.ones(shape))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_batch_without_finite_variance_is_refused_and_not_hidden_under_jit(value: float) -> None:
+    bijector = actnorm(3, 1)
+    assert bijector.init_from_data is not None
+    x = jax.random.normal(jax.random.key(0), (5, 3)).at[2, 1].set(value)
+    params = bijector.init(jax.random.key(0))
+    with pytest.raises(NonFiniteError, match=r"in channels \[1\]"):
+        bijector.init_from_data(params, x)
+    log_scale = np.asarray(jax.jit(bijector.init_from_data)(params, x)["log_scale"])
+    assert not np.isfinite(log_scale[1])
+    assert np.isfinite(log_scale[[0, 2]]).all()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"channels": 0}, {"event_ndims": 0}, {"variance_floor": -1.0}, {"variance_floor": np.nan}]
+)
+def test_arguments_that_describe_no_map_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match=r"given (channels=|-1.0|nan)"):
+        actnorm(**({"channels": 2} | arguments))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["log_scale", "bias"])
+def test_parameters_of_another_shape_are_refused(name: str) -> None:
+    params = actnorm(2).init(jax.random.key(0)) | {name: jnp.zeros(1)}
+    for function in (actnorm(2).forward, actnorm(2).inverse):
+        with pytest.raises(ParameterStructureError, match=r"of shape \(2,\)"):
+            function(params, jnp.zeros((1, 1, 2)))
