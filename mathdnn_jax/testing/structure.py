@@ -69,7 +69,7 @@ def picture(matrix: np.ndarray, most: int = 16) -> list[str]:
 
     corner = matrix[:most, :most]
     lines = [
-        " ".join(sign(float(value), bool(here)) for value, here in zip(row, where, strict=True))
+        " ".join(sign(float(value), bool(here)) for value, here in zip(row, where[:most], strict=True))
         + (" …" if matrix.shape[1] > most else "")
         for row, where in zip(corner, nonzero, strict=False)
     ]
