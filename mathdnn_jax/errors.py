@@ -48,3 +48,29 @@ class MissingDependencyError(MathdnnError, ImportError):
 
 class OutputError(MathdnnError, OSError):
     """A file could not be written."""
+
+
+class BijectorCheckError(MathdnnError, AssertionError):
+    """A map is not the bijector with the log-determinant that it claims to be; the message shows the smallest case.
+
+    - `check`: which check failed, by name ("log_det", "round_trip", "float32", …);
+    - `direction`: "forward" or "inverse";
+    - `event`, `params`, `context`: the case, as NumPy arrays; None where the failure needs none (a wrong shape).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        check: str = "",
+        direction: str = "",
+        event: object = None,
+        params: object = None,
+        context: object = None,
+    ) -> None:
+        super().__init__(message)
+        self.check = check
+        self.direction = direction
+        self.event = event
+        self.params = params
+        self.context = context

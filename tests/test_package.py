@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Ground floor first; a room imports only what stands before it. The command line is the roof.
 ROOMS = [
     "errors", "seeds", "versions", "files", "probability", "bijectors", "nets", "flows", "data", "tasks", "plots",
-    "progress", "parity", "cli", "__main__",
+    "progress", "testing", "parity", "cli", "__main__",
 ]  # fmt: skip
 
 
@@ -108,7 +108,8 @@ def test_the_library_imports_torch_nowhere_but_beside_torchvision() -> None:
         for name in imported(path)
         if name.split(".")[0] in ("torch", "torchvision")
     }
-    assert offenders == set()
+    # The one exception: an adapter that checks a PyTorch map, and imports PyTorch when it is called.
+    assert offenders == {"from_torch.py"}
 
 
 @pytest.mark.parametrize("package", ["mathdnn_jax", "parity", "benchmarks", "tests"])

@@ -1,0 +1,20 @@
+"""The public property checks, for anybody's maps, and adapters for those of other libraries.
+
+Not imported by `mathdnn_jax` itself; say `from mathdnn_jax.testing import check_bijector`.
+"""
+
+from mathdnn_jax.errors import BijectorCheckError
+from mathdnn_jax.testing.adapted import Adapted
+from mathdnn_jax.testing.check import check_bijector
+from mathdnn_jax.testing.from_jax import from_distrax, from_flowjax, from_tfp
+from mathdnn_jax.testing.from_torch import from_torch
+
+__all__ = [
+    "Adapted",
+    "BijectorCheckError",
+    "check_bijector",
+    "from_distrax",
+    "from_flowjax",
+    "from_tfp",
+    "from_torch",
+]

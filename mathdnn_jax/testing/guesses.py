@@ -1,0 +1,66 @@
+"""What mistake may have made one log-determinant of another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from mathdnn_jax.testing.structure import blocks
+
+
+def guesses(log_det: float, jacobian: np.ndarray, shape: tuple[int, ...], allowed: float) -> tuple[str, ...]:
+    """Mistakes that explain the reported log_det to 10⁻⁶, the likeliest first, three at most."""
+    with np.errstate(all="ignore"):
+        sign, truth = np.linalg.slogdet(jacobian)
+    if not np.isfinite(truth) or not np.isfinite(log_det):
+        return ()
+    close = max(allowed, 1e-6 * (1 + abs(log_det)))
+    found = []
+    for said, value in _candidates(float(truth), float(sign), jacobian, shape):
+        if np.isfinite(value) and abs(value - truth) > 2 * close and abs(log_det - value) <= close:
+            found.append(said)
+    return tuple(dict.fromkeys(found[:3]))
+
+
+def _candidates(truth: float, sign: float, jacobian: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[str, float]]:
+    yield "the sign is flipped: it is the log-det of the other direction", -truth
+    yield "it is zero: no volume change is counted", 0.0
+    factors = sorted({math.prod(part) for n in range(1, len(shape) + 1) for part in itertools.combinations(shape, n)})
+    for factor in factors:
+        if factor > 1:
+            yield f"the factor {factor} is missing (a product of sizes in {shape}, pixels or entries)", truth / factor
+            yield f"the factor {factor} is one too many (a product of sizes in {shape})", truth * factor
+    yield "it is twice what it must be", 2 * truth
+    yield "it is half of what it must be", truth / 2
+    yield "it is the determinant, not its logarithm", sign * math.exp(min(truth, 700.0))
+    yield "it is the absolute determinant, not its logarithm", math.exp(min(truth, 700.0))
+    yield "the logarithm has base 2", truth / math.log(2)
+    yield "the logarithm has base 10", truth / math.log(10)
+    diagonal = np.abs(jacobian.diagonal())
+    if (diagonal > 0).all():
+        yield "only the Jacobian's diagonal is counted; it is not triangular", float(np.log(diagonal).sum())
+    yield "it is the trace of the Jacobian", float(jacobian.trace())
+    parts = blocks(jacobian)
+    if 1 < len(parts) <= 64:
+        logs = [part.log_det for part in parts]
+        yield "the blocks' logarithms are taken without their signs: Σ |log|", float(np.abs(logs).sum())
+        for part, log in zip(parts, logs, strict=True):
+            where = _entries(part.rows)
+            yield f"the contribution of {where} is missing", truth - log
+            yield f"the contribution of {where} is counted twice", truth + log
+            yield f"the contribution of {where} has the wrong sign", truth - 2 * log
+        if len(parts) <= 10:
+            for chosen in itertools.product((0, 1, -1), repeat=min(len(parts), 6)):
+                if len(parts) <= 6:
+                    value = sum(c * log for c, log in zip(chosen, logs, strict=True))
+                    kept = [_entries(part.rows) for c, part in zip(chosen, parts, strict=True) if c == 1]
+                    flipped = [_entries(part.rows) for c, part in zip(chosen, parts, strict=True) if c == -1]
+                    said = f"it counts {', '.join(kept) or 'nothing'}"
+                    yield said + (f", and {', '.join(flipped)} with the wrong sign" if flipped else " alone"), value
+
+
+def _entries(rows: tuple[int, ...]) -> str:
+    return f"output {rows[0]}" if len(rows) == 1 else f"outputs {{{', '.join(map(str, rows[:8]))}}}"

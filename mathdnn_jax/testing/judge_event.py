@@ -1,0 +1,150 @@
+"""The checks on one event in float64: numbers, the determinant of the full Jacobian, derivatives and gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mathdnn_jax.testing.condition import (
+    EPS,
+    determinant_condition,
+    inverse_matrix,
+    lost_to_rounding,
+    tolerance_of,
+)
+from mathdnn_jax.testing.finding import Finding
+from mathdnn_jax.testing.guesses import guesses
+from mathdnn_jax.testing.programs import Analysis, Direction
+
+DERIVATIVE_TOLERANCE = 1e-3
+
+
+def check_finite(direction: Direction, analysis: Analysis) -> Finding | None:
+    """Value, log_det and Jacobian are numbers, and the Jacobian is no singular matrix that log_det admits to."""
+    value, log_det, jacobian = analysis.value, float(analysis.log_det), analysis.jacobian
+    numbers: list[tuple[str, object]] = [("log_det", log_det)]
+    if np.isfinite(value).all() and np.isfinite(log_det):
+        if np.isfinite(jacobian).all():
+            return None
+        return _finding("finite", direction, analysis, "the Jacobian of the value must be finite", numbers)
+    if log_det == -np.inf and np.isfinite(jacobian).all() and inverse_matrix(analysis) is None:
+        sign, expected = np.linalg.slogdet(jacobian)
+        numbers += [("log|det J|", float(expected)), ("sign of det J", float(sign))]
+        return _finding(
+            "singular", direction, analysis, "the Jacobian is singular: the map is no bijector here", numbers
+        )
+    numbers.append(("value", value.reshape(direction.value_shape)))
+    return _finding("finite", direction, analysis, "value and log_det must be finite", numbers)
+
+
+def overflows(analysis: Analysis) -> bool:
+    """Whether a result left the range of float64 at an event that is not small: the case's fault, not the map's."""
+    value, log_det = analysis.value, float(analysis.log_det)
+    if np.isnan(value).any() or np.isnan(log_det) or np.abs(analysis.x).max(initial=0) <= 1:
+        return False
+    return bool(np.isinf(value).any()) or log_det == np.inf
+
+
+def check_log_det(direction: Direction, analysis: Analysis, tolerance: float) -> Finding | None:
+    """log_det = log|det J| within tolerance · κ, both derived in `condition`."""
+    log_det, inverse = float(analysis.log_det), inverse_matrix(analysis)
+    with np.errstate(all="ignore"):
+        sign, expected = np.linalg.slogdet(analysis.jacobian)
+    numbers: list[tuple[str, object]] = [("log_det", log_det), ("log|det J|", float(expected))]
+    if inverse is None:
+        if lost_to_rounding(analysis):
+            return None
+        claim = "the Jacobian is singular, so the map is no bijector, and log_det cannot be a number"
+        return _finding("singular", direction, analysis, claim, numbers)
+    tolerance = max(tolerance_of(dtype, tolerance) for dtype in (analysis.value_dtype, analysis.log_det_dtype))
+    allowed = tolerance * determinant_condition(analysis, inverse)
+    if abs(log_det - expected) <= allowed:
+        return None
+    numbers += [
+        ("difference", log_det - float(expected)),
+        ("allowed", allowed),
+        ("sign of det J", float(sign)),
+    ]
+    hints = guesses(log_det, analysis.jacobian, direction.shape, allowed)
+    claim = f"{direction.name}'s log_det must be log|det J| of its own full Jacobian"
+    return _finding("log_det", direction, analysis, claim, numbers, hints)
+
+
+def decides(analysis: Analysis, tolerance: float) -> bool:
+    """Whether a log_det that is off by a hundredth would have been seen in this case."""
+    inverse = inverse_matrix(analysis)
+    if inverse is None:
+        return False
+    tolerance = max(tolerance_of(dtype, tolerance) for dtype in (analysis.value_dtype, analysis.log_det_dtype))
+    return tolerance * determinant_condition(analysis, inverse) < 1e-2
+
+
+def check_derivative(direction: Direction, analysis: Analysis) -> Finding | None:
+    """J dx agrees with central differences (f(x + dx) − f(x − dx)) / 2, where |dx_j| = step · (1 + |x_j|).
+
+    They may differ by a thousandth of Σ_j |J_ij| |dx_j| (the third derivative's share is |dx|² f‴ / f′), by the second
+    difference (a kink is no mistake), and by four roundings of the value.
+    """
+    rounding = 4 * (EPS if analysis.value_dtype == np.float64 else float(np.finfo(np.float32).eps))
+    for tangent, ahead, behind in zip(analysis.tangents, analysis.ahead, analysis.behind, strict=True):
+        if not (np.isfinite(tangent).all() and np.isfinite(ahead).all() and np.isfinite(behind).all()):
+            continue
+        along, difference = analysis.jacobian @ tangent, (ahead - behind) / 2
+        scale = np.abs(analysis.jacobian) @ np.abs(tangent)
+        bend = np.abs(ahead - 2 * analysis.value + behind)
+        inside = np.abs(analysis.jacobian) @ np.abs(analysis.x) + np.abs(analysis.value) + 1
+        off = np.abs(along - difference) - (DERIVATIVE_TOLERANCE * scale + bend + rounding * inside)
+        if (off > 0).any():
+            i = int(off.argmax())
+            numbers: list[tuple[str, object]] = [
+                ("(J dx)_i by autodiff", along[i]),
+                ("by central differences", difference[i]),
+                ("i", tuple(int(k) for k in np.unravel_index(i, direction.value_shape))),
+            ]
+            hints = (
+                "a rule of differentiation is wrong: stop_gradient on what depends on x, a custom_jvp or custom_vjp, "
+                "rounding with a straight-through gradient, or autodiff through a root finder",
+            )
+            claim = f"{direction.name}'s derivative by autodiff must be the derivative of its values"
+            return _finding("derivative", direction, analysis, claim, numbers, hints)
+    return None
+
+
+def check_gradients(direction: Direction, analysis: Analysis) -> Finding | None:
+    """The gradients of value and log_det are finite, in x and in every parameter."""
+    broken = []
+    if not np.isfinite(analysis.log_det_gradient).all():
+        broken.append("∂ log_det / ∂x (forward mode)")
+    if analysis.gradients is not None:
+        for name, (leaves, x) in zip(("value", "log_det"), analysis.gradients, strict=True):
+            if not x:
+                broken.append(f"∂ {name} / ∂x")
+            broken += [f"∂ {name} / ∂(leaf {k} of parameters and context)" for k, fine in enumerate(leaves) if not fine]
+    if not broken:
+        return None
+    hints = (
+        "sqrt, log or a power has an infinite slope at zero; a where that selects the good branch afterwards does not "
+        "help, since 0 · ∞ is NaN: make the argument safe before the function too",
+    )
+    numbers: list[tuple[str, object]] = [("not finite", ", ".join(broken))]
+    return _finding("gradient", direction, analysis, "gradients must be finite", numbers, hints)
+
+
+def _finding(
+    check: str,
+    direction: Direction,
+    analysis: Analysis,
+    claim: str,
+    numbers: list[tuple[str, object]],
+    hints: tuple[str, ...] = (),
+) -> Finding:
+    event = analysis.x.reshape(direction.shape)
+    picture = (f"Jacobian of {direction.name}", analysis.jacobian)
+    shown = None if check == "gradient" else picture
+    return Finding(check, direction.name, claim, tuple(numbers), event, hints, shown)
+
+
+def neighbours(x: np.ndarray, count: int = 4, distance: float = 1e-4) -> np.ndarray:
+    """Points around x, each entry moved by about `distance` of its scale."""
+    rng = np.random.default_rng(1)
+    size = distance * (1 + np.abs(x)) * rng.uniform(0.5, 1, (count, *x.shape))
+    return np.asarray(x + size * rng.choice([-1.0, 1.0], (count, *x.shape)))
