@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from case import Case
 from constructors import BIJECTORS
-from hypothesis import given
 
 from mathdnn_jax import Bijector
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import EventShapeError
-
-EPS = float(np.finfo(np.float64).eps)
+from mathdnn_jax.testing import check_bijector
 
 cases = pytest.mark.parametrize("case", BIJECTORS.values(), ids=BIJECTORS.keys())
-seeds = st.integers(0, 2**31 - 1)
-scales = st.sampled_from([0.1, 1.0, 2.0])
 
 
 def random_params(bijector: Bijector, seed: int, scale: float = 1.0, dtype: type = np.float64) -> Params:
@@ -49,65 +42,33 @@ def random_context(case: Case, seed: int, batch: tuple[int, ...] = (), dtype: ty
     return jnp.asarray(np.random.default_rng(seed + 2).normal(size=(*batch, *case.context_shape)), dtype)
 
 
-def jacobian(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> np.ndarray:
-    """The full Jacobian of one event, both sides flattened."""
-    return np.asarray(jax.jacfwd(function)(x)).reshape(x.size, x.size)
+@cases
+def test_it_passes_the_checker(case: Case) -> None:
+    """Log-dets, inverses, batches, vmap, jit, gradients and float32, at parameters and events that hypothesis draws."""
+    with jax.numpy_dtype_promotion("strict"):
+        check_bijector(
+            case.bijector.forward,
+            case.bijector.inverse,
+            event_shape=case.event_shape,
+            latent_shape=case.z_shape,
+            params=random_params(case.bijector, 0, dtype=np.float32),
+            context=None if case.context_shape is None else jnp.zeros(case.context_shape),
+            support=case.support,
+            examples=12,
+        )
 
 
 @cases
-@given(seed=seeds, scale=scales)
-def test_log_det_is_that_of_the_jacobian(case: Case, seed: int, scale: float) -> None:
-    with jax.enable_x64(True):
-        params, x = random_params(case.bijector, seed, scale), random_events(case, seed)
-        context = random_context(case, seed)
-        z, log_det = case.bijector.forward(params, x, context)
-        whole = jacobian(lambda x: case.bijector.forward(params, x, context)[0], x)
-        assert log_det.shape == ()
-        np.testing.assert_allclose(log_det, np.linalg.slogdet(whole)[1], rtol=0, atol=1e-10)
-
-        back, inverse_log_det = case.bijector.inverse(params, z, context)
-        inverse = jacobian(lambda z: case.bijector.inverse(params, z, context)[0], z)
-        np.testing.assert_allclose(inverse_log_det, np.linalg.slogdet(inverse)[1], rtol=0, atol=1e-10)
-
-        bound = 16 * EPS * (1 + np.abs(x).max() + np.abs(z).max()) * np.linalg.cond(whole)
-        np.testing.assert_allclose(back, x, rtol=0, atol=bound)
-
-
-@cases
-@pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3), (0,)])
+@pytest.mark.parametrize("batch", [(2, 3), (0,)])
 def test_leading_axes_are_batch_axes(case: Case, batch: tuple[int, ...]) -> None:
-    with jax.enable_x64(True):
-        params, x = random_params(case.bijector, 0), random_events(case, 0, batch)
-        context = random_context(case, 0, batch)
-        z, log_det = case.bijector.forward(params, x, context)
-        assert z.shape == (*batch, *case.z_shape)
-        assert log_det.shape == batch
-        back, inverse_log_det = case.bijector.inverse(params, z, context)
-        assert back.shape == x.shape
-        assert inverse_log_det.shape == batch
-        if batch == (3,):
-            mapped = (None, 0, None if context is None else 0)
-            one_by_one = jax.vmap(case.bijector.forward, in_axes=mapped)(params, x, context)
-            for whole, single in zip((z, log_det), one_by_one, strict=True):
-                np.testing.assert_allclose(whole, single, rtol=64 * EPS, atol=64 * EPS)
-
-
-@cases
-def test_jit_changes_nothing(case: Case) -> None:
-    with jax.enable_x64(True):
-        params, x = random_params(case.bijector, 1), random_events(case, 1, (4,))
-        context = random_context(case, 1, (4,))
-        z, _ = case.bijector.forward(params, x, context)
-        whole = jax.vmap(jax.jacfwd(lambda x, c: case.bijector.forward(params, x, c)[0]))(x, context)
-        # Solving for x, another order of the operations shows multiplied by the condition.
-        condition = np.linalg.cond(np.asarray(whole).reshape(4, x[0].size, x[0].size)).max()
-        for function, event, bound in (
-            (case.bijector.forward, x, 64 * EPS),
-            (case.bijector.inverse, z, 64 * EPS * condition),
-        ):
-            results = function(params, event, context), jax.jit(function)(params, event, context)
-            for plain, compiled in zip(*results, strict=True):
-                np.testing.assert_allclose(plain, compiled, rtol=bound, atol=bound)
+    params, x = random_params(case.bijector, 0, dtype=np.float32), random_events(case, 0, batch, np.float32)
+    context = random_context(case, 0, batch, np.float32)
+    z, log_det = case.bijector.forward(params, x, context)
+    assert z.shape == (*batch, *case.z_shape)
+    assert log_det.shape == batch
+    back, inverse_log_det = case.bijector.inverse(params, z, context)
+    assert back.shape == x.shape
+    assert inverse_log_det.shape == batch
 
 
 @cases

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mathdnn_jax import MLP, Bijector, affine_coupling
+from mathdnn_jax.bijectors import actnorm, chain, with_labels
+from mathdnn_jax.errors import ConfigurationError
+
+MASK = np.array([True, False, False])
+
+
+def coupling() -> Bijector:
+    return affine_coupling(MLP((5, 4)), MASK, context_shape=(3,))
+
+
+def test_a_label_is_the_unit_vector_of_its_class() -> None:
+    bare, labelled = coupling(), with_labels(coupling(), 3)
+    params, x = labelled.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 3))
+    labels = jnp.array([2, 0, 1, 2])
+    for function in ("forward", "inverse"):
+        given = getattr(labelled, function)(params, x, labels)
+        expected = getattr(bare, function)(params, x, jnp.eye(3)[labels])
+        for ours, theirs in zip(given, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_one_label_may_serve_a_batch() -> None:
+    labelled = with_labels(coupling(), 3)
+    params, x = labelled.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 3))
+    z, _ = labelled.forward(params, x, jnp.array(1))
+    np.testing.assert_allclose(z, labelled.forward(params, x, jnp.full(4, 1))[0], rtol=1e-6)
+
+
+def test_data_sets_first_parameters_through_labels() -> None:
+    labelled = with_labels(chain(actnorm=actnorm(3, event_ndims=1), coupling=coupling()), 3)
+    x, labels = 5 + jax.random.normal(jax.random.key(1), (64, 3)), jnp.arange(64) % 3
+    assert labelled.init_from_data is not None
+    params = labelled.init_from_data(labelled.init(jax.random.key(0)), x, labels)
+    np.testing.assert_allclose(params["actnorm"]["bias"], -x.mean(0), rtol=1e-5)
+    assert with_labels(coupling(), 3).init_from_data is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (None, "a label from 0 to 2, given none"),
+        (jnp.array([0.0, 1.0]), "given float32"),
+        (jnp.array([0, 3]), "from 0 to 2, given 3"),
+        (jnp.array([-1, 1]), "from 0 to 2, given -1"),
+    ],
+)
+def test_what_is_no_label_is_refused(labels: jax.Array | None, words: str) -> None:
+    labelled = with_labels(coupling(), 3)
+    with pytest.raises(ConfigurationError, match=words):
+        labelled.forward(labelled.init(jax.random.key(0)), jnp.zeros((2, 3)), labels)
+
+
+def test_under_jit_what_is_no_label_makes_its_event_nan() -> None:
+    labelled = with_labels(coupling(), 3)
+    params = labelled.init(jax.random.key(0))
+    _, log_det = jax.jit(labelled.forward)(params, jnp.zeros((2, 3)), jnp.array([1, 3]))
+    assert np.isnan(log_det).tolist() == [False, True]
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="classes=1"):
+        with_labels(coupling(), 1)

@@ -1,0 +1,40 @@
+"""Every claim of the registry is decided here; refuted ones must find their counterexample."""
+
+from __future__ import annotations
+
+import pytest
+
+from mathdnn_jax.claims import CLAIMS, Claim, find_claims, run_claim
+from mathdnn_jax.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_the_verdict_is_as_stated(claim: Claim) -> None:
+    outcome = run_claim(claim)
+    assert outcome.passed, f"{claim.statement}\nfound: {outcome.found} by {outcome.counterexample}\n{outcome.message}"
+
+
+def test_ids_are_unique_and_everything_is_said() -> None:
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        assert "." in claim.id, claim.id
+        assert claim.statement, claim.id
+        assert claim.source, claim.id
+        assert claim.property.__doc__, claim.id
+
+
+def test_the_errata_are_refuted_and_nothing_else_is_about_them() -> None:
+    # E<row> ids are those of mistakes, so a statement of theirs that "holds" would be a contradiction.
+    assert all(claim.verdict == "refuted" for claim in CLAIMS if claim.id.startswith("E"))
+
+
+def test_claims_are_found_by_id_and_by_row() -> None:
+    assert [claim.id for claim in find_claims(["F3.log_det"])] == ["F3.log_det"]
+    assert [claim.id for claim in find_claims(["F3"])] == ["F3.log_det", "F3.inverse"]
+    assert [claim.id for claim in find_claims(["F3.inverse", "F2"])] == ["F2.log_det", "F2.inverse", "F3.inverse"]
+
+
+@pytest.mark.parametrize("wanted", ["F", "F3.", "nothing", "F3.log"])
+def test_an_id_of_no_claim_is_refused(wanted: str) -> None:
+    with pytest.raises(ConfigurationError, match="no claim has the id"):
+        find_claims([wanted])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mathdnn_jax.claims import claim, run_claim
+from mathdnn_jax.errors import ConfigurationError
+
+
+@claim("X.true", "n² ≥ 0", source="here", n=st.integers())
+def square(n: int) -> None:
+    """A statement that holds."""
+    assert n * n >= 0
+
+
+@claim("X.false", "n < 10", source="here", verdict="refuted", n=st.integers(0, 1000))
+def small(n: int) -> None:
+    """A mistaken statement."""
+    if n >= 10:
+        raise AssertionError(f"{n} is not below 10")
+
+
+def test_a_true_statement_holds() -> None:
+    outcome = run_claim(square, examples=17)
+    assert (outcome.found, outcome.passed, outcome.counterexample, outcome.message) == ("holds", True, None, None)
+    assert outcome.examples == 17
+    assert outcome.seconds > 0
+
+
+def test_a_mistaken_statement_is_refuted_by_its_smallest_counterexample() -> None:
+    outcome = run_claim(small)
+    assert (outcome.found, outcome.passed) == ("refuted", True)
+    assert outcome.counterexample == {"n": "10"}
+    assert outcome.message == "10 is not below 10"
+
+
+def test_a_false_statement_that_is_claimed_does_not_pass() -> None:
+    outcome = run_claim(small._replace(verdict="holds"))
+    assert (outcome.found, outcome.passed) == ("refuted", False)
+
+
+def test_a_true_statement_that_is_called_refuted_does_not_pass() -> None:
+    outcome = run_claim(square._replace(verdict="refuted"))
+    assert (outcome.found, outcome.passed) == ("holds", False)
+
+
+def test_a_statement_without_arguments_is_run_once() -> None:
+    assert run_claim(square._replace(property=lambda: None, strategies={}), examples=9).examples == 1
+
+
+def test_properties_run_with_64_bit_types() -> None:
+    seen = []
+    run_claim(square._replace(property=lambda: seen.append(jnp.zeros(()).dtype), strategies={}))
+    assert [str(dtype) for dtype in seen] == ["float64"]
+    assert not jax.config.jax_enable_x64
+
+
+def test_the_draws_depend_on_the_seed_alone() -> None:
+    def draws(seed: int | None) -> list[int]:
+        drawn: list[int] = []
+        run_claim(square._replace(property=lambda n: drawn.append(n)), seed=seed)
+        return drawn
+
+    assert draws(1) == draws(1)
+    assert draws(None) == draws(None)
+    assert len({tuple(draws(seed)) for seed in (None, 1, 2)}) == 3
+
+
+def test_an_error_that_is_no_assertion_is_not_taken_for_a_counterexample() -> None:
+    def broken(n: int) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run_claim(small._replace(property=broken))
+
+
+def test_no_examples_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="examples=0"):
+        run_claim(square, examples=0)

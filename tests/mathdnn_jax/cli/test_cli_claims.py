@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mathdnn_jax.claims import CLAIMS
+from mathdnn_jax.cli import main
+
+
+def test_claims_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["claims"]
+    assert [row["id"] for row in listed] == [claim.id for claim in CLAIMS]
+    assert set(listed[0]) == {"id", "statement", "source", "verdict"}
+    assert main(["claims", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert all(claim.id in said for claim in CLAIMS)
+
+
+def test_a_claim_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--only", "F1.density", "--examples", "7", "--seed", "3", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (row,) = report["claims"]
+    assert report["passed"] is True
+    assert (row["id"], row["found"], row["passed"], row["counterexample"]) == ("F1.density", "holds", True, None)
+    assert row["examples"] == 7
+
+
+def test_a_refuted_claim_shows_its_counterexample(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--only", "E8", "--examples", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "is refuted by" in said
+    assert "all as stated" in said
+
+
+def test_a_claim_that_is_not_as_stated_fails_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wrong,) = [claim._replace(verdict="refuted") for claim in CLAIMS if claim.id == "F1.density"]
+    monkeypatch.setattr("mathdnn_jax.cli.claims.CLAIMS", (wrong,))
+    assert main(["claims", "--examples", "3"]) == 1
+    assert "NOT as stated: F1.density" in capsys.readouterr().out
+
+
+def test_an_unknown_claim_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--only", "F99"]) == 2
+    assert "no claim has the id F99" in capsys.readouterr().err
