@@ -13,7 +13,7 @@ INTRODUCTION = """# The checker against maps that nobody here wrote
 Made by `python -m benchmarks checker -o docs/checker.md`. Every map is given to `mathdnn_jax.testing.check_bijector`
 with its default settings; the rows say what it found. *passes*: nothing; *finding*: a map that its library means to be
 right and that is not, looked into by hand; *caught*: wrong on purpose, and found so by a check that is about the
-mistake. An ACCUSED (right, but failed) or a MISSED (wrong, but passed) is a defect of the checker; there must be none."""
+mistake. ACCUSED (right, but failed) and MISSED (wrong, but passed) are defects of the checker; there must be none."""
 
 
 def checker_page(rows: Sequence[Row], machine: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def test_torch_derivatives_are_those_of_jax() -> None:
     module = coupling()
     weight, bias = (np.asarray(p.detach()) for p in (module.linear.weight, module.linear.bias))
 
-    def twin(x: jax.Array) -> Any:
+    def twin(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         s, t = jnp.split(jnp.tanh(x[..., :2] @ weight.T + bias), 2, -1)
         return jnp.concatenate([x[..., :2], x[..., 2:] * jnp.exp(s) + t], -1), s.sum(-1)
 
@@ -55,7 +55,7 @@ def test_torch_derivatives_are_those_of_jax() -> None:
     for ours, theirs in zip(forward(x), twin(x), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
-    def loss(function: Any, x: jax.Array) -> jax.Array:
+    def loss(function: Any, x: jax.Array) -> Any:
         value, log_det = function(x)
         return jnp.sin(value).sum() + (log_det**2).sum()
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from mathdnn_jax import affine_coupling, nice, scaling
 from mathdnn_jax.errors import ConfigurationError, MathdnnError
@@ -186,7 +186,7 @@ def test_what_a_failure_says() -> None:
     assert isinstance(caught.value, MathdnnError)
 
 
-@settings(max_examples=2)
+@settings(max_examples=2, suppress_health_check=[HealthCheck.nested_given])
 @given(st.integers(1, 2))
 def test_it_may_be_called_inside_a_property(size: int) -> None:
     check_bijector(twice, half, event_shape=(size,), examples=2)
