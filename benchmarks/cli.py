@@ -29,6 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
     nice.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     nice.add_argument("--output", "-o", metavar="FILE", help="write the JSON object to a file as well")
     nice.set_defaults(run=run_nice)
+    summary = "The bijector checker against maps of other libraries and against wrong ones; a table in Markdown."
+    checker = commands.add_parser("checker", help=summary, description=summary)
+    checker.add_argument("--output", "-o", metavar="FILE", help="write the page to a file as well")
+    checker.set_defaults(run=run_checker)
     return parser
 
 
@@ -70,3 +74,19 @@ def run_nice(options: argparse.Namespace) -> int:
             temporary.write_text(f"{text}\n", encoding="utf-8")
     print(text if options.json else nice_table(figures))
     return 0
+
+
+def run_checker(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks checker` asks; returns 1 if the checker erred on a map."""
+    from benchmarks.checker.run import run
+    from benchmarks.checker.table import checker_page
+    from benchmarks.machine import describe_machine
+
+    target = check_writable(options.output) if options.output else None
+    rows = list(run(say=lambda text: print(f"benchmarks: {text}", file=sys.stderr, flush=True)))
+    page = checker_page(rows, describe_machine())
+    if target is not None:
+        with replace_file(target) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    print(page)
+    return int(any(row.verdict in ("ACCUSED", "MISSED") for row in rows))

@@ -60,7 +60,8 @@ def check_bijector(
 
     Every bound is derived from the condition of the case, see `mathdnn_jax.testing.condition`. The whole Jacobian has
     size² entries, so use small events (2 × 2 × 3 shows what 32 × 32 × 3 would). The global configuration of JAX is left
-    as it is, and 64-bit types need not be enabled.
+    as it is, and 64-bit types need not be enabled. Inside a `@given` of your own, hypothesis wants
+    `@settings(suppress_health_check=[HealthCheck.nested_given])`.
 
     Args:
         forward: the map.

@@ -14,10 +14,11 @@ Jacobian has lost all its digits (tanh at 20), and the case decides nothing.
 **Round trips.** A relative ε in z moves x by Σ_i |J⁻¹_ji| |z_i| ε: x_j comes back to tolerance · (1 + |x_j| + that).
 
 **float32.** h = 32 ε₃₂ stands for the roundings of a computation of moderate depth. Against float64 at the same point
-(cases are drawn as float32 numbers, so that nothing is rounded on the way in) a float32 result may be off by twice what
-moving parameters, context and event by h moves it (the greatest of eight directions), plus h (1 + |result|), where
-log_det, a sum over n entries, has h (n + |log_det|). A formula that cancels (log(1 − tanh² x) for large x) errs by far
-more than its argument's rounding explains.
+(cases are drawn as float32 numbers, so that nothing is rounded on the way in) a float32 result may be off by four times
+what moving parameters, context and event by h moves it (the greatest of eight directions; four, because roundings enter
+between layers and at hidden weights too, where nothing can be moved), plus h (1 + |result|), where log_det, a sum over
+n entries, has h (n + |log_det|). Within h of an end of its support an event is not tried in float32. A formula that
+cancels (log(1 − tanh² x) for large x) errs by far more than its argument's rounding explains.
 
 **Sameness** (jit, batch, vmap in float64): tolerance · (1 + |result| + κ_x of that entry). A result that is float32
 although the arguments are float64 is judged by 128 ε₃₂ in place of the tolerance.
@@ -91,7 +92,7 @@ def float32_bounds(analysis: Analysis) -> tuple[np.ndarray, float]:
 
     def bound(values: np.ndarray, moved: np.ndarray, terms: int) -> np.ndarray:
         inside = np.isfinite(moved).all(0) & np.isfinite(values)
-        return np.where(inside, 2 * changes(values, moved) + STEP * (terms + np.abs(values)), np.inf)
+        return np.where(inside, 4 * changes(values, moved) + STEP * (terms + np.abs(values)), np.inf)
 
     value = bound(analysis.value, analysis.moved_value, 1)
     return value, float(bound(analysis.log_det, analysis.moved_log_det, max(1, analysis.x.size)))

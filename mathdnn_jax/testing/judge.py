@@ -96,8 +96,12 @@ class Judge(NamedTuple):
     def _float32(self, direction: Direction, support: Support, analysis: Analysis, case: Case) -> Finding | None:
         x = analysis.x.reshape(direction.shape)
         rounded = float32(x)
+        # So near to an end of its support, what float32 makes of an event may well lie beyond.
+        step = STEP * (1 + np.abs(x))
+        if (support.left(x - step) | support.left(x + step)).any():
+            return None
         if not np.array_equal(rounded, x):
-            if ((rounded <= support.low) | (rounded >= support.high)).any():
+            if support.left(rounded).any():
                 return None
             analysis = direction.analyse(case.params, case.context, rounded)
             if not (np.isfinite(analysis.value).all() and np.isfinite(analysis.log_det)):

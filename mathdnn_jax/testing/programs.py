@@ -110,7 +110,8 @@ def direction(
         moved_xs = support.keep(x, _move(rng, x))
         tangents = step * (1 + np.abs(x)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *x.shape))
         sides = np.concatenate([x + tangents, x - tangents])
-        tangents = np.where(((sides <= support.low) | (sides >= support.high)).any(), np.nan, tangents)
+        if support.left(sides).any():
+            tangents, sides = tangents * np.nan, np.broadcast_to(x, sides.shape)
         computed = everything(as_arrays(params), as_arrays(context), jnp.asarray(x), (moved_leaves, moved_xs), sides)
         value, log_det, jacobian, log_det_gradient, moved_value, moved_log_det, side_value, finite = computed
         sides = flat(side_value, 2 * DIFFERENCES)

@@ -35,6 +35,10 @@ class Support(NamedTuple):
         rounded = np.where(rounded <= self.low, up, np.where(rounded >= self.high, down, rounded))
         return np.asarray(rounded, np.float64)
 
+    def left(self, x: np.ndarray) -> np.ndarray:
+        """Which entries are not inside the box."""
+        return np.asarray((x <= self.low) | (x >= self.high))
+
     def keep(self, x: np.ndarray, moved: np.ndarray) -> np.ndarray:
         """Moved points that left the box go half the way from x to the bound instead."""
         moved = np.where(moved <= self.low, (x + self.low) / 2, moved)

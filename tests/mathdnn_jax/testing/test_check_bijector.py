@@ -1,0 +1,217 @@
+"""The checker on plain functions: what it accepts, what it catches, what it says, and what it leaves alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from mathdnn_jax import affine_coupling, nice, scaling
+from mathdnn_jax.errors import ConfigurationError, MathdnnError
+from mathdnn_jax.nets import MLP
+from mathdnn_jax.testing import BijectorCheckError, check_bijector
+
+LINE = (-np.inf, np.inf)
+Result = tuple[jax.Array, jax.Array]
+
+
+def full(x: jax.Array, log_det: float) -> jax.Array:
+    return jnp.full(x.shape[:-1], log_det, x.dtype)
+
+
+def twice(x: jax.Array) -> Result:
+    return 2 * x, full(x, x.shape[-1] * np.log(2))
+
+
+def half(z: jax.Array) -> Result:
+    return z / 2, full(z, -z.shape[-1] * np.log(2))
+
+
+def test_plain_functions_pass() -> None:
+    assert check_bijector(twice, half, event_shape=(3,), latent_support=LINE) is None  # type: ignore[func-returns-value]
+
+
+def test_it_runs_under_standard_promotion_and_leaves_the_configuration_alone() -> None:
+    with jax.numpy_dtype_promotion("standard"):
+        before = jax.config.values.copy()
+        check_bijector(twice, half, event_shape=(2,))
+        with pytest.raises(BijectorCheckError):
+            check_bijector(lambda x: (2 * x, full(x, 1.0)), event_shape=(2,))
+        assert jax.config.values == before
+    assert jnp.zeros(()).dtype == np.float32
+
+
+@pytest.mark.parametrize("bijector", [scaling(1), scaling(3), nice(dim=3, width=4, depth=1, couplings=2).bijector])
+def test_bijectors_of_the_library_pass(bijector: Any) -> None:
+    shape = (len(bijector.init(jax.random.key(0)).get("log_scale", np.zeros(3))),)
+    check_bijector(bijector.forward, bijector.inverse, params=bijector.init, event_shape=shape, latent_support=LINE)
+
+
+def test_a_context_is_passed_on_and_drawn() -> None:
+    coupling = affine_coupling(MLP((4, 4), jnp.tanh), np.asarray([True, False, False]), context_shape=(2,))
+    check_bijector(
+        coupling.forward, coupling.inverse, params=coupling.init, context=jnp.zeros(2), event_shape=(3,), examples=5
+    )
+
+    def ignores(x: jax.Array, context: jax.Array) -> Result:
+        return x * jnp.exp(context), full(x, 0.0)
+
+    with pytest.raises(BijectorCheckError) as caught:
+        check_bijector(ignores, context=jnp.zeros(1), event_shape=(1,))
+    assert "context = [" in str(caught.value)
+    assert np.asarray(caught.value.context).shape == (1,)
+
+
+def test_numbers_and_other_latent_shapes() -> None:
+    check_bijector(
+        lambda x: (jnp.exp(x), x), lambda z: (jnp.log(z), -jnp.log(z)), event_shape=(), latent_support=(0, np.inf)
+    )
+
+    def fold(x: jax.Array) -> Result:
+        return x.reshape(*x.shape[:-1], 2, 2), full(x, 0.0)
+
+    check_bijector(fold, event_shape=(4,), latent_shape=(2, 2))
+    with pytest.raises(BijectorCheckError, match="value has shape") as caught:
+        check_bijector(fold, event_shape=(4,))
+    assert caught.value.check == "value_shape"
+
+
+def test_a_strategy_of_parameters_is_drawn_from() -> None:
+    def power(exponent: jax.Array, x: jax.Array) -> Result:
+        return x**exponent, (jnp.log(exponent) + (exponent - 1) * jnp.log(x)).sum(-1)
+
+    exponents = st.sampled_from([0.5, 1.0, 3.0]).map(np.float32)
+    check_bijector(power, params=exponents, support=(0, np.inf), event_shape=(2,))
+
+    def off_at_three(exponent: jax.Array, x: jax.Array) -> Result:
+        value, log_det = power(exponent, x)
+        return value, jnp.where(exponent > 2, 0, log_det)
+
+    with pytest.raises(BijectorCheckError) as caught:
+        check_bijector(off_at_three, params=exponents, support=(0, np.inf), event_shape=(2,))
+    assert caught.value.params == 3.0
+
+
+def test_functions_of_one_event() -> None:
+    def one(x: jax.Array) -> Result:
+        assert x.shape == (2,)
+        return 3 * x, jnp.asarray(2 * np.log(3), x.dtype)
+
+    check_bijector(one, event_shape=(2,), batched=False)
+    with pytest.raises(BijectorCheckError, match="batched=False"):
+        check_bijector(one, event_shape=(2,))
+
+
+def test_a_kink_is_no_mistake_but_a_wrong_half_is() -> None:
+    def leaky(x: jax.Array) -> Result:
+        # At 0 autodiff takes the slope of the left half, the log-det that of the right one.
+        return jnp.where(x > 0, x, x / 4), jnp.where(x >= 0, 0, -np.log(4)).astype(x.dtype).sum(-1)
+
+    check_bijector(leaky, event_shape=(2,))
+    with pytest.raises(BijectorCheckError, match="log_det"):
+        check_bijector(lambda x: (leaky(x)[0], full(x, 0.0)), event_shape=(2,))
+
+
+def test_saturation_is_not_singularity() -> None:
+    def squash(x: jax.Array) -> Result:
+        return jnp.tanh(x), 2 * (np.log(2) - x - jax.nn.softplus(-2 * x)).sum(-1)
+
+    check_bijector(squash, event_shape=(2,))
+    with pytest.raises(BijectorCheckError, match="singular") as caught:
+        check_bijector(lambda x: (jnp.tanh(x) * 0 + 1, full(x, 0.0)), event_shape=(2,))
+    assert caught.value.check == "singular"
+
+
+def test_a_map_that_nothing_can_be_said_of_does_not_pass() -> None:
+    def crushed(x: jax.Array) -> Result:
+        return 1 + 1e-30 * x, full(x, 2 * np.log(1e-30))
+
+    with pytest.raises(BijectorCheckError) as caught:
+        check_bijector(crushed, event_shape=(2,), float32=False)
+    assert caught.value.check == "undecided"
+
+
+def test_an_inverse_is_judged_by_its_own_jacobian() -> None:
+    with pytest.raises(BijectorCheckError, match="sign is flipped") as caught:
+        check_bijector(twice, lambda z: (z / 2, -half(z)[1]), event_shape=(2,))
+    assert caught.value.direction == "inverse"
+    with pytest.raises(BijectorCheckError, match="must be what was put in") as caught:
+        check_bijector(twice, lambda z: (z / 2 + 1e-6, half(z)[1]), event_shape=(2,))
+    assert caught.value.check == "round_trip"
+
+
+def test_independent_latents_reach_where_events_do_not_lead() -> None:
+    def forward(x: jax.Array) -> Result:
+        return x, full(x, 0.0)
+
+    def inverse(z: jax.Array) -> Result:
+        return jnp.where(z > 2, z + 1, z), full(z, 0.0)
+
+    check_bijector(forward, inverse, event_shape=(1,), support=(-1, 1))
+    with pytest.raises(BijectorCheckError):
+        check_bijector(forward, inverse, event_shape=(1,), support=(-1, 1), latent_support=LINE)
+
+
+def test_the_case_that_is_shown_is_small_and_the_same_each_time() -> None:
+    def off_for_large(x: jax.Array) -> Result:
+        value, log_det = twice(x)
+        return value, jnp.where(x.max(-1) > 5, log_det + 1, log_det)
+
+    cases = []
+    for _ in range(2):
+        with pytest.raises(BijectorCheckError) as caught:
+            check_bijector(off_for_large, event_shape=(3,))
+        cases.append(np.asarray(caught.value.event))
+    np.testing.assert_array_equal(cases[0], cases[1])
+    assert sorted(cases[0])[:2] == [0, 0]
+    assert 5 < cases[0].max() <= 6.01
+
+
+def test_what_a_failure_says() -> None:
+    with pytest.raises(BijectorCheckError) as caught:
+        check_bijector(lambda x: (2 * x, full(x, np.log(2))), event_shape=(3,))
+    said = str(caught.value)
+    assert "log_det        0.6931471806" in said
+    assert "log|det J|     2.079441542" in said
+    assert "the factor 3 is missing" in said
+    assert "x = [0., 0., 0.]" in said
+    assert "    + · ·\n    · + ·\n    · · +\n" in said
+    assert "outputs 1 by inputs 1: 0.693147 (sign +)" in said
+    assert isinstance(caught.value, AssertionError)
+    assert isinstance(caught.value, MathdnnError)
+
+
+@settings(max_examples=2, suppress_health_check=[HealthCheck.nested_given])
+@given(st.integers(1, 2))
+def test_it_may_be_called_inside_a_property(size: int) -> None:
+    check_bijector(twice, half, event_shape=(size,), examples=2)
+
+
+def test_functions_that_raise_are_named() -> None:
+    def raises(x: jax.Array) -> Result:
+        raise ValueError("no such thing")
+
+    with pytest.raises(BijectorCheckError, match="raises ValueError: no such thing"):
+        check_bijector(raises, event_shape=(2,))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"event_shape": (0,)},
+        {"event_shape": (2,), "latent_shape": (3,)},
+        {"event_shape": (2,), "examples": 0},
+        {"event_shape": (2,), "tolerance": 0.0},
+        {"event_shape": (2,), "support": (1, 0)},
+        {"event_shape": (2,), "support": 3},
+        {"event_shape": (2,), "latent_support": (np.zeros(3), np.ones(3))},
+    ],
+)
+def test_arguments_that_describe_no_check(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        check_bijector(twice, half, **options)

@@ -1,0 +1,69 @@
+"""The block triangular form, its picture, and the guesses that rest on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mathdnn_jax.testing.guesses import guesses
+from mathdnn_jax.testing.structure import blocks, picture
+
+
+@given(st.integers(0, 2**20), st.lists(st.integers(1, 3), min_size=1, max_size=4))
+def test_blocks_carry_the_whole_determinant(seed: int, sizes: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    matrix = rng.normal(size=(len(label),) * 2) * (label[:, None] >= label)
+    order = rng.permutation(len(label))
+    shuffled = matrix[np.ix_(order, order)]
+    found = blocks(shuffled)
+    sign, log_det = np.linalg.slogdet(shuffled)
+    assert sum(part.log_det for part in found) == pytest.approx(log_det)
+    assert np.prod([part.sign for part in found]) == sign
+    assert sorted(len(part.rows) for part in found) == sorted(sizes)
+    assert {order[row] for part in found for row in part.rows} == set(range(len(label)))
+
+
+def test_a_permutation_is_all_single_blocks() -> None:
+    matrix = 2 * np.eye(4)[[2, 0, 3, 1]]
+    assert [len(part.rows) for part in blocks(matrix)] == [1, 1, 1, 1]
+    assert sum(part.log_det for part in blocks(matrix)) == pytest.approx(4 * np.log(2))
+
+
+def test_no_blocks_where_zeros_alone_make_it_singular() -> None:
+    assert blocks(np.asarray([[1.0, 0.0], [1.0, 0.0]])) == []
+    assert blocks(np.full((2, 2), np.nan)) == []
+
+
+def test_a_picture() -> None:
+    assert picture(np.asarray([[1.0, 0.0, 2.0], [-1.0, -3.0, np.nan], [0, 0, 1e-15]])) == ["1 · +", "I - ?", "· · +"]
+    large = picture(np.eye(20))
+    assert len(large) == 17
+    assert large[0].endswith("…")
+
+
+MATRIX = np.asarray([[2.0, 0.0, 0.0], [1.0, 0.5, 0.3], [4.0, 0.2, 3.0]])
+TRUTH = float(np.linalg.slogdet(MATRIX)[1])
+
+
+@pytest.mark.parametrize(
+    ("reported", "said"),
+    [
+        (-TRUTH, "the sign is flipped"),
+        (0.0, "no volume change"),
+        (TRUTH / 3, "the factor 3 is missing"),
+        (np.exp(TRUTH), "the determinant, not its logarithm"),
+        (TRUTH / np.log(2), "base 2"),
+        (np.log(3.0), "only the Jacobian's diagonal"),
+        (TRUTH - np.log(2), "the contribution of output 0 is missing"),
+        (2 * TRUTH, "twice"),
+    ],
+)
+def test_guesses(reported: float, said: str) -> None:
+    assert any(said in guess for guess in guesses(reported, MATRIX, (3,), 1e-9))
+
+
+def test_no_guess_for_anything() -> None:
+    assert guesses(0.123, MATRIX, (3,), 1e-9) == ()
