@@ -9,12 +9,13 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/mathdnn demo --output demo
 
+# In two processes: most of the time goes into compiling, one program after the other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # More examples than a change needs, and random ones, unlike those of `make test`.
 test-long: $(INSTALLED)
-	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest
+	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest -n 2
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def reshape(event_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> Bije
     return Bijector(init, forward, inverse, len(event_shape), latent_event_ndims=len(latent_shape))
 
 
-def squeeze(event_shape: tuple[int, int, int]) -> Bijector:
+def squeeze(event_shape: tuple[int, ...]) -> Bijector:
     """Images (H, W, C) to (H/2, W/2, 4 C), each 2×2 block of pixels to one pixel,  log|det ∂z/∂x| = 0.
 
     z[h, w, 4 c + 2 i + j] = x[2 h + i, 2 w + j, c]: the four sub-pixels of a channel lie side by side, the order of

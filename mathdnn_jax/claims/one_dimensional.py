@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis.strategies as st
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from mathdnn_jax.bijectors import Bijector, Params, mixture_cdf
+from mathdnn_jax.bijectors import Params, mixture_cdf
 from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
 from mathdnn_jax.flows import Flow, mixture_cdf_flow
@@ -23,6 +24,14 @@ counts = st.integers(1, 5)
 def _flow(components: int, normalised: bool) -> tuple[Flow, Callable[..., jax.Array]]:
     made = mixture_cdf_flow(components, normalised=normalised)
     return made, jax.jit(lambda params, x: jnp.exp(made.log_prob(params, x)))
+
+
+@functools.cache
+def _map(components: int, normalised: bool) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Forward, inverse and dz/dx by autodiff, compiled once."""
+    made = mixture_cdf(components, normalised=normalised)
+    derivative = jax.grad(lambda params, x: made.forward(params, x)[0], argnums=1)
+    return jax.jit(made.forward), jax.jit(made.inverse), jax.jit(derivative)
 
 
 def _params(components: int, seed: int) -> Params:
@@ -59,11 +68,10 @@ def _total_weight(params: Params) -> float:
 )
 def mixture_derivative(components: int, normalised: bool, seed: int) -> None:
     """Compare the reported log-det with the derivative by autodiff, in the normalised form too."""
-    bijector, params = mixture_cdf(components, normalised=normalised), _params(components, seed)
+    forward, _, derivative = _map(components, normalised)
+    params = _params(components, seed)
     x = params["mean"][0] + np.random.default_rng((seed, 1)).normal() * jnp.exp(params["log_scale"][0])
-    derivative = jax.grad(lambda x: bijector.forward(params, x)[0])(x)
-    _, log_det = bijector.forward(params, x)
-    check_equal("log dz/dx", log_det, jnp.log(derivative), 1e-9)
+    check_equal("log dz/dx", forward(params, x)[1], jnp.log(derivative(params, x)), 1e-9)
 
 
 @claim(
@@ -105,10 +113,11 @@ def normalised_mass(components: int, seed: int) -> None:
 )
 def mixture_inverse(components: int, normalised: bool, seed: int) -> None:
     """Go there and back; the error is what one rounding of z makes of x."""
-    bijector, params = mixture_cdf(components, normalised=normalised), _params(components, seed)
+    forward, inverse, _ = _map(components, normalised)
+    params = _params(components, seed)
     x = params["mean"][0] + np.random.default_rng((seed, 1)).normal() * jnp.exp(params["log_scale"][0])
-    z, log_det = bijector.forward(params, x)
-    back, inverse_log_det = bijector.inverse(params, z)
+    z, log_det = forward(params, x)
+    back, inverse_log_det = inverse(params, z)
     size = _total_weight(params) + abs(float(z)) + 1
     bound = 64 * EPS * (size * float(jnp.exp(-log_det)) + abs(float(x)))
     check_equal("inverse of the image", back, x, bound)
@@ -147,14 +156,16 @@ def seed_form_is_a_density(components: int, seed: int) -> None:
 )
 def unchecked_bisection(components: int, seed: int, z: float) -> None:
     """Bisect without looking whether the bracket holds a root: where it does not, an end point comes back."""
-    bijector: Bijector = mixture_cdf(components)
-    params = _params(components, seed)
+    forward, params = _map(components, False)[0], _params(components, seed)
     low, high = -3.0, 3.0
-    value = jax.jit(lambda x: bijector.forward(params, x)[0])
+
+    def value(x: float) -> float:
+        return float(forward(params, jnp.asarray(x))[0])
+
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if float(value(jnp.asarray(middle))) < z else (low, middle)
-    reached = float(value(jnp.asarray(low)))
+        low, high = (middle, high) if value(middle) < z else (low, middle)
+    reached = value(low)
     if abs(reached - z) > 1e-6:
         raise AssertionError(f"for z = {z:.6g} it returns x = {low:.6g}, where z(x) = {reached:.6g}")
 

@@ -72,7 +72,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 
 def describe(outcomes: list[Outcome]) -> None:
     """The table for a person, then the counterexamples, then the count."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for outcome in outcomes:
         claim, found = outcome.claim, outcome.found + ("" if outcome.passed else ", NOT as stated")
         rows.append((claim.id, claim.statement, claim.source, found, str(outcome.examples)))

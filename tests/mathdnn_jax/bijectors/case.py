@@ -15,6 +15,7 @@ class Case(NamedTuple):
     latent_shape: tuple[int, ...] | None = None
     support: tuple[float, float] | None = None
     context_shape: tuple[int, ...] | None = None
+    parameter_scale: float = 1.0
 
     @property
     def z_shape(self) -> tuple[int, ...]:

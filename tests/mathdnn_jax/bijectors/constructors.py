@@ -6,8 +6,9 @@ import flax.linen as nn
 import numpy as np
 from case import Case
 from linear_constructors import LINEAR
+from monotone_constructors import MONOTONE
 
-from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, invert, nice, scaling
+from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, glow, invert, nice, real_nvp, scaling
 
 
 def coupling(mask: np.ndarray) -> Case:
@@ -81,5 +82,17 @@ BIJECTORS: dict[str, Case] = {
     ),
     "nice": Case(nice(dim=6, width=7, depth=2, couplings=3).bijector, (6,)),
     "nice of an odd dimension": Case(nice(dim=5, width=4, depth=1, couplings=2).bijector, (5,)),
+    "real_nvp of vectors": Case(real_nvp((5,), couplings=3, width=4).bijector, (5,)),
+    "real_nvp of images": Case(
+        real_nvp((2, 4, 1), couplings=1, width=3, depth=1).bijector, (2, 4, 1), (8,), (0.02, 0.98)
+    ),
+    "glow": Case(glow((4, 2, 1), levels=1, steps=2, width=3, depth=1).bijector, (4, 2, 1), (8,), (0.02, 0.98)),
+    "glow of conditional PLU couplings": Case(
+        glow((4, 2, 1), levels=1, steps=2, width=3, depth=1, mixing="conditional_plu").bijector,
+        (4, 2, 1),
+        (8,),
+        (0.02, 0.98),
+    ),
     **LINEAR,
+    **MONOTONE,
 }

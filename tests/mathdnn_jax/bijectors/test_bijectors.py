@@ -51,7 +51,7 @@ def test_it_passes_the_checker(case: Case) -> None:
             case.bijector.inverse,
             event_shape=case.event_shape,
             latent_shape=case.z_shape,
-            params=random_params(case.bijector, 0, dtype=np.float32),
+            params=random_params(case.bijector, 0, case.parameter_scale, np.float32),
             context=None if case.context_shape is None else jnp.zeros(case.context_shape),
             support=case.support,
             examples=12,

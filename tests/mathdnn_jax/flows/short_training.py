@@ -13,7 +13,7 @@ from mathdnn_jax import Flow, bits_per_dim, dequantize
 
 
 def train(flow: Flow, images: np.ndarray, *, steps: int, batch_size: int, rate: float) -> tuple[Any, np.ndarray]:
-    """Return the parameters after `steps` of Adam on images (N, H, W, C), and the loss of each in bits per dimension."""
+    """Return the parameters after `steps` of Adam on images (N, H, W, C), and every loss in bits per dimension."""
     x, _ = dequantize(jax.random.key(0), jnp.asarray(images))
     params = flow.init_from_data(flow.init(jax.random.key(1)), x[:256])
     optimizer = optax.adam(rate)

@@ -24,13 +24,18 @@ FLOWS: dict[str, Callable[..., Flow]] = {
 flows = pytest.mark.parametrize("build", FLOWS.values(), ids=FLOWS.keys())
 
 
-def moved(flow: Flow, scale: float = 0.2) -> Any:
+def moved(flow: Flow, scale: float = 0.05) -> Any:
     """Parameters away from their first values, at which a flow's networks return zero."""
     leaves, structure = jax.tree.flatten(flow.init(jax.random.key(0)))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     return jax.tree.unflatten(
         structure, [leaf + scale * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
     )
+
+
+def doubled(params: Any) -> Any:
+    """The same numbers in float64."""
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
 
 
 def images(*batch: int) -> jax.Array:
@@ -40,22 +45,31 @@ def images(*batch: int) -> jax.Array:
 @flows
 def test_a_sample_and_its_log_density_belong_together(build: Callable[..., Flow]) -> None:
     flow = build()
-    params = moved(flow)
-    x, log_p = flow.sample_and_log_prob(params, jax.random.key(3), (5,))
-    assert x.shape == (5, *SHAPE)
-    assert ((x > -0.06) & (x < 1.06)).all()  # the image of the inverse logit with α = 0.05
-    np.testing.assert_allclose(log_p, flow.log_prob(params, x), rtol=1e-3, atol=1e-2)
-    np.testing.assert_array_equal(x, flow.sample(params, jax.random.key(3), (5,)))
+    single = moved(flow)
+    with jax.enable_x64(True):
+        params = doubled(single)
+        x, log_p = jax.jit(flow.sample_and_log_prob, static_argnums=2)(params, jax.random.key(3), (5,))
+        assert x.shape == (5, *SHAPE)
+        # The image of the inverse logit, with α = 0.05.
+        assert ((x > -0.05 / 0.9) & (x < 1 + 0.05 / 0.9)).all()
+        # At the edges of the logit's domain a rounding of x moves z by 1e-16 times the slope there.
+        np.testing.assert_allclose(log_p, jax.jit(flow.log_prob)(params, x), rtol=1e-7)
 
 
 @flows
 def test_temperature_scales_the_latent(build: Callable[..., Flow]) -> None:
     flow = build()
-    params = moved(flow)
-    z = [flow.forward(params, flow.sample(params, jax.random.key(3), (5,), temperature=t))[0] for t in (1.0, 0.5)]
-    np.testing.assert_allclose(0.5 * z[0], z[1], rtol=1e-2, atol=2e-3)
-    cold = flow.sample(params, jax.random.key(3), (5,), temperature=0.0)
-    np.testing.assert_allclose(cold, jnp.broadcast_to(cold[0], cold.shape), rtol=1e-4)
+    single = moved(flow)
+    with jax.enable_x64(True):
+        params = doubled(single)
+
+        def latent(temperature: float) -> jax.Array:
+            x = flow.sample(params, jax.random.key(3), (3,), temperature=temperature)
+            return flow.forward(params, x)[0]
+
+        z, halved, frozen = jax.jit(jax.vmap(latent))(jnp.array([1.0, 0.5, 0.0]))
+        np.testing.assert_allclose(halved, 0.5 * z, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(frozen, 0 * z, atol=1e-9)
 
 
 @flows

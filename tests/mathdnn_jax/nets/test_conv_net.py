@@ -39,8 +39,8 @@ def test_leading_axes_are_batch_axes(
     y = net.apply(variables, x)
     assert isinstance(y, jax.Array)
     assert y.shape == (*batch, *output_shape)
-    one_by_one = [net.apply(variables, event) for event in x.reshape(-1, 6, 7, 2)]
-    np.testing.assert_allclose(y.reshape(-1, *output_shape), jnp.stack(one_by_one), rtol=1e-5, atol=1e-5)
+    one_by_one = np.stack([np.asarray(net.apply(variables, event)) for event in x.reshape(-1, 6, 7, 2)])
+    np.testing.assert_allclose(y.reshape(-1, *output_shape), one_by_one, rtol=1e-5, atol=1e-5)
 
 
 @nets
