@@ -30,6 +30,10 @@ class ImageError(MathdnnError, ValueError):
     """Images have the wrong size, type or range of values."""
 
 
+class OutOfRangeError(MathdnnError, ValueError):
+    """A value lies outside the range of the function that is to be inverted."""
+
+
 class DataSetError(MathdnnError, ValueError):
     """A data set has too few examples for what is asked of it."""
 

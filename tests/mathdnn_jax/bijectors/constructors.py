@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import flax.linen as nn
 import numpy as np
+from case import Case
+from monotone_constructors import MONOTONE
 
-from mathdnn_jax import MLP, Bijector, additive_coupling, affine_coupling, chain, invert, nice, scaling
-
-
-class Case(NamedTuple):
-    """A map, the shapes of its events x and (where it is another) z, where its events lie, its context's shape."""
-
-    bijector: Bijector
-    event_shape: tuple[int, ...]
-    latent_shape: tuple[int, ...] | None = None
-    support: tuple[float, float] | None = None
-    context_shape: tuple[int, ...] | None = None
-
-    @property
-    def z_shape(self) -> tuple[int, ...]:
-        return self.event_shape if self.latent_shape is None else self.latent_shape
+from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, invert, nice, scaling
 
 
 def coupling(mask: np.ndarray) -> Case:
@@ -95,4 +81,5 @@ BIJECTORS: dict[str, Case] = {
     ),
     "nice": Case(nice(dim=6, width=7, depth=2, couplings=3).bijector, (6,)),
     "nice of an odd dimension": Case(nice(dim=5, width=4, depth=1, couplings=2).bijector, (5,)),
+    **MONOTONE,
 }

@@ -1,0 +1,99 @@
+"""A coupling whose moved entries go through a monotone spline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from mathdnn_jax.bijectors.bijector import Bijector, Params
+from mathdnn_jax.bijectors.conditioner import Layout, conditioning
+from mathdnn_jax.bijectors.index_set import pick, put
+from mathdnn_jax.bijectors.rational_quadratic import Spline, spline, spline_forward, spline_inverse
+from mathdnn_jax.errors import ConfigurationError
+
+
+def rational_quadratic_coupling(
+    conditioner: nn.Module,
+    mask: ArrayLike,
+    *,
+    bins: int = 8,
+    bound: float = 3.0,
+    minimum_bin: float = 1e-3,
+    minimum_slope: float = 1e-3,
+    layout: Layout = "kept",
+    context_shape: tuple[int, ...] | None = None,
+) -> Bijector:
+    """z_Ω = x_Ω,  z_Ωᶜ = r(x_Ωᶜ; θ(x_Ω)) entry by entry,  log|det ∂z/∂x| = Σ_i log r′(x_i; θ_i).
+
+    r is increasing: on [−B, B] a spline of `bins` rational quadratic pieces with continuous slope, outside the
+    identity, where the spline's slope at ±B is 1. Its inverse is in closed form. A network that returns zeros makes it
+    the identity.
+
+    Args:
+        conditioner: θ, any Flax module without mutable state. It maps the kept entries, as in `additive_coupling`, to
+            3·bins − 1 numbers of any size for each moved entry, as one array whose last axis holds the first number of
+            every moved entry, then the second of every one, and so on, or as that many arrays: `bins` for the widths,
+            `bins` for the heights, bins − 1 for the slopes at the knots between them.
+        mask: boolean, of the event's shape; true on Ω, the entries that stay; any proper non-empty subset.
+        bins: how many pieces.
+        bound: B > 0, half the width of the box.
+        minimum_bin: the least width and height of a piece, as a share of the box's; bins · minimum_bin < 1.
+        minimum_slope: the least slope at a knot, in (0, 1).
+        layout: "masked" for networks on whole events, as in `additive_coupling`.
+        context_shape: of one event's context, where the map has one.
+
+    The parameters are the conditioner's own "params" collection. x and z have one dtype, that of the parameters.
+
+    Raises:
+        ConfigurationError: Ω is not a proper non-empty subset, bins < 1, or bound, minimum_bin or minimum_slope is out
+            of the bounds above; or (in `init` and when applied) the conditioner keeps state beside its parameters or
+            returns another shape, or the context is missing.
+        EventShapeError: (when applied) the trailing axes of x are not the mask's.
+
+    Source: Durkan, Bekasov, Murray, Papamakarios, "Neural Spline Flows", 2019; Gregory and Delbourgo, "Piecewise
+    rational quadratic interpolation to monotonic data", 1982.
+    """
+    _check(bins, bound, minimum_bin, minimum_slope)
+    network = conditioning(conditioner, mask, 3 * bins - 1, "rational_quadratic_coupling", layout, context_shape)
+    is_moved = np.zeros(network.moved.size, np.bool_)
+    is_moved[network.moved.indices] = True
+
+    def apply(
+        direction: Callable[[Spline, jax.Array, float], tuple[jax.Array, jax.Array]],
+        params: Params,
+        x: jax.Array,
+        context: jax.Array | None,
+    ) -> tuple[jax.Array, jax.Array]:
+        _, viewed = network.view(x)
+        unconstrained = jnp.stack(network.values(params, viewed, context), axis=-1)
+        knots = spline(unconstrained, bound, minimum_bin, minimum_slope)
+        values, log_slopes = direction(knots, pick(viewed, network.moved), bound)
+        z = jnp.where(is_moved, put(values, network.moved), viewed)
+        return z.reshape(x.shape), log_slopes.sum(network.axes)
+
+    def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        return apply(spline_forward, params, x, context)
+
+    def inverse(params: Params, z: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        return apply(spline_inverse, params, z, context)
+
+    return Bijector(network.init, forward, inverse, jnp.ndim(mask))
+
+
+def _check(bins: int, bound: float, minimum_bin: float, minimum_slope: float) -> None:
+    wrong = []
+    if bins < 1:
+        wrong.append(f"bins={bins} (at least 1)")
+    if not 0 < bound < float("inf"):
+        wrong.append(f"bound={bound} (a positive number)")
+    if not 0 < minimum_bin * max(bins, 1) < 1:
+        wrong.append(f"minimum_bin={minimum_bin} (positive, less than 1 / bins)")
+    if not 0 < minimum_slope < 1:
+        wrong.append(f"minimum_slope={minimum_slope} (between 0 and 1)")
+    if wrong:
+        raise ConfigurationError(f"rational_quadratic_coupling cannot be built with {', '.join(wrong)}")
