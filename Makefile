@@ -13,9 +13,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2
 
-# More examples than a change needs, and random ones, unlike those of `make test`.
+# All that `make test` leaves out, with more examples and random ones.
 test-long: $(INSTALLED)
-	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest -n 2
+	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest -n 2 -m ""
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,13 @@ _unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesi
 hypothesis.settings.register_profile("fixed", _unhurried, derandomize=True, max_examples=25, database=None)
 hypothesis.settings.register_profile("random", _unhurried, max_examples=200)
 hypothesis.settings.load_profile(os.environ.get("MATHDNN_HYPOTHESIS", "fixed"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs() -> Iterator[None]:
+    """Thousands of small programs are compiled in a run; kept until its end, they take gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
