@@ -16,8 +16,8 @@ import numpy as np
 from mathdnn_jax.errors import ConfigurationError, DomainError, SupportError
 from mathdnn_jax.probability.importance import ImportanceEstimate, importance_estimate
 
-CHUNK_SIZE = 4096
-"""Trajectories that are played side by side: their state stays in a processor's cache."""
+WORDS_AT_A_TIME = 2**18
+"""Random words, of two plays each, that are drawn at once: 1 MiB. Fewer or more take longer each."""
 
 RESOLUTION = 2**16
 """A play is decided by sixteen random bits."""
@@ -71,8 +71,8 @@ def gamblers_ruin(
     weights are those of the rounded one, so that the estimate is unbiased. In the result `log_mean_weight` is the
     logarithm of the estimate, and `effective_sample_size` counts winning paths.
 
-    Trajectories are played 4096 at a time, and eight bytes are kept of each. For speed, jit it with the number of
-    trajectories static.
+    Trajectories are played as many at a time as 2¹⁸ random words serve (873 of 600 plays), and eight bytes
+    are kept of each. For speed, jit it with the number of trajectories static.
 
     Raises:
         ConfigurationError: not 0 < start < goal, no plays, or fewer than two trajectories.
@@ -92,7 +92,7 @@ def gamblers_ruin(
             f"a proposal of {proposal_probability} never {'loses' if threshold else 'wins'}, but the game does: "
             "choose one well inside (0, 1)"
         )
-    chunk = min(CHUNK_SIZE, num_trajectories)
+    chunk = max(1, min(WORDS_AT_A_TIME // _words(max_plays), num_trajectories))
     keys = jax.random.split(key, -(-num_trajectories // chunk))
 
     def play(chunk_key: jax.Array) -> jax.Array:
@@ -114,19 +114,22 @@ def _winning_times(key: jax.Array, count: int, start: int, goal: int, max_plays:
         state: tuple[jax.Array, jax.Array], turn: tuple[jax.Array, jax.Array]
     ) -> tuple[tuple[jax.Array, jax.Array], None]:
         balance, time = state
-        turn_key, first = turn
-        bits = jax.random.bits(turn_key, (count,), jnp.uint32)
-        for play, lot in ((first, bits >> 16), (first + 1, bits & (RESOLUTION - 1))):
+        word, first = turn
+        for play, lot in ((first, word >> 16), (first + 1, word & (RESOLUTION - 1))):
             playing = (balance > 0) & (balance < goal) & (play <= max_plays)
             balance = jnp.where(playing, balance + jnp.where(lot < threshold, 1, -1), balance)
             time = jnp.where(playing & (balance == goal), play, time)
         return (balance, time), None
 
-    turns = -(-max_plays // 2)
-    firsts = 1 + 2 * jnp.arange(turns, dtype=jnp.int32)
+    words = jax.random.bits(key, (_words(max_plays), count), jnp.uint32)
+    firsts = 1 + 2 * jnp.arange(len(words), dtype=jnp.int32)
     state = (jnp.full(count, start, jnp.int32), jnp.zeros(count, jnp.int32))
-    (_, time), _ = jax.lax.scan(two_plays, state, (jax.random.split(key, turns), firsts))
+    (_, time), _ = jax.lax.scan(two_plays, state, (words, firsts))
     return time
+
+
+def _words(max_plays: int) -> int:
+    return -(-max_plays // 2)
 
 
 def _check_game(start: int, goal: int, max_plays: int, win_probability: float) -> None:
