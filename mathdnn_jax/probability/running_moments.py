@@ -47,7 +47,8 @@ def moments_of(function: Callable[[Any], Tree], draws: Any, count: int, chunk: i
         rest = jax.tree.map(lambda d: d[1:], parts)
         seen = jnp.asarray(float(chunk))
         (_, mean, squares), _ = jax.lax.scan(merge, (seen, *first), rest)
-    return mean, jax.tree.map(lambda s: jnp.sqrt(s / ((count - 1) * count)), squares)
+    # A float, because a large count squared is no 32-bit integer.
+    return mean, jax.tree.map(lambda s: jnp.sqrt(s / float((count - 1) * count)), squares)
 
 
 def check_finite(estimate: Tree) -> None:

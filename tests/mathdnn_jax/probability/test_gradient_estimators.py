@@ -113,6 +113,17 @@ def test_chunks_change_nothing_but_memory(kind: str) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, parts)
 
 
+def test_many_draws_in_float32() -> None:
+    # The square of their number is no 32-bit integer. Two t-statistics, 2.4e-8 in all.
+    params = parameters(0.3, 0.1)
+    gradient = jax.grad(sine_objective)(params)
+    estimate = compiled("reparameterized", 100_000, 1000)(params, jax.random.key(4))
+    for name in params:
+        assert estimate.gradient[name].dtype == estimate.standard_error[name].dtype == jnp.float32
+        assert abs(float((estimate.gradient[name] - gradient[name]) / estimate.standard_error[name])) < 5.7
+        assert 1e-4 < float(estimate.standard_error[name]) < 0.01
+
+
 def test_the_estimators_differ_in_variance_as_they_should() -> None:
     with jax.enable_x64(True):
         params = parameters(0.44229749, -0.5)

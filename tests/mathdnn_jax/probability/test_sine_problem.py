@@ -81,8 +81,8 @@ def test_the_optimum() -> None:
 
 @pytest.mark.parametrize("name", ["score function", "reparameterized"])
 def test_descent_settles_at_the_optimum(name: str) -> None:
-    # Over repeated runs the error has a standard deviation of 5e-4 (score function), so that a correct estimator
-    # misses by 3e-3 with probability of about 1e-7.
+    # Over 24 runs the errors had standard deviations of 4.3e-4 or less (score function), so that a correct estimator
+    # misses by 3e-3, seven of them, with a probability below 1e-10.
     np.testing.assert_allclose(settled(name), [SINE_OPTIMUM["mean"], SINE_OPTIMUM["scale"]], atol=3e-3)
 
 
