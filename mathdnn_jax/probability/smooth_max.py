@@ -21,7 +21,7 @@ def smooth_max(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
 
     Raises:
         DomainError: β is concrete, and not greater than 0 or NaN (for a smooth minimum take −ν_β(−x)).
-        EventShapeError: there is nothing to take the maximum of.
+        EventShapeError: there is nothing to take the maximum of, or β has more axes than the result.
 
     Source: seed 004 P1(a).
     """
@@ -61,7 +61,11 @@ def _checked(x: ArrayLike, beta: ArrayLike, axis: int) -> tuple[jax.Array, jax.A
     if x.ndim == 0 or x.shape[axis] == 0:
         raise EventShapeError(f"a maximum needs at least one entry along axis {axis}; given the shape {x.shape}")
     check_positive(beta=beta)
-    return x, jnp.asarray(beta, x.dtype) if not isinstance(beta, jax.Array) else beta
+    beta = beta if isinstance(beta, jax.Array) else jnp.asarray(beta, x.dtype)
+    result_shape = jnp.max(x, axis).shape
+    if jnp.broadcast_shapes(beta.shape, result_shape) != result_shape:
+        raise EventShapeError(f"beta must broadcast against the result, of shape {result_shape}; given {beta.shape}")
+    return x, jnp.broadcast_to(beta, result_shape)
 
 
 def _below_max(x: jax.Array, axis: int) -> jax.Array:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -100,14 +101,15 @@ def test_infinite_entries_and_nan() -> None:
 
 def test_axes_batches_and_a_beta_for_each() -> None:
     x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
-    beta = np.array([[0.5], [1.0], [4.0]], np.float32)
-    for axis in (1, -2):
+    of_each_row = np.array([[0.5], [1.0], [4.0]], np.float32)
+    betas: list[NDArray[np.float32]] = [of_each_row, np.arange(1, 6, dtype=np.float32), np.full((), 2, np.float32)]
+    for axis, beta in itertools.product((1, -2), betas):
         value, gradients = smooth_max(x, beta, axis), smooth_max_gradient(x, beta, axis)
         assert value.shape == (3, 5)
         assert value.dtype == gradients.dtype == jnp.float32
-        expected = special.logsumexp(beta[:, None] * x, axis=1) / beta
-        np.testing.assert_allclose(value, expected, rtol=1e-5)
-        np.testing.assert_allclose(gradients, special.softmax(beta[:, None] * x, axis=1), rtol=1e-5)
+        whole = np.broadcast_to(beta, (3, 5))
+        np.testing.assert_allclose(value, special.logsumexp(whole[:, None] * x, axis=1) / whole, rtol=1e-5)
+        np.testing.assert_allclose(gradients, special.softmax(whole[:, None] * x, axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("function", [smooth_max, smooth_max_gradient])
@@ -122,3 +124,5 @@ def test_mistakes_are_refused(function: Callable[..., jax.Array]) -> None:
         function(jnp.zeros((0, 2)), 1.0, 0)
     with pytest.raises(EventShapeError, match="at least one entry"):
         function(jnp.zeros(()), 1.0)
+    with pytest.raises(EventShapeError, match=r"of shape \(\); given \(2,\)"):
+        function(x, jnp.ones(2))
