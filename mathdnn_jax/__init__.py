@@ -32,6 +32,7 @@ from mathdnn_jax.nets import (
     torch_default,
 )
 from mathdnn_jax.probability import Distribution, logistic, normal
+from mathdnn_jax.surgery import LayerReport, SurgeryReport, dense_to_conv, remove_batch_norm, to_sign_bias
 
 __all__ = [
     "MLP",
@@ -48,6 +49,7 @@ __all__ = [
     "Flow",
     "Gelu",
     "Layer",
+    "LayerReport",
     "LeakyRelu",
     "MaxPool",
     "Pad",
@@ -56,6 +58,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "SignBias",
+    "SurgeryReport",
     "Tanh",
     "Upsample",
     "additive_coupling",
@@ -63,6 +66,7 @@ __all__ = [
     "alexnet",
     "chain",
     "conv_relu_bn",
+    "dense_to_conv",
     "flow",
     "invert",
     "logistic",
@@ -70,8 +74,10 @@ __all__ = [
     "net2",
     "nice",
     "normal",
+    "remove_batch_norm",
     "scaling",
     "small_net",
+    "to_sign_bias",
     "torch_default",
 ]
 __version__ = "0.1.0"
