@@ -1,0 +1,6 @@
+"""What all models of one family have in common: how they are run and watched, in JAX and in PyTorch."""
+
+from parity.families.family import Events, Family, Layers
+from parity.families.flow import FLOW
+
+__all__ = ["FLOW", "Events", "Family", "Layers"]
