@@ -21,11 +21,13 @@ from mathdnn_jax.versions import versions
 from parity.checkpoint import State, find, sha256
 from parity.conversion import export
 from parity.errors import CertificationError, UnsupportedDtypeError
+from parity.families import Layers
 from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdict
 from parity.models import Model, find_model
 from parity.store import Restored, restore
 
 BATCH = 256
+VALUES = 2**26
 PRECISION = "highest"
 
 
@@ -94,7 +96,7 @@ def certify(
             "name": path.name,
             "sha256": sha256(path),
             "bytes": path.stat().st_size,
-            "parameters": sum(array.size for array in state.values()),
+            "parameters": restored.parameters,
         },
         "round_trip_bit_exact": exact,
         "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},
@@ -164,23 +166,27 @@ def _evidence(
         twin.load_state_dict({name: torch.from_numpy(array) for name, array in restored.state.items()}, strict=True)
         twin.eval()
     modules = specification.torch_layers(config)
-    layers = jax.jit(family.jax_layers(restored.model))
+    capture = family.jax_layers(restored.model)
+    size = _batch_size(capture, restored.params, inputs)
+    layers = jax.jit(capture)
+    with jax.enable_x64(True):
+        double_params = _double(restored.params)
 
     evidence: dict[str, Evidence] = {}
     # Every batch is of one size, the last being filled up from the beginning: one compiled program is judged, and not
     # that of a single event too, in which XLA multiplies a matrix by a vector and rounds otherwise.
     total = len(inputs[0])
-    filled = np.arange(-(-total // BATCH) * BATCH) % total
-    for first in range(0, total, BATCH):
-        count = min(BATCH, total - first)
-        batch32 = [array[filled[first : first + BATCH]] for array in inputs]
+    filled = np.arange(-(-total // size) * size) % total
+    for first in range(0, total, size):
+        count = min(size, total - first)
+        batch32 = [array[filled[first : first + size]] for array in inputs]
         batch64 = [array.astype(np.float64) for array in batch32]
         torch32 = family.torch_layers(single, modules, *batch32)
         truth = family.torch_layers(double, modules, *batch64)
         with jax.default_matmul_precision(PRECISION):
             jax32 = layers(restored.params, *map(jnp.asarray, batch32))
             with jax.enable_x64(True):
-                jax64 = layers(_double(restored.params), *map(jnp.asarray, batch64))
+                jax64 = layers(double_params, *map(jnp.asarray, batch64))
                 jax64 = {name: np.asarray(value) for name, value in jax64.items()}
         for name in torch32:
             values = (truth[name], torch32[name], np.asarray(jax32[name]), jax64[name])
@@ -190,6 +196,13 @@ def _evidence(
         if on_batch is not None:
             on_batch(count)
     return evidence
+
+
+def _batch_size(capture: Callable[..., Layers], params: Params, inputs: tuple[np.ndarray, ...]) -> int:
+    """As many events at a time, up to BATCH, as have VALUES values in all layers together."""
+    event = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in inputs]
+    values = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(capture, params, *event)))
+    return max(1, min(BATCH, VALUES // values))
 
 
 def _double(params: Params) -> Params:

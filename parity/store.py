@@ -33,6 +33,12 @@ class Restored(NamedTuple):
     state: State
     config: Config
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learnt; running statistics are not counted."""
+        leaves = flatten(self.params).items()
+        return sum(leaf.size for path, leaf in leaves if not path.startswith("batch_stats/"))
+
 
 def restore(path: str | os.PathLike[str], model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
     """Read a PyTorch checkpoint, or a file of `save_params`, and build the JAX model that it is for.

@@ -2,5 +2,6 @@
 
 from parity.families.family import Events, Family, Layers
 from parity.families.flow import FLOW
+from parity.families.network import NETWORK
 
-__all__ = ["FLOW", "Events", "Family", "Layers"]
+__all__ = ["FLOW", "NETWORK", "Events", "Family", "Layers"]

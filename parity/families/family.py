@@ -16,11 +16,17 @@ Layers = dict[str, Any]
 class Events(NamedTuple):
     """What a model takes: events of `shape`, in which None stands for any size of at least that in `least`.
 
-    Drawn events are of shape `least`.
+    Drawn events are of shape `drawn`, by default `least`.
     """
 
     shape: tuple[int | None, ...]
     least: tuple[int, ...]
+    drawn: tuple[int, ...] | None = None
+
+    @property
+    def example(self) -> tuple[int, ...]:
+        """The shape of a drawn event."""
+        return self.least if self.drawn is None else self.drawn
 
     def check(self, x: np.ndarray) -> None:
         """Raise EventShapeError unless x is (N, *shape) with at least one event."""

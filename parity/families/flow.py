@@ -23,7 +23,7 @@ def init(flow: Flow, events: Events) -> Params:
 
 def draw(flow: Flow, params: Params, events: Events, count: int, seed: int) -> tuple[np.ndarray, str]:
     """Half the events uniform on [0, 1), half from the flow itself."""
-    uniform = np.random.default_rng(seed).random((count - count // 2, *events.least), dtype=np.float32)
+    uniform = np.random.default_rng(seed).random((count - count // 2, *events.example), dtype=np.float32)
     drawn = np.asarray(flow.sample(params, jax.random.key(seed), (count // 2,)))
     return np.concatenate([uniform, drawn]), f"half uniform, half drawn from the flow, seed {seed}"
 
