@@ -36,6 +36,7 @@ from mathdnn_jax.nets import (
     torch_default_variance,
 )
 from mathdnn_jax.probability import Distribution, logistic, normal
+from mathdnn_jax.surgery import LayerReport, SurgeryReport, dense_to_conv, remove_batch_norm, to_sign_bias
 
 __all__ = [
     "MLP",
@@ -53,6 +54,7 @@ __all__ = [
     "Flow",
     "Gelu",
     "Layer",
+    "LayerReport",
     "LeakyRelu",
     "MaxPool",
     "Pad",
@@ -61,6 +63,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "SignBias",
+    "SurgeryReport",
     "Tanh",
     "Upsample",
     "additive_coupling",
@@ -70,6 +73,7 @@ __all__ = [
     "conv1d_backprop",
     "conv1d_forward",
     "conv_relu_bn",
+    "dense_to_conv",
     "flow",
     "invert",
     "logistic",
@@ -77,8 +81,10 @@ __all__ = [
     "net2",
     "nice",
     "normal",
+    "remove_batch_norm",
     "scaling",
     "small_net",
+    "to_sign_bias",
     "torch_default",
     "torch_default_variance",
 ]

@@ -111,7 +111,9 @@ class AvgPool(_Pool):
 
     def _sum(self, x: jax.Array) -> jax.Array:
         window, strides = (1, *self.kernel, 1), (1, *self.strides, 1)
-        return lax.reduce_window(x, np.zeros((), x.dtype), lax.add, window, strides, ((0, 0), *self.pads, (0, 0)))
+        pads = ((0, 0), *self.pads, (0, 0))
+        total: jax.Array = lax.reduce_window(x, np.zeros((), x.dtype), lax.add, window, strides, pads)
+        return total
 
 
 @dataclass(frozen=True)
