@@ -8,6 +8,7 @@ from mathdnn_jax.nets import (
     AvgPool,
     BatchNorm,
     Conv,
+    Conv1dLayer,
     ConvTranspose,
     Dense,
     Dropout,
@@ -25,11 +26,14 @@ from mathdnn_jax.nets import (
     Tanh,
     Upsample,
     alexnet,
+    conv1d_backprop,
+    conv1d_forward,
     conv_relu_bn,
     net1,
     net2,
     small_net,
     torch_default,
+    torch_default_variance,
 )
 from mathdnn_jax.probability import Distribution, logistic, normal
 from mathdnn_jax.surgery import (
@@ -51,6 +55,7 @@ __all__ = [
     "BatchNorm",
     "Bijector",
     "Conv",
+    "Conv1dLayer",
     "ConvTranspose",
     "Dense",
     "Distribution",
@@ -77,6 +82,8 @@ __all__ = [
     "affine_coupling",
     "alexnet",
     "chain",
+    "conv1d_backprop",
+    "conv1d_forward",
     "conv_relu_bn",
     "count_operations",
     "dense_to_conv",
@@ -93,5 +100,6 @@ __all__ = [
     "small_net",
     "to_sign_bias",
     "torch_default",
+    "torch_default_variance",
 ]
 __version__ = "0.1.0"

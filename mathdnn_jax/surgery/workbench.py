@@ -127,7 +127,7 @@ def _item(name: str, layer: Layer, variables: Variables) -> Item:
         expected = (*expected, "bias")
     if isinstance(layer, BatchNorm):
         expected = ("scale", "bias") if layer.affine else ()
-        if set(stats) != {"mean", "var"}:
+        if set(stats) - {"num_batches_tracked"} != {"mean", "var"}:
             raise ParameterStructureError(
                 f"layer {name!r}: its running statistics are missing: batch_stats[{name!r}] must hold mean and var, "
                 f"found {sorted(stats) or 'nothing'}; pass all collections that init returned"
@@ -144,7 +144,7 @@ def _item(name: str, layer: Layer, variables: Variables) -> Item:
 
 
 def _check_shapes(name: str, layer: Layer, params: Mapping[str, Any], stats: Mapping[str, Any]) -> None:
-    shapes = {key: np.shape(array) for key, array in {**params, **stats}.items()}
+    shapes = {key: np.shape(array) for key, array in {**params, **stats}.items() if key != "num_batches_tracked"}
     kernel = shapes.pop("kernel", None)
     if kernel is not None and isinstance(layer, Conv | ConvTranspose | Dense):
         extents = () if isinstance(layer, Dense) else layer.kernel
