@@ -38,10 +38,11 @@ def test_variables_are_ordinary_flax_collections() -> None:
             "fc2_0": {"kernel": (6, 10), "bias": (10,)},
         },
         "batch_stats": {
-            name: {"mean": (n,), "var": (n,)} for name, n in [("conv1_1", 4), ("conv2_1", 4), ("fc1_1", 6)]
+            name: {"mean": (n,), "var": (n,), "num_batches_tracked": ()}
+            for name, n in [("conv1_1", 4), ("conv2_1", 4), ("fc1_1", 6)]
         },
     }
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {np.dtype(np.float32)}
     statistics = variables["batch_stats"]["conv1_1"]
     np.testing.assert_array_equal(statistics["mean"], np.zeros(4))
     np.testing.assert_array_equal(statistics["var"], np.ones(4))
