@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_networks import apply, events, random_variables
 
 import mathdnn_jax
@@ -56,6 +58,53 @@ def test_strides_and_pools_slide_too() -> None:
         np.testing.assert_allclose(output[:, i, j], apply(network, variables, patch), rtol=0, atol=1e-13)
     assert output.shape[1:3] == (3, 4)
     assert {e.layer for e in report.layers if e.action == "removed"} == {"flatten", "again"}
+
+
+LOCAL: list[nets.Layer] = [
+    nets.Conv(4, (2, 3)),
+    nets.Conv(4, 2, stride=(1, 2), groups=2),
+    nets.Conv(4, 2, dilation=(2, 1), bias=False),
+    nets.MaxPool(2),
+    nets.AvgPool((2, 1)),
+    nets.LeakyRelu(0.1),
+    nets.BatchNorm(),
+    nets.Dense(4),
+]
+HEADS: list[list[nets.Layer]] = [
+    [nets.Dense(3)],
+    [nets.Relu(), nets.Dense(5, bias=False), nets.BatchNorm(), nets.Relu(), nets.Dropout(), nets.Dense(3)],
+]
+
+
+@settings(max_examples=15)
+@given(
+    local=st.lists(st.sampled_from(LOCAL), max_size=3),
+    order=st.sampled_from([nets.Flatten("last"), nets.Flatten("first")]),
+    head=st.sampled_from(HEADS),
+    seed=st.integers(0, 99),
+)
+def test_any_network_without_padding_slides(
+    local: list[nets.Layer], order: nets.Flatten, head: list[nets.Layer], seed: int
+) -> None:
+    shape = (9, 8, 2)
+    layers = [*local, order, *head]
+    network = Sequential(layers=[(f"l{k}", layer) for k, layer in enumerate(layers)])
+    try:
+        network.output_shapes(shape)
+    except errors.ImageError:
+        return
+    variables = random_variables(network, seed, shape)
+    sliding, new, _ = mathdnn_jax.dense_to_conv(network, variables, shape)
+    down, along = map(int, mathdnn_jax.receptive_fields(network, shape)[f"l{len(local)}"].stride)
+    x = events(seed, (9 + down, 8 + 2 * along, 2))
+    output = apply(sliding, new, x)
+    assert output.shape[1:3] == (2, 3)
+    corners = list(np.ndindex(2, 3))
+    patches = np.concatenate([x[:, i * down : i * down + 9, j * along : j * along + 8] for i, j in corners])
+    truth = apply(network, variables, patches).reshape(6, 2, -1)
+    found = np.stack([output[:, i, j] for i, j in corners])
+    # A few hundred terms of rounding, of batch norms that magnify up to 1/sqrt(epsilon) times.
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-12 * max(1, np.abs(truth).max()))
 
 
 def test_padding_is_exact_on_the_old_size_and_said() -> None:

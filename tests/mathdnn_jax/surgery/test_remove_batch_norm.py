@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from random_networks import INPUT_SHAPE, apply, events, networks, random_variabl
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import BatchNorm, Sequential
+from mathdnn_jax.nets.layer import Slot, ones
 
 
 def fits(network: Sequential) -> bool:
@@ -27,16 +29,20 @@ def fits(network: Sequential) -> bool:
 @given(network=networks().filter(fits), seed=st.integers(0, 99))
 def test_whatever_the_layers_the_output_is_the_same(network: Sequential, seed: int) -> None:
     variables, x = random_variables(network, seed), events(seed)
-    folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
-    truth = apply(network, variables, x)
-    unit = rounding(network, variables, x) + rounding(folded, new, x)
-    assert (np.abs(apply(folded, new, x) - truth) <= unit * np.finfo(np.float64).eps).all()
-    assert (np.abs(apply(folded, new, x, np.float32) - truth) <= unit * np.finfo(np.float32).eps).all()
-    left = [name for name, layer in folded.layers if isinstance(layer, BatchNorm)]
-    assert list(report.left) == left
-    assert all(entry.detail for entry in report.layers if entry.action != "kept")
-    assert {entry.layer for entry in report.layers} >= {name for name, _ in network.layers}
-    json.dumps(report.as_dict())
+    truth, unit = apply(network, variables, x), rounding(network, variables, x)
+    for surgery in (mathdnn_jax.remove_batch_norm, mathdnn_jax.to_sign_bias):
+        changed, new, report = surgery(network, variables)
+        left = [name for name, layer in changed.layers if isinstance(layer, BatchNorm)]
+        assert list(report.left) == left
+        assert all(entry.detail for entry in report.layers if entry.action != "kept")
+        assert {entry.layer for entry in report.layers} >= {name for name, _ in network.layers}
+        json.dumps(report.as_dict())
+        if changed == network:
+            assert new["params"] == variables["params"]
+            continue
+        bound = unit + rounding(changed, new, x)
+        assert (np.abs(apply(changed, new, x) - truth) <= bound * np.finfo(np.float64).eps).all()
+        assert (np.abs(apply(changed, new, x, np.float32) - truth) <= bound * np.finfo(np.float32).eps).all()
 
 
 CASES: list[tuple[str, dict[str, nets.Layer], dict[str, str]]] = [
@@ -260,6 +266,34 @@ NETWORK = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(), fc=nets.Dense(2))
 def test_variables_that_are_wrong_are_named(change: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         bad(NETWORK, change)
+
+
+@dataclasses.dataclass(frozen=True)
+class Temperature(nets.Layer):
+    """A layer that somebody else has written: x divided by a number that is learnt."""
+
+    def slots(self, input_shape: tuple[int, ...]) -> dict[str, dict[str, Slot]]:
+        del input_shape
+        return {"params": {"temperature": Slot((), ones)}}
+
+    def apply(self, values: Any, x: Any, *, train: bool = False, key: Any = None) -> tuple[Any, dict[str, Any]]:
+        del train, key
+        return x / values["params"]["temperature"], {}
+
+
+def test_layers_of_others_are_kept_and_not_passed() -> None:
+    network = Sequential(conv=nets.Conv(4, 3), own=Temperature(), bn=BatchNorm())
+    variables, x = random_variables(network, 14), events(14)
+    folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
+    assert folded == network
+    assert "own: Temperature stands between" in report.describe()
+    np.testing.assert_array_equal(apply(folded, new, x), apply(network, variables, x))
+
+
+def test_surgery_is_on_networks_whose_layers_can_be_read() -> None:
+    mlp: Any = nets.MLP([3, 2])
+    with pytest.raises(errors.ConfigurationError, match="Sequential"):
+        mathdnn_jax.remove_batch_norm(mlp, {})
 
 
 def test_weights_that_overflow_are_named() -> None:
