@@ -163,6 +163,9 @@ def test_a_scale_too_small_for_its_padding_value_is_left() -> None:
     }
     _, _, report = mathdnn_jax.remove_batch_norm(network, single)
     assert report.left == ("bn",)
+    subnormal: Any = {**variables, "params": {**variables["params"], "bn": {**variables["params"]["bn"]}}}
+    subnormal["params"]["bn"]["scale"] = np.full(4, 1e-310)
+    assert mathdnn_jax.remove_batch_norm(network, subnormal)[2].left == ("bn",)
     # In float64 the value can be had, and is right.
     folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
     assert report.left == ()
@@ -246,6 +249,7 @@ NETWORK = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(), fc=nets.Dense(2))
         (lambda v: v["batch_stats"]["bn"]["var"].__setitem__(2, -1e-5), errors.NonFiniteError, "channel 2"),
         (lambda v: v["batch_stats"]["bn"]["var"].__setitem__(1, np.nan), errors.NonFiniteError, "channel 1"),
         (lambda v: v["batch_stats"]["bn"]["mean"].__setitem__(1, np.inf), errors.NonFiniteError, "not finite"),
+        (lambda v: v["batch_stats"]["bn"]["var"].__setitem__(0, np.inf), errors.NonFiniteError, "not finite"),
         (lambda v: v.pop("batch_stats"), errors.ParameterStructureError, "running statistics"),
         (lambda v: v["params"].pop("conv"), errors.ParameterStructureError, "'conv'"),
         (lambda v: v["params"]["fc"].pop("bias"), errors.ParameterStructureError, "'fc'"),
