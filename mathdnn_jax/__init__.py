@@ -36,7 +36,17 @@ from mathdnn_jax.nets import (
     torch_default_variance,
 )
 from mathdnn_jax.probability import Distribution, logistic, normal
-from mathdnn_jax.surgery import LayerReport, SurgeryReport, dense_to_conv, remove_batch_norm, to_sign_bias
+from mathdnn_jax.surgery import (
+    LayerCount,
+    LayerReport,
+    OperationCount,
+    SurgeryReport,
+    count_operations,
+    dense_to_conv,
+    receptive_fields,
+    remove_batch_norm,
+    to_sign_bias,
+)
 
 __all__ = [
     "MLP",
@@ -54,9 +64,11 @@ __all__ = [
     "Flow",
     "Gelu",
     "Layer",
+    "LayerCount",
     "LayerReport",
     "LeakyRelu",
     "MaxPool",
+    "OperationCount",
     "Pad",
     "Relu",
     "ScaleShift",
@@ -73,6 +85,7 @@ __all__ = [
     "conv1d_backprop",
     "conv1d_forward",
     "conv_relu_bn",
+    "count_operations",
     "dense_to_conv",
     "flow",
     "invert",
@@ -81,6 +94,7 @@ __all__ = [
     "net2",
     "nice",
     "normal",
+    "receptive_fields",
     "remove_batch_norm",
     "scaling",
     "small_net",
