@@ -10,10 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import mathdnn_jax
-from mathdnn_jax.cli import anomaly, certify, claims, convert, demo
+from mathdnn_jax.cli import anomaly, certify, claims, convert, count, demo, fold
 from mathdnn_jax.errors import MathdnnError
 
-COMMANDS = {"anomaly": anomaly, "convert": convert, "certify": certify, "claims": claims, "demo": demo}
+COMMANDS = {
+    "anomaly": anomaly,
+    "convert": convert,
+    "certify": certify,
+    "claims": claims,
+    "fold": fold,
+    "count": count,
+    "demo": demo,
+}
 
 INTERRUPTED = 130
 TERMINATED = 143
