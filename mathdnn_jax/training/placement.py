@@ -118,7 +118,8 @@ def place_leaf(leaf: Any, sharding: Sharding | None) -> jax.Array:
         moved: jax.Array = jax.jit(jnp.copy, out_shardings=sharding)(leaf)
         return moved
     if sharding.is_fully_addressable:
-        placed: jax.Array = jax.device_put(leaf, sharding, may_alias=False)
+        # Copied first: device_put gives the first device the memory of an array that lies there, may_alias or not.
+        placed: jax.Array = jax.device_put(jnp.array(leaf, copy=True), sharding)
         return placed
     whole = np.asarray(leaf)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
