@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,13 +19,13 @@ Feed = Callable[[Carry, int, int], tuple[Carry, dict[str, np.ndarray], np.ndarra
 """(carry, start, stop) → (carry, loss and metrics of those steps, whether all was finite up to each); donates."""
 
 
-def feed(recipe: Recipe, data: Tree, key: jax.Array, start: int) -> Feed:
-    """What does the steps of `data`, in memory or a `Stream`, to be called for consecutive steps from `start` on."""
+def feed(recipe: Recipe, data: Tree, key: jax.Array, start: int, stop: int) -> Feed:
+    """What does the steps of `data`, in memory or a `Stream`; to be called for consecutive steps from start to stop."""
     everywhere = None if recipe.mesh is None else NamedSharding(recipe.mesh, PartitionSpec())
     shuffle_key, step_key = jax.random.split(key)
     keys = place(Keys(jax.random.key_data(shuffle_key), jax.random.key_data(step_key)), everywhere)
     if isinstance(data, Stream):
-        return _streamed(recipe, data, keys, shuffle_key, start)
+        return _streamed(recipe, data, keys, read_batches(data, recipe.cut, shuffle_key, recipe.mesh, start, stop))
     on_device = jax.tree.map(jnp.asarray, data) if everywhere is None else place(data, everywhere)
     return _indexed(recipe, on_device, keys)
 
@@ -42,9 +42,8 @@ def _indexed(recipe: Recipe, data: Tree, keys: Keys) -> Feed:
     return run
 
 
-def _streamed(recipe: Recipe, stream: Stream, keys: Keys, shuffle_key: jax.Array, start: int) -> Feed:
+def _streamed(recipe: Recipe, stream: Stream, keys: Keys, batches: Iterator[Tree]) -> Feed:
     program = streamed_program(recipe)
-    batches = read_batches(stream, recipe.cut, shuffle_key, recipe.mesh, start)
 
     def run(carry: Carry, start: int, stop: int) -> tuple[Carry, dict[str, np.ndarray], np.ndarray]:
         done: list[tuple[dict[str, np.ndarray], np.ndarray]] = []

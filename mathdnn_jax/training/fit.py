@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,4 +116,9 @@ def _update(
         return alternating_update(players, has_state=has_state, clip_norm=clip_norm, compute_dtype=compute_dtype)
     if not isinstance(optimizer, optax.GradientTransformation):
         raise ConfigurationError(f"a loss is minimised by an optimiser of optax, given {type(optimizer).__name__}")
+    try:
+        hash(loss)
+    except TypeError:
+        # A method of a module with a list in it, say; a partial is known by its identity.
+        loss = functools.partial(loss)
     return gradient_update(loss, optimizer, has_state=has_state, clip_norm=clip_norm, compute_dtype=compute_dtype)

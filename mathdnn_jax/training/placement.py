@@ -87,12 +87,13 @@ def carry_shardings(carry: Carry, param_specs: Tree, mesh: Mesh) -> Tree:
     of_params = jax.tree.map(lambda spec: NamedSharding(mesh, spec), param_specs, is_leaf=is_spec)
     leaves = jax.tree_util.tree_leaves_with_path(carry.params)
     known = [
-        (path, leaf.shape, sharding) for (path, leaf), sharding in zip(leaves, jax.tree.leaves(of_params), strict=True)
+        (path, np.shape(leaf), sharding)
+        for (path, leaf), sharding in zip(leaves, jax.tree.leaves(of_params), strict=True)
     ]
 
     def like_a_parameter(path: tuple[Any, ...], leaf: Any) -> Any:
         for suffix, shape, sharding in known:
-            if leaf.shape == shape and path[len(path) - len(suffix) :] == suffix:
+            if np.shape(leaf) == shape and path[len(path) - len(suffix) :] == suffix:
                 return sharding
         return whole
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from mathdnn_jax.errors import ConfigurationError, DivergedError, OutputError, UnsavedError
 from mathdnn_jax.training.batches import Batches, counted
 from mathdnn_jax.training.checkpoints import Checkpoints, check_checkpoints
-from mathdnn_jax.training.feed import feed
+from mathdnn_jax.training.feed import Feed, feed
 from mathdnn_jax.training.folder import CheckpointFolder
 from mathdnn_jax.training.history import EpochReport, FitResult, Record
 from mathdnn_jax.training.placement import carry_shardings, check_mesh, place, place_leaf
@@ -109,9 +109,13 @@ class _Loop:
     def go(self, recipe: Recipe, data: Tree, key: jax.Array) -> FitResult:
         """Do what is left of the run."""
         self._resume()
-        left = [] if self._stopped else self._plan().dispatches(self._record.step)
-        advance = feed(recipe, data, key, self._record.step)
-        for first, stop in left:
+        if not self._stopped and self._record.step < self._plan().steps:
+            self._train(feed(recipe, data, key, self._record.step, self._plan().steps))
+        self._finish()
+        return self._result()
+
+    def _train(self, advance: Feed) -> None:
+        for first, stop in self._plan().dispatches(self._record.step):
             self._carry, told, alive = advance(self._carry, first, stop)
             if not alive[-1]:
                 self._diverged(told, int(np.argmin(alive)))
@@ -120,9 +124,7 @@ class _Loop:
                 self._end_epoch(stop // self._run.cut.per_epoch)
             self._save(stop)
             if self._stopped:
-                break
-        self._finish()
-        return self._result()
+                return
 
     def _plan(self) -> Plan:
         settings = self._watch.checkpoints

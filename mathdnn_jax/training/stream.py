@@ -59,8 +59,10 @@ def stream(source: Source, *, threads: int = 8, prefetch: int = 16, steps: int =
     return Stream(source, threads, prefetch, steps)
 
 
-def read_batches(stream: Stream, cut: Batches, shuffle_key: jax.Array, mesh: Mesh | None, start: int) -> Iterator[Tree]:
-    """The part of this process in each batch from step `start` on, without end: arrays (its share of the batch, …).
+def read_batches(
+    stream: Stream, cut: Batches, shuffle_key: jax.Array, mesh: Mesh | None, start: int, stop: int
+) -> Iterator[Tree]:
+    """The part of this process in the batches of steps start, …, stop − 1: arrays (its share of the batch, …).
 
     Raises:
         MissingDependencyError: grain is not installed.
@@ -72,7 +74,7 @@ def read_batches(stream: Stream, cut: Batches, shuffle_key: jax.Array, mesh: Mes
             raise
         raise MissingDependencyError('streamed data needs grain: pip install "mathdnn_jax[stream]"') from error
 
-    rows = _Rows(cut, shuffle_key, mesh, start)
+    rows = _Rows(cut, shuffle_key, mesh, start, stop)
     reading = grain.ReadOptions(num_threads=stream.threads, prefetch_buffer_size=stream.prefetch)
     dataset = grain.MapDataset.source(rows).map(functools.partial(_gather, stream.source))
     return iter(dataset.to_iter_dataset(reading))
@@ -93,10 +95,10 @@ def to_devices(parts: list[Tree], size: int, mesh: Mesh | None) -> Tree:
 
 
 class _Rows:
-    """The numbers of the examples that this process reads for each step from `start` on."""
+    """The numbers of the examples that this process reads, step by step."""
 
-    def __init__(self, cut: Batches, shuffle_key: jax.Array, mesh: Mesh | None, start: int) -> None:
-        self._cut, self._start = cut, start
+    def __init__(self, cut: Batches, shuffle_key: jax.Array, mesh: Mesh | None, start: int, stop: int) -> None:
+        self._cut, self._start, self._stop = cut, start, stop
         self._own = np.arange(cut.size) if mesh is None else _own_places(cut.size, mesh)
         # The very program that shuffles data in memory, on a processor of this process.
         device = jax.local_devices(backend="cpu")[0]
@@ -111,7 +113,7 @@ class _Rows:
         self._rows, self._lock = rows, threading.Lock()
 
     def __len__(self) -> int:
-        return 2**31 - 1 - self._start
+        return self._stop - self._start
 
     def __getitem__(self, index: int) -> np.ndarray:
         epoch, batch = divmod(self._start + int(index), self._cut.per_epoch)

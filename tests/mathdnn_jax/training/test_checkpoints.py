@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import shutil
@@ -236,6 +237,17 @@ def test_a_folder_that_cannot_be_made_is_a_named_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="checkpoints cannot be written in"):
         run(tmp_path / "file" / "run")
+
+
+def test_a_folder_that_cannot_be_written_is_a_named_error(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(self: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    # Permissions would not stop a test that runs as root.
+    monkeypatch.setattr(Path, "touch", read_only)
+    with pytest.raises(OutputError, match=r"checkpoints cannot be written in .*Read-only file system"):
+        run(copied, resume=True, epochs=6)
+    assert names(copied) == ["10", "15", "20"]
 
 
 def test_a_failed_write_loses_nothing(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

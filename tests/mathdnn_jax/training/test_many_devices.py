@@ -87,7 +87,7 @@ def test_wide_layers_are_spread_by_their_outputs() -> None:
 
 
 def test_meshes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="64 x 2 devices .*device_count=128"):
+    with pytest.raises(ConfigurationError, match=r"64 x 2 devices .*device_count=128"):
         device_mesh(data=64, model=2)
     other = jax.make_mesh((1,), ("other",), axis_types=(jax.sharding.AxisType.Auto,))
     with pytest.raises(ConfigurationError, match="axis 'data', the mesh has"):

@@ -85,6 +85,13 @@ def test_divergence_is_noticed_soon() -> None:
 
 
 @pytest.mark.usefixtures("_grain")
+def test_nothing_is_read_beyond_the_end() -> None:
+    source = Rows(DATA)
+    run(stream(source))
+    assert sorted(source.read) == sorted(list(range(40)) * 3)
+
+
+@pytest.mark.usefixtures("_grain")
 def test_a_resumed_stream_reads_on_from_where_it_was(tmp_path: Path) -> None:
     pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
     from mathdnn_jax.training import Checkpoints

@@ -78,6 +78,16 @@ def test_an_optimiser_that_asks_for_the_loss_gets_it() -> None:
     assert float(result.optimizer_state[-1].scale) < 1
 
 
+def test_a_loss_that_cannot_be_hashed_is_a_loss() -> None:
+    class Model:
+        __hash__ = None  # type: ignore[assignment]
+
+        def loss(self, params: Tree, batch: Tree, key: jax.Array) -> Any:
+            return loss(params, batch, key)
+
+    assert same(run(Model().loss, start(), OPTIMIZER).params, run(loss, start(), OPTIMIZER).params)
+
+
 def test_all_finite() -> None:
     assert all_finite({"a": jnp.ones(3), "n": jnp.arange(3)})
     assert all_finite({"n": jnp.arange(3)})
