@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import benchmarks
-from benchmarks.table import nice_table
-from mathdnn_jax.errors import MathdnnError, MissingDependencyError
+from benchmarks.table import nice_table, training_table
+from mathdnn_jax.errors import ConfigurationError, MathdnnError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
 
 BAD_INPUT = 2
@@ -33,6 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
     checker = commands.add_parser("checker", help=summary, description=summary)
     checker.add_argument("--output", "-o", metavar="FILE", help="write the page to a file as well")
     checker.set_defaults(run=run_checker)
+    summary = "Steps of training: mathdnn_jax.training.fit beside a Python loop over a jitted step, and PyTorch eager."
+    train = commands.add_parser("train", help=summary, description=summary)
+    train.add_argument("--workload", nargs="+", choices=("autoencoder", "nice"), default=["autoencoder", "nice"])
+    train.add_argument("--batch", type=int, nargs="+", help="batch sizes (default: 100 and 128, the seeds' own)")
+    train.add_argument("--steps", type=int, default=100, help="steps of a run (default: 100)")
+    train.add_argument("--repeat", type=int, default=5, help="interleaved triples (default: 5)")
+    train.add_argument("--devices", type=int, nargs="*", default=[], help="also fit alone, on so many virtual devices")
+    train.add_argument("--output", "-o", metavar="FILE", help="write the figures as JSON")
+    train.set_defaults(run=run_train)
     return parser
 
 
@@ -47,6 +59,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("benchmarks: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks train` asks."""
+    if options.steps < 1 or options.repeat < 1:
+        raise ConfigurationError(f"at least one step and one repetition, given {options.steps}, {options.repeat}")
+    target = check_writable(options.output) if options.output else None
+    try:
+        from benchmarks.training import BATCHES, measure
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependencyError(
+            'a benchmark runs PyTorch beside JAX: pip install torch, in a clone pip install -e ".[bench]"'
+        ) from error
+
+    figures: list[dict[str, Any]] = []
+    for workload in options.workload:
+        for batch in options.batch or [BATCHES[workload]]:
+            print(f"benchmarks: {workload}, batches of {batch}", file=sys.stderr, flush=True)
+            figures.append(measure(workload, batch, options.steps, options.repeat))
+            figures[-1]["devices"] = {
+                count: on_virtual_devices(workload, batch, options.steps, options.repeat, count)
+                for count in options.devices
+            }
+    if target is not None:
+        with replace_file(target) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    print(training_table(figures))
+    return 0
+
+
+def on_virtual_devices(workload: str, batch: int, steps: int, repeat: int, devices: int) -> list[float]:
+    """Seconds of `fit` in a process of its own, since the number of devices is settled when JAX starts."""
+    call = f"seconds_of_fit({workload!r}, {batch}, {steps}, {repeat}, {devices})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from benchmarks.training import seconds_of_fit; print({call})"],
+        env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ConfigurationError(f"no run on {devices} devices: {done.stderr.strip().splitlines()[-1]}")
+    return [float(value) for value in json.loads(done.stdout)]
 
 
 def run_nice(options: argparse.Namespace) -> int:

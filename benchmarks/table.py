@@ -52,6 +52,30 @@ def nice_table(figures: dict[str, Any]) -> str:
     )
 
 
+def training_table(figures: list[dict[str, Any]]) -> str:
+    """The figures of `benchmarks.training.measure`, a row for each workload and batch size."""
+    names = {"fit": "fit", "loop": "a jitted step", "torch": "PyTorch"}
+    lines = [
+        "Adam steps per second, float32, and how many times as long the others took as fit: median [least - greatest]",
+        f"{'workload':<12}{'batch':>6}" + "".join(f"{title:>15}" for title in names.values())
+        + f"{'step/fit':>22}{'PyTorch/fit':>22}{'first fit':>12}",
+    ]  # fmt: skip
+    for result in figures:
+        row = f"{result['workload']:<12}{result['batch']:>6}"
+        row += "".join(f"{result['steps_per_s'][name]:>15,.1f}" for name in names)
+        for name in ("loop_over_fit", "torch_over_fit"):
+            ratio = result[name]
+            row += f"{ratio['median']:>8.2f} [{ratio['least']:.2f} - {ratio['greatest']:.2f}]".rjust(22)
+        lines.append(row + f"{result['first_call_s']['fit']:>10.3g} s")
+        for count, seconds in result["devices"].items():
+            rate = result["steps"] / sorted(seconds)[len(seconds) // 2]
+            lines.append(f"{'':<12}{'':>6}{rate:>15,.1f}  on {count} virtual devices of the same processor")
+    machine = figures[0]["machine"]
+    return "\n".join(
+        [*lines, f"{machine['cpu']}, {machine['cores']} cores, {machine['backend']}; {machine['measured']}"]
+    )
+
+
 def _circumstances(figures: dict[str, Any]) -> list[str]:
     machine, torch, precision = figures["machine"], figures["torch"], figures["precision"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())

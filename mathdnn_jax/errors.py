@@ -6,6 +6,9 @@ Every message says what was given, what was expected, and what to do about it. A
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 
 class MathdnnError(Exception):
     """Base of every error that this library raises on purpose."""
@@ -90,3 +93,49 @@ class BijectorCheckError(MathdnnError, AssertionError):
         self.event = event
         self.params = params
         self.context = context
+
+
+class DivergedError(NonFiniteError):
+    """Training met a loss or a gradient that is NaN or infinite, and stopped before that update was made.
+
+    Attributes:
+        step: the update that was not made, counted from 0 over the whole run.
+        epoch: the epoch it belongs to, from 0.
+        batch: its batch within the epoch, from 0.
+        checkpoint: the last good checkpoint, or None where none was written.
+        result: a `FitResult` with everything as it was before that update.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, step: int, epoch: int, batch: int, checkpoint: Path | None = None, result: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.step, self.epoch, self.batch = step, epoch, batch
+        self.checkpoint, self.result = checkpoint, result
+
+
+class ResumeError(MathdnnError, ValueError):
+    """A training run cannot be continued from a checkpoint: it is damaged, or belongs to another run.
+
+    Attributes:
+        older: the steps of the other checkpoints in the folder, newest first, that can be asked for instead.
+    """
+
+    def __init__(self, message: str, older: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.older = older
+
+
+class UnsavedError(OutputError):
+    """A checkpoint could not be written: the disk is full, say. Training stopped there, and nothing is lost.
+
+    Attributes:
+        checkpoint: the last checkpoint that was written, or None.
+        result: a `FitResult` with everything as it was when the failure was noticed.
+    """
+
+    def __init__(self, message: str, *, checkpoint: Path | None = None, result: Any = None) -> None:
+        super().__init__(message)
+        self.checkpoint, self.result = checkpoint, result

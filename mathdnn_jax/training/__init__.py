@@ -1,0 +1,28 @@
+"""Training as one compiled program, on one device or many, that survives being killed."""
+
+from mathdnn_jax.training.checkpoints import Checkpoints
+from mathdnn_jax.training.fit import fit
+from mathdnn_jax.training.history import EpochReport, FitResult, History
+from mathdnn_jax.training.placement import device_mesh, shard_wide_layers
+from mathdnn_jax.training.processes import join_processes
+from mathdnn_jax.training.stream import Source, Stream, stream
+from mathdnn_jax.training.update import Stepped, Update, all_finite, alternating_update, gradient_update
+
+__all__ = [
+    "Checkpoints",
+    "EpochReport",
+    "FitResult",
+    "History",
+    "Source",
+    "Stepped",
+    "Stream",
+    "Update",
+    "all_finite",
+    "alternating_update",
+    "device_mesh",
+    "fit",
+    "gradient_update",
+    "join_processes",
+    "shard_wide_layers",
+    "stream",
+]

@@ -1,0 +1,285 @@
+"""A folder of checkpoints, through orbax: written whole and in the background, verified when read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from mathdnn_jax.errors import ConfigurationError, MathdnnError, MissingDependencyError, OutputError, ResumeError
+from mathdnn_jax.training.checkpoints import Checkpoints, outdated
+from mathdnn_jax.training.fingerprint import fingerprints
+from mathdnn_jax.training.history import History
+from mathdnn_jax.training.named_leaves import check_leaves, describe, named_leaves, with_leaves
+from mathdnn_jax.training.program import Carry
+from mathdnn_jax.versions import versions
+
+FORMAT = 1
+UNFINISHED = ".orbax-checkpoint-tmp"
+DISCARDED, SET_ASIDE = ".discarded-", "set-aside"
+
+
+class Restored(NamedTuple):
+    """A run as a checkpoint has it."""
+
+    carry: Carry
+    step: int
+    stopped: bool
+    history: History
+
+
+class CheckpointFolder:
+    """The checkpoints of one run; of several processes, each calls every method at the same point of the run.
+
+    `run` is what a checkpoint must agree in for the run to go on from it. `last` is the newest whole checkpoint.
+
+    Raises:
+        MissingDependencyError: orbax is not installed.
+        OutputError: the folder cannot be made.
+        ConfigurationError: the folder has checkpoints already, and nothing was said of resuming.
+    """
+
+    def __init__(self, settings: Checkpoints, run: Mapping[str, Any]) -> None:
+        self._orbax = _import_orbax()
+        self._settings, self._run = settings, dict(run)
+        self.folder = Path(settings.folder).absolute()  # orbax takes no other
+        self._tidy()
+        self._checkpointer = self._orbax.AsyncCheckpointer(self._orbax.CompositeCheckpointHandler())
+        self._under_way: tuple[int, float | None] | None = None
+        found = self.steps()
+        if found and settings.resume is False:
+            raise ConfigurationError(
+                f"{self.folder} already has checkpoints (steps {', '.join(map(str, found))}): say resume=True to go "
+                "on from the newest, or name another folder"
+            )
+        self._values = {} if settings.best is None else self._read_values(found)
+        self.last: Path | None = None
+
+    def steps(self) -> list[int]:
+        """The steps of the whole checkpoints, oldest first."""
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+
+    def restore(self, like: Carry) -> Restored | None:
+        """The run as the checkpoint that was asked for has it, placed as `like` is; None where there is none yet.
+
+        Raises:
+            ResumeError: it is not there, is damaged, or is of another run. The message offers the older ones.
+        """
+        steps, asked = self.steps(), self._settings.resume
+        if asked is False or (asked is True and not steps):
+            return None
+        step = steps[-1] if asked is True else int(asked)
+        others = tuple(other for other in reversed(steps) if other != step)
+        offer = f"; ask for another with resume=STEP, there are {', '.join(map(str, others))}" if others else ""
+        path = self.folder / str(step)
+        if step not in steps:
+            raise ResumeError(f"there is no checkpoint {path}{offer}", others)
+        try:
+            restored = self._read(path, like)
+        except ResumeError as error:
+            raise ResumeError(f"{error}{offer}", others) from error
+        if jax.process_index() == 0:
+            for newer in [other for other in steps if other > step]:
+                (self.folder / SET_ASIDE).mkdir(exist_ok=True)
+                _rename(self.folder / str(newer), self.folder / SET_ASIDE)
+        self._synchronise("set-aside")
+        self.last = path
+        return restored
+
+    def save(self, step: int, carry: Carry, history: History, *, stopped: bool, value: float | None) -> None:
+        """Begin to write a checkpoint, when the one before is written. `value` is what the best has least of.
+
+        Raises:
+            OutputError: the one before could not be written, or this one cannot be begun.
+        """
+        self.finish()
+        leaves = {name: leaf for name, leaf in named_leaves(carry).items() if name != "alive"}
+        told = _history_arrays(history)
+        meta = {
+            "format": FORMAT,
+            "step": step,
+            "stopped": stopped,
+            "best": None if value is None else {"name": self._settings.best, "value": value},
+            "run": self._run,
+            "config": dict(self._settings.config),
+            "versions": versions() | {name: importlib.metadata.version(name) for name in ("optax", "orbax-checkpoint")},
+            "leaves": describe(leaves),
+            "fingerprints": fingerprints(leaves),
+            "history": {name: _digest(array) for name, array in told.items()},
+        }
+        save = self._orbax.args
+        # A copy, since the next dispatch writes over the carry while orbax still reads.
+        arrays = {name: jnp.array(leaf, copy=True) for name, leaf in leaves.items() if leaf.size}
+        try:
+            self._checkpointer.save(
+                self.folder / str(step),
+                args=save.Composite(
+                    arrays=save.StandardSave(arrays),
+                    history=save.StandardSave(told),
+                    meta=save.JsonSave(meta | {"digest": _digest_json(meta)}),
+                ),
+            )
+        except Exception as error:
+            raise self._unwritten(step, error) from error
+        self._under_way = (step, value)
+
+    def finish(self) -> None:
+        """Wait until everything is written, and discard what need not stay.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        if self._under_way is None:
+            return
+        step, value = self._under_way
+        self._under_way = None
+        try:
+            self._checkpointer.wait_until_finished()
+        except Exception as error:
+            raise self._unwritten(step, error) from error
+        self.last = self.folder / str(step)
+        if value is not None:
+            self._values[step] = value
+        if jax.process_index() == 0:
+            for old in outdated(self.steps(), self._values, self._settings.keep):
+                self._values.pop(old, None)
+                # Moved first, so that no moment leaves a part of a checkpoint under its name.
+                shutil.rmtree(_rename(self.folder / str(old), self.folder, DISCARDED), ignore_errors=True)
+
+    def close(self) -> None:
+        """Release orbax's threads; to be called at the end whatever happened."""
+        self._checkpointer.close()
+
+    def _read(self, path: Path, like: Carry) -> Restored:
+        meta = self._read_meta(path)
+        if meta["run"] != self._run:
+            there = meta["run"]
+            differ = [f"{name} {there.get(name)} there, {mine} here" for name, mine in self._run.items()
+                      if there.get(name) != mine]  # fmt: skip
+            raise ResumeError(f"{path} is of another run: {'; '.join(differ)}")
+        leaves = {name: leaf for name, leaf in named_leaves(like).items() if name != "alive"}
+        check_leaves(meta["leaves"], describe(leaves), path)
+        shapes = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+            for name, leaf in leaves.items()
+            if leaf.size
+        }
+        restore = self._orbax.args
+        wanted = restore.Composite(arrays=restore.StandardRestore(shapes), history=restore.StandardRestore())
+        try:
+            got = self._checkpointer.restore(path, args=wanted)
+        except Exception as error:
+            raise ResumeError(f"{path} is damaged: {_first_line(error)}") from error
+        arrays = leaves | dict(got["arrays"])
+        told = {name: np.asarray(array) for name, array in got["history"].items()}
+        found = fingerprints(arrays)
+        wrong = [name for name, expected in meta["fingerprints"].items() if found[name] != expected]
+        wrong += [name for name, expected in meta["history"].items() if _digest(told.get(name)) != expected]
+        if wrong:
+            raise ResumeError(f"{path} is damaged: other bits than were written in {', '.join(wrong[:5])}")
+        carry = with_leaves(like, arrays | {"alive": like.alive})
+        return Restored(carry, int(meta["step"]), bool(meta["stopped"]), _history(told))
+
+    def _read_meta(self, path: Path) -> dict[str, Any]:
+        restore = self._orbax.args
+        try:
+            meta = dict(self._checkpointer.restore(path, args=restore.Composite(meta=restore.JsonRestore()))["meta"])
+            digest = meta.pop("digest")
+        except Exception as error:
+            raise ResumeError(f"{path} is damaged: {_first_line(error)}") from error
+        if digest != _digest_json(meta):
+            raise ResumeError(f"{path} is damaged: its metadata are not what was written")
+        if meta["format"] != FORMAT:
+            raise ResumeError(f"{path} has format {meta['format']}; this version of the library reads {FORMAT}")
+        return meta
+
+    def _read_values(self, steps: list[int]) -> dict[int, float]:
+        values = {}
+        for step in steps:
+            try:
+                best = self._read_meta(self.folder / str(step))["best"]
+            except ResumeError:
+                continue  # told when it is asked for
+            if best is not None and best["name"] == self._settings.best:
+                values[step] = float(best["value"])
+        return values
+
+    def _tidy(self) -> None:
+        """Make the folder, and remove what a killed run left unfinished."""
+        try:
+            if jax.process_index() == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._remove(f"*{UNFINISHED}*", f"{DISCARDED}*")
+                probe = self.folder / f".probe-{uuid.uuid4().hex}"
+                probe.touch()
+                probe.unlink()
+        except OSError as error:
+            raise OutputError(f"checkpoints cannot be written in {self.folder}: {error}") from error
+        self._synchronise("tidy")
+
+    def _remove(self, *patterns: str) -> None:
+        for path in [path for pattern in patterns for path in self.folder.glob(pattern)]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _unwritten(self, step: int, error: Exception) -> MathdnnError:
+        if jax.process_index() == 0:
+            self._remove(f"*{UNFINISHED}*")
+        older = "there is no older one" if self.last is None else f"the last good one is {self.last}"
+        return OutputError(f"checkpoint {self.folder / str(step)} could not be written ({_first_line(error)}); {older}")
+
+    def _synchronise(self, name: str) -> None:
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"mathdnn_jax checkpoints: {name}")
+
+
+def _import_orbax() -> ModuleType:
+    try:
+        import orbax.checkpoint
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("orbax"):
+            raise
+        raise MissingDependencyError('checkpoints need orbax: pip install "mathdnn_jax[checkpoint]"') from error
+    module: ModuleType = orbax.checkpoint
+    return module
+
+
+def _rename(path: Path, folder: Path, prefix: str = "") -> Path:
+    return path.rename(folder / f"{prefix}{path.name}-{uuid.uuid4().hex[:8]}")
+
+
+def _history_arrays(history: History) -> dict[str, np.ndarray]:
+    by_step = {"loss": history.loss, **history.metrics}
+    arrays = {f"step {name}": array for name, array in by_step.items()}
+    arrays |= {f"epoch {name}": array for name, array in history.epochs.items()}
+    return {name: array for name, array in arrays.items() if array.size}
+
+
+def _history(arrays: Mapping[str, np.ndarray]) -> History:
+    by_step = {name.removeprefix("step "): array for name, array in arrays.items() if name.startswith("step ")}
+    by_epoch = {name.removeprefix("epoch "): array for name, array in arrays.items() if name.startswith("epoch ")}
+    return History(by_step.pop("loss"), by_step, np.empty(0, np.int64), by_epoch)
+
+
+def _digest(array: np.ndarray | None) -> str | None:
+    if array is None:
+        return None
+    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _digest_json(meta: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
