@@ -128,6 +128,17 @@ def test_saturation_is_not_singularity() -> None:
     assert caught.value.check == "singular"
 
 
+def test_float32_is_not_tried_where_rounding_leaves_the_support() -> None:
+    def above(x: jax.Array) -> Result:
+        return 3 * jnp.exp(x) - 2, (x + np.log(3)).sum(-1)
+
+    def back(z: jax.Array) -> Result:
+        x = jnp.log(((z + 50) - 48) / 3)
+        return x, -(x + np.log(3)).sum(-1)
+
+    check_bijector(above, back, event_shape=(4,), latent_support=(-2, np.inf), examples=50)
+
+
 def test_a_map_that_nothing_can_be_said_of_does_not_pass() -> None:
     def crushed(x: jax.Array) -> Result:
         return 1 + 1e-30 * x, full(x, 2 * np.log(1e-30))
