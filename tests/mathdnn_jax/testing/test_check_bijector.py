@@ -133,10 +133,12 @@ def test_float32_is_not_tried_where_rounding_leaves_the_support() -> None:
         return 3 * jnp.exp(x) - 2, (x + np.log(3)).sum(-1)
 
     def back(z: jax.Array) -> Result:
-        x = jnp.log(((z + 50) - 48) / 3)
+        # As a longer computation would: a few roundings on the way take what is next to −2 to −2.
+        near = z if z.dtype == np.float64 else jnp.round(z * 2.0**18) / 2.0**18
+        x = jnp.log((near + 2) / 3)
         return x, -(x + np.log(3)).sum(-1)
 
-    check_bijector(above, back, event_shape=(4,), latent_support=(-2, np.inf), examples=50)
+    check_bijector(above, back, event_shape=(1,), support=(-17, -14), latent_support=(-2, np.inf))
 
 
 def test_a_map_that_nothing_can_be_said_of_does_not_pass() -> None:
