@@ -54,20 +54,12 @@ VARIATIONS = {
     "logit of one number",
     "inverted logit",
 }
-# What is not settled: each is as likely the checker's bound as the map.
-OPEN = {
-    "split of an image, twice": "log|det J| = 603 against 594 where log-scales without a bound reach exp(300)",
-    "spline coupling on a checkerboard": "log_det in float32 is off by 1.2 times the bound where logits are near 9",
-}
-
-
-def marks(name: str) -> list[pytest.MarkDecorator]:
-    given = [pytest.mark.xfail(reason=OPEN[name], strict=True)] if name in OPEN else []
-    return [*given, pytest.mark.long] if name in VARIATIONS else given
-
-
 checked = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=marks(name), id=name) for name, case in BIJECTORS.items()]
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.long if name in VARIATIONS else (), id=name)
+        for name, case in BIJECTORS.items()
+    ],
 )
 
 
