@@ -80,7 +80,7 @@ def _lu(b: Any) -> Any:
 
 
 UNTRACEABLE = (
-    "not traceable: TypeError under jax.jit (a shape is computed by jnp and then used as one), right without jit"
+    "not traceable: TypeError under jax.jit (a shape is computed by jnp and then used as one); runs without jit"
 )
 WEIGHTS = np.asarray([[0.5, -0.25], [0.25, 0.5]], np.float32)
 ENTRIES = (

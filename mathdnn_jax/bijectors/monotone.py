@@ -91,7 +91,8 @@ def _root(
         return sign * (function(params, x) - z)
 
     low, high, bracketed = _expand(residual, jnp.minimum(lower, upper), jnp.maximum(lower, upper))
-    high = jnp.where(bracketed, high, low)
+    # Without a bracket there is nothing to halve; and counting on from a NaN, which has no rank, may never end.
+    low, high = (jnp.where(bracketed, end, jnp.zeros_like(end)) for end in (low, high))
     guess = None
     if newton:
         low, high, guess = _newton(residual, low, high, newton)
@@ -110,7 +111,7 @@ def _root_jvp(
     params, z, lower, upper = primals
     x, found = _root(function, sign, newton, params, z, lower, upper)
     # Where there is no root the function is still evaluated; a NaN there would spoil the gradient of the others.
-    somewhere = jnp.where(found, x, lower)
+    somewhere = jnp.where(found, x, jnp.where(jnp.isfinite(lower), lower, jnp.zeros_like(lower)))
     _, slope = _with_slope(lambda x: function(params, x), somewhere)
     _, shift = jax.jvp(lambda params: function(params, somewhere), (params,), (tangents[0],))
     tangent = jnp.where(found, (tangents[1] - shift) / jnp.where(found, slope, 1), 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jax.typing import ArrayLike
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params
@@ -59,6 +58,8 @@ def _factorise(matrix: ArrayLike, permutation: Indices | None, name: str) -> tup
         raise ConfigurationError(
             f"{name} takes a matrix of finite numbers, given {(~np.isfinite(a)).sum()} that are not"
         )
+
+    import scipy.linalg
 
     order, lower, upper = scipy.linalg.lu(a, p_indices=True)
     singular = _lost_pivots(lower, upper)

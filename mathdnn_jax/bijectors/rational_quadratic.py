@@ -77,13 +77,15 @@ def spline_inverse(knots: Spline, y: jax.Array, bound: float) -> tuple[jax.Array
 
 
 def _intervals(unconstrained: jax.Array, bound: float, minimum: float) -> tuple[jax.Array, jax.Array]:
-    """Where the intervals that divide [−B, B] begin, and how long they are."""
+    """Where the intervals that divide [−B, B] begin, and how long they are.
+
+    The lengths are not differences of the beginnings, which would leave a short one four digits in float32.
+    """
     bins = unconstrained.shape[-1]
     shares = minimum + (1 - bins * minimum) * jax.nn.softmax(unconstrained, axis=-1)
     inner = 2 * bound * jnp.cumsum(shares[..., :-1], axis=-1) - bound
-    edge = jnp.full_like(unconstrained[..., :1], bound)
-    begin = jnp.concatenate([-edge, inner], axis=-1)
-    return begin, jnp.concatenate([inner, edge], axis=-1) - begin
+    edge = jnp.full_like(unconstrained[..., :1], -bound)
+    return jnp.concatenate([edge, inner], axis=-1), 2 * bound * shares
 
 
 def _inside(x: jax.Array, bound: float) -> tuple[jax.Array, jax.Array]:

@@ -11,6 +11,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 # The Chebyshev coefficients of (1 + 2y) e^(y²) erfc(y) in (y − 3) / (y + 3) on y ≥ 0, of relative error 1.3e-15.
 _CENTRE = 3.0
@@ -36,7 +37,8 @@ def log_cdf_and_log_hazard(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log Φ(x), log h(x)) with h = φ/Φ = (log Φ)′, elementwise, each of relative accuracy in both tails.
 
     Both come from e^(y²) erfc(y), y = |x|/√2, so that below 0 nothing underflows as long as x² does not overflow; h is
-    then free of the cancellation between log φ and log Φ. The derivatives are h and −x − h.
+    then free of the cancellation between log φ and log Φ. Within ½ of 0 log Φ is log(1 + erf(x/√2)) − log 2, which is
+    exact at the median, where the two sides would otherwise meet with a step. The derivatives are h and −x − h.
 
     Source: the Chebyshev expansion is that of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²)
     erfc x in 0 ≤ x < ∞", 1981, computed anew.
@@ -45,7 +47,8 @@ def log_cdf_and_log_hazard(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     exponent = -x * x / 2
     tail = _scaled_erfc(jnp.abs(x) * math.sqrt(0.5)) / 2
     upper = jnp.log1p(-jnp.exp(exponent) * tail)
-    log_cdf = jnp.where(below, exponent + jnp.log(tail), upper)
+    centre = jnp.log1p(lax.erf(x * math.sqrt(0.5))) - math.log(2)
+    log_cdf = jnp.where(jnp.abs(x) < 0.5, centre, jnp.where(below, exponent + jnp.log(tail), upper))
     return log_cdf, jnp.where(below, -jnp.log(tail), exponent - upper) - HALF_LOG_TWO_PI
 
 

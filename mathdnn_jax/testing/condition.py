@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from mathdnn_jax.testing.determinant import equilibrated
 from mathdnn_jax.testing.programs import STEP, Analysis
 
 EPS = float(np.finfo(np.float64).eps)
@@ -46,21 +47,17 @@ def inverse_matrix(analysis: Analysis) -> np.ndarray | None:
 
     Rows and columns are scaled first, since a map that stretches its entries differently is no worse for it.
     """
-    jacobian = analysis.jacobian
-    if not np.isfinite(jacobian).all():
+    if not np.isfinite(analysis.jacobian).all():
         return None
-    rows = np.abs(jacobian).max(1, initial=0.0)
-    if (rows == 0).any():
+    scaled = equilibrated(analysis.jacobian)
+    if scaled is None:
         return None
-    scaled = jacobian / rows[:, None]
-    columns = np.abs(scaled).max(0, initial=0.0)
-    if (columns == 0).any():
-        return None
-    scaled = scaled / columns
-    values = np.linalg.svd(scaled, compute_uv=False)
+    matrix, rows, columns = scaled
+    values = np.linalg.svd(matrix, compute_uv=False)
     if values.size and values[-1] <= values.size * EPS * values[0]:
         return None
-    return np.asarray(np.abs(np.linalg.inv(scaled)) / rows / columns[:, None])
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.ldexp(np.abs(np.linalg.inv(matrix)), -(rows + columns[:, None])))
 
 
 def changes(values: np.ndarray, moved: np.ndarray) -> np.ndarray:

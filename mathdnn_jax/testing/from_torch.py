@@ -54,7 +54,7 @@ def from_torch(module: Any, event_ndims: int | None = None) -> Adapted:
     some = made[np.dtype(np.float64)]
     is_transform = isinstance(some, torch.distributions.Transform)
     own = some.domain.event_dim if is_transform else 1
-    axes = max(own, 1) if event_ndims is None and not is_transform else own if event_ndims is None else event_ndims
+    axes = own if event_ndims is None else event_ndims
 
     def direction(name: str, axes: int) -> Callable[[jax.Array], Any]:
         functions = {dtype: _function(one, name, axes, is_transform) for dtype, one in made.items()}

@@ -11,6 +11,7 @@ from mathdnn_jax.testing.condition import (
     lost_to_rounding,
     tolerance_of,
 )
+from mathdnn_jax.testing.determinant import log_abs_det
 from mathdnn_jax.testing.finding import Finding
 from mathdnn_jax.testing.guesses import guesses
 from mathdnn_jax.testing.programs import Analysis, Direction
@@ -27,7 +28,7 @@ def check_finite(direction: Direction, analysis: Analysis) -> Finding | None:
             return None
         return _finding("finite", direction, analysis, "the Jacobian of the value must be finite", numbers)
     if log_det == -np.inf and np.isfinite(jacobian).all() and inverse_matrix(analysis) is None:
-        sign, expected = np.linalg.slogdet(jacobian)
+        sign, expected = log_abs_det(jacobian)
         numbers += [("log|det J|", float(expected)), ("sign of det J", float(sign))]
         return _finding(
             "singular", direction, analysis, "the Jacobian is singular: the map is no bijector here", numbers
@@ -47,8 +48,7 @@ def overflows(analysis: Analysis) -> bool:
 def check_log_det(direction: Direction, analysis: Analysis, tolerance: float) -> Finding | None:
     """log_det = log|det J| within tolerance · κ, both derived in `condition`."""
     log_det, inverse = float(analysis.log_det), inverse_matrix(analysis)
-    with np.errstate(all="ignore"):
-        sign, expected = np.linalg.slogdet(analysis.jacobian)
+    sign, expected = log_abs_det(analysis.jacobian)
     numbers: list[tuple[str, object]] = [("log_det", log_det), ("log|det J|", float(expected))]
     if inverse is None:
         if lost_to_rounding(analysis):

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 
+from mathdnn_jax.testing.determinant import log_abs_det
+
 ZERO = 1e-12
 """Entries below this part of the greatest of their row count as zero."""
 
@@ -49,7 +51,7 @@ def blocks(matrix: np.ndarray) -> list[Block]:
         rows = np.flatnonzero(labels == label)
         columns = matched[rows]
         with np.errstate(all="ignore"):
-            sign, log_det = np.linalg.slogdet(matrix[np.ix_(rows, columns)])
+            sign, log_det = log_abs_det(matrix[np.ix_(rows, columns)])
         found.append(Block(tuple(map(int, rows)), tuple(map(int, columns)), float(log_det), float(sign)))
     return sorted(found)
 

@@ -86,12 +86,19 @@ BIJECTORS: dict[str, Case] = {
     "real_nvp of images": Case(
         real_nvp((2, 4, 1), couplings=1, width=3, depth=1).bijector, (2, 4, 1), (8,), (0.02, 0.98)
     ),
-    "glow": Case(glow((4, 2, 1), levels=1, steps=2, width=3, depth=1).bijector, (4, 2, 1), (8,), (0.02, 0.98)),
+    "glow": Case(
+        glow((4, 2, 1), levels=1, steps=2, width=3, depth=1).bijector,
+        (4, 2, 1),
+        (8,),
+        (0.02, 0.98),
+        parameter_scale=0.3,
+    ),
     "glow of conditional PLU couplings": Case(
         glow((4, 2, 1), levels=1, steps=2, width=3, depth=1, mixing="conditional_plu").bijector,
         (4, 2, 1),
         (8,),
         (0.02, 0.98),
+        parameter_scale=0.3,
     ),
     **LINEAR,
     **MONOTONE,

@@ -56,7 +56,10 @@ VARIATIONS = {
 }
 checked = pytest.mark.parametrize(
     "case",
-    [pytest.param(c, marks=pytest.mark.long if name in VARIATIONS else (), id=name) for name, c in BIJECTORS.items()],
+    [
+        pytest.param(case, marks=pytest.mark.long if name in VARIATIONS else (), id=name)
+        for name, case in BIJECTORS.items()
+    ],
 )
 
 
@@ -120,7 +123,8 @@ def test_leading_axes_are_batch_axes(case: Case, batch: tuple[int, ...]) -> None
 @cases
 def test_gradients_are_those_of_central_differences(case: Case) -> None:
     with jax.enable_x64(True):
-        params, x, context = random_params(case.bijector, 2), random_events(case, 2), random_context(case, 2)
+        params, x = random_params(case.bijector, 2, case.parameter_scale), random_events(case, 2)
+        context = random_context(case, 2)
 
         def loss(params: Params, x: jax.Array) -> jax.Array:
             z, log_det = case.bijector.forward(params, x, context)
