@@ -5,7 +5,8 @@ from mathdnn_jax.nets.affine import Pad, ScaleShift, SignBias
 from mathdnn_jax.nets.batch_norm import BatchNorm
 from mathdnn_jax.nets.conv1d_backprop import Conv1dLayer, conv1d_backprop, conv1d_forward
 from mathdnn_jax.nets.conv_nets import alexnet, conv_relu_bn, net1, net2, small_net
-from mathdnn_jax.nets.convolution import Conv, ConvTranspose
+from mathdnn_jax.nets.conv_transpose import ConvTranspose
+from mathdnn_jax.nets.convolution import Conv
 from mathdnn_jax.nets.dense import Dense, Flatten
 from mathdnn_jax.nets.initializers import torch_default, torch_default_variance
 from mathdnn_jax.nets.layer import Layer

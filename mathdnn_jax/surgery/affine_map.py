@@ -41,7 +41,7 @@ def affine_of(item: Item) -> Affine:
     if layer.affine:
         scale = scale * item.array("scale")
     shift = (item.array("bias") if layer.affine else 0) - scale * mean
-    if not (np.isfinite(scale) & np.isfinite(shift)).all():
+    if not (np.isfinite(scale) & np.isfinite(shift) & np.isfinite(variance)).all():
         raise NonFiniteError(f"layer {item.name!r}: its scale, bias or running statistics are not finite")
     return Affine(scale, shift)
 

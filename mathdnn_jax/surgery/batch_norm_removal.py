@@ -31,6 +31,7 @@ def remove_batch_norm(network: Sequential, variables: Variables) -> tuple[Sequen
     matter: the new network has no statistics to update.
 
     Raises:
+        ConfigurationError: the network is no `Sequential`.
         ParameterStructureError: the variables are not the network's, or running statistics are missing.
         NonFiniteError: a variance + ε is not positive, or a new array does not fit into its dtype.
         EventShapeError: arrays have the wrong shape, or the wrong number of channels for their neighbours.

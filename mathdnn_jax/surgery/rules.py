@@ -111,7 +111,8 @@ def pad_with_values(bench: Bench, item: Item) -> str | None:
             f"not by padding {other.name} with values: the scale is 0 in channel {lost[0]} "
             f"({lost.size} of {len(needed)}), so no value is mapped to the zeros that {other.name} pads with"
         )
-    value = np.divide(-affine.shift, affine.scale, out=np.zeros_like(affine.shift), where=needed)
+    with np.errstate(over="ignore"):  # what overflows is beyond the limit
+        value = np.divide(-affine.shift, affine.scale, out=np.zeros_like(affine.shift), where=needed)
     # Beyond this a product of a small kernel entry with the value would be lost to underflow.
     limit = float(jnp.finfo(other.dtype).tiny) ** -0.5
     if np.abs(value).max() > limit:

@@ -22,7 +22,7 @@ def to_sign_bias(network: Sequential, variables: Variables) -> tuple[Sequential,
     same and then gets rid of what it can. The report lists all others as left, and why.
 
     Raises:
-        ParameterStructureError, EventShapeError, NonFiniteError: as `remove_batch_norm` does.
+        ConfigurationError, ParameterStructureError, EventShapeError, NonFiniteError: as `remove_batch_norm` does.
 
     Source: seed 000 Q1.
     """

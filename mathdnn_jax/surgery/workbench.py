@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax.errors import EventShapeError, NonFiniteError, ParameterStructureError
+from mathdnn_jax.errors import ConfigurationError, EventShapeError, NonFiniteError, ParameterStructureError
 from mathdnn_jax.nets import BatchNorm, Conv, ConvTranspose, Dense, Layer, Pad, ScaleShift, Sequential, SignBias
 from mathdnn_jax.surgery.report import Action, LayerReport, SurgeryReport
 
@@ -63,11 +63,14 @@ class Bench:
     """The layers that are left, in order, and those that were removed.
 
     Raises:
+        ConfigurationError: the network is no Sequential.
         ParameterStructureError: the variables are not the network's.
         EventShapeError: an array does not have its layer's shape.
     """
 
-    def __init__(self, network: Sequential, variables: Variables) -> None:
+    def __init__(self, network: Any, variables: Variables) -> None:
+        if not isinstance(network, Sequential):
+            raise ConfigurationError(f"surgery works on a Sequential, whose layers can be read; given {network!r}")
         names = [name for name, _ in network.layers]
         for collection in ("params", "batch_stats"):
             unknown = sorted(set(variables.get(collection, {})) - set(names))
@@ -133,12 +136,15 @@ def _item(name: str, layer: Layer, variables: Variables) -> Item:
                 f"layer {name!r}: its running statistics are missing: batch_stats[{name!r}] must hold mean and var, "
                 f"found {sorted(stats) or 'nothing'}; pass all collections that init returned"
             )
-    if set(params) != set(expected):
+    # Of a layer that is not of this library only its own class knows what it keeps.
+    foreign = type(layer) not in _ARRAYS and not isinstance(layer, BatchNorm) and type(layer).slots is not Layer.slots
+    if set(params) != set(expected) and not foreign:
         raise ParameterStructureError(
             f"layer {name!r}: params[{name!r}] must hold {', '.join(expected) or 'nothing'}, "
             f"found {', '.join(sorted(params)) or 'nothing'}"
         )
-    _check_shapes(name, layer, params, stats)
+    if not foreign:
+        _check_shapes(name, layer, params, stats)
     dtypes = {key: np.dtype(array.dtype) for key, array in {**stats, **params}.items()}
     # A count of batches is a whole number, no dtype for weights.
     floating = [dtype for dtype in dtypes.values() if jnp.issubdtype(dtype, jnp.floating)]

@@ -9,11 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_networks import apply, events, random_variables
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_networks import Variables, apply, events, random_variables, rounding
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import Sequential
+
+
+def check(found: np.ndarray, network: Sequential, variables: Variables, x: np.ndarray) -> None:
+    """Both ways round the same products and sums in another order."""
+    bound = 2 * rounding(network, variables, x) * np.finfo(np.float64).eps
+    assert (np.abs(found - apply(network, variables, x)) <= bound).all()
 
 
 @pytest.mark.parametrize("flatten", ["last", "first"])
@@ -26,11 +34,10 @@ def test_net1_becomes_net2_and_slides(flatten: Literal["last", "first"]) -> None
     x = events(0, (36, 38, 3))
     output = apply(sliding, new, x)
     patches = np.stack([x[:, i : i + 32, j : j + 32] for i in range(5) for j in range(7)], 1)
-    expected = apply(network, variables, patches.reshape(-1, 32, 32, 3)).reshape(2, 5, 7, 10)
-    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-13)
+    check(output.reshape(-1, 10), network, variables, patches.reshape(-1, 32, 32, 3))
     whole = apply(sliding, new, x[:, :32, :32])
     assert whole.shape == (2, 1, 1, 10)
-    np.testing.assert_allclose(whole[:, 0, 0], expected[:, 0, 0], rtol=0, atol=1e-13)
+    check(whole[:, 0, 0], network, variables, x[:, :32, :32])
 
 
 def test_strides_and_pools_slide_too() -> None:
@@ -53,16 +60,60 @@ def test_strides_and_pools_slide_too() -> None:
     assert tuple(map(int, view.stride)) == (4, 2)
     for i, j in np.ndindex(output.shape[1:3]):
         patch = x[:, 4 * i : 4 * i + 11, 2 * j : 2 * j + 10]
-        np.testing.assert_allclose(output[:, i, j], apply(network, variables, patch), rtol=0, atol=1e-13)
+        check(output[:, i, j], network, variables, patch)
     assert output.shape[1:3] == (3, 4)
     assert {e.layer for e in report.layers if e.action == "removed"} == {"flatten", "again"}
+
+
+LOCAL: list[nets.Layer] = [
+    nets.Conv(4, (2, 3)),
+    nets.Conv(4, 2, stride=(1, 2), groups=2),
+    nets.Conv(4, 2, dilation=(2, 1), bias=False),
+    nets.MaxPool(2),
+    nets.AvgPool((2, 1)),
+    nets.LeakyRelu(0.1),
+    nets.BatchNorm(),
+    nets.Dense(4),
+]
+HEADS: list[list[nets.Layer]] = [
+    [nets.Dense(3)],
+    [nets.Relu(), nets.Dense(5, bias=False), nets.BatchNorm(), nets.Relu(), nets.Dropout(), nets.Dense(3)],
+]
+
+
+@settings(max_examples=15)
+@given(
+    local=st.lists(st.sampled_from(LOCAL), max_size=3),
+    order=st.sampled_from([nets.Flatten("last"), nets.Flatten("first")]),
+    head=st.sampled_from(HEADS),
+    seed=st.integers(0, 99),
+)
+def test_any_network_without_padding_slides(
+    local: list[nets.Layer], order: nets.Flatten, head: list[nets.Layer], seed: int
+) -> None:
+    shape = (9, 8, 2)
+    layers = [*local, order, *head]
+    network = Sequential(layers=[(f"l{k}", layer) for k, layer in enumerate(layers)])
+    try:
+        network.output_shapes(shape)
+    except errors.ImageError:
+        return
+    variables = random_variables(network, seed, shape)
+    sliding, new, _ = mathdnn_jax.dense_to_conv(network, variables, shape)
+    down, along = map(int, mathdnn_jax.receptive_fields(network, shape)[f"l{len(local)}"].stride)
+    x = events(seed, (9 + down, 8 + 2 * along, 2))
+    output = apply(sliding, new, x)
+    assert output.shape[1:3] == (2, 3)
+    corners = list(np.ndindex(2, 3))
+    patches = np.concatenate([x[:, i * down : i * down + 9, j * along : j * along + 8] for i, j in corners])
+    check(np.concatenate([output[:, i, j] for i, j in corners]), network, variables, patches)
 
 
 def test_padding_is_exact_on_the_old_size_and_said() -> None:
     network = mathdnn_jax.small_net(channels=3, hidden=5, flatten="first")
     variables, x = random_variables(network, 2, (8, 8, 3)), events(2, (8, 8, 3))
     sliding, new, report = mathdnn_jax.dense_to_conv(network, variables)
-    np.testing.assert_allclose(apply(sliding, new, x)[:, 0, 0], apply(network, variables, x), rtol=0, atol=1e-12)
+    check(apply(sliding, new, x)[:, 0, 0], network, variables, x)
     said = {entry.layer: entry.detail for entry in report.layers}
     assert "border" in said["conv1_0"]
     assert "square" in said["flatten"]

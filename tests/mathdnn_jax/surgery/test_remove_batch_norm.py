@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import INPUT_SHAPE, apply, events, networks, random_variables, rounding
 
@@ -24,19 +24,24 @@ def fits(network: Sequential) -> bool:
     return True
 
 
+@settings(max_examples=15)
 @given(network=networks().filter(fits), seed=st.integers(0, 99))
 def test_whatever_the_layers_the_output_is_the_same(network: Sequential, seed: int) -> None:
     variables, x = random_variables(network, seed), events(seed)
-    folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
-    truth = apply(network, variables, x)
-    unit = rounding(network, variables, x) + rounding(folded, new, x)
-    assert (np.abs(apply(folded, new, x) - truth) <= unit * np.finfo(np.float64).eps).all()
-    assert (np.abs(apply(folded, new, x, np.float32) - truth) <= unit * np.finfo(np.float32).eps).all()
-    left = [name for name, layer in folded.layers if isinstance(layer, BatchNorm)]
-    assert list(report.left) == left
-    assert all(entry.detail for entry in report.layers if entry.action != "kept")
-    assert {entry.layer for entry in report.layers} >= {name for name, _ in network.layers}
-    json.dumps(report.as_dict())
+    truth, unit = apply(network, variables, x), rounding(network, variables, x)
+    for surgery in (mathdnn_jax.remove_batch_norm, mathdnn_jax.to_sign_bias):
+        changed, new, report = surgery(network, variables)
+        left = [name for name, layer in changed.layers if isinstance(layer, BatchNorm)]
+        assert list(report.left) == left
+        assert all(entry.detail for entry in report.layers if entry.action != "kept")
+        assert {entry.layer for entry in report.layers} >= {name for name, _ in network.layers}
+        json.dumps(report.as_dict())
+        if changed == network:
+            assert new["params"] == variables["params"]
+            continue
+        bound = unit + rounding(changed, new, x)
+        assert (np.abs(apply(changed, new, x) - truth) <= bound * np.finfo(np.float64).eps).all()
+        assert (np.abs(apply(changed, new, x, np.float32) - truth) <= bound * np.finfo(np.float32).eps).all()
 
 
 CASES: list[tuple[str, dict[str, nets.Layer], dict[str, str]]] = [
@@ -157,6 +162,9 @@ def test_a_scale_too_small_for_its_padding_value_is_left() -> None:
     }
     _, _, report = mathdnn_jax.remove_batch_norm(network, single)
     assert report.left == ("bn",)
+    subnormal: Any = {**variables, "params": {**variables["params"], "bn": {**variables["params"]["bn"]}}}
+    subnormal["params"]["bn"]["scale"] = np.full(4, 1e-310)
+    assert mathdnn_jax.remove_batch_norm(network, subnormal)[2].left == ("bn",)
     # In float64 the value can be had, and is right.
     folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
     assert report.left == ()
@@ -223,52 +231,3 @@ def test_arrays_keep_their_dtype(dtype: str) -> None:
     _, new, _ = mathdnn_jax.remove_batch_norm(network, variables)
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(new)} == {dtype}
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(new))
-
-
-def bad(network: Sequential, change: Any) -> None:
-    variables = random_variables(network, 12)
-    change(variables)
-    mathdnn_jax.remove_batch_norm(network, variables)
-
-
-NETWORK = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(), fc=nets.Dense(2))
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "said"),
-    [
-        (lambda v: v["batch_stats"]["bn"]["var"].__setitem__(2, -1e-5), errors.NonFiniteError, "channel 2"),
-        (lambda v: v["batch_stats"]["bn"]["var"].__setitem__(1, np.nan), errors.NonFiniteError, "channel 1"),
-        (lambda v: v["batch_stats"]["bn"]["mean"].__setitem__(1, np.inf), errors.NonFiniteError, "not finite"),
-        (lambda v: v.pop("batch_stats"), errors.ParameterStructureError, "running statistics"),
-        (lambda v: v["params"].pop("conv"), errors.ParameterStructureError, "'conv'"),
-        (lambda v: v["params"]["fc"].pop("bias"), errors.ParameterStructureError, "'fc'"),
-        (lambda v: v["params"].update(other={}), errors.ParameterStructureError, "other"),
-        (lambda v: v["params"]["conv"].update(kernel=np.ones((3, 2, 4, 4))), errors.EventShapeError, "'conv'"),
-        (lambda v: v["params"]["conv"].update(bias=np.ones(3)), errors.EventShapeError, "'conv'"),
-        (lambda v: v["batch_stats"]["bn"].update(mean=np.ones(3)), errors.EventShapeError, "'bn'"),
-        (
-            lambda v: (
-                v["params"].update(bn={"scale": np.ones(3), "bias": np.ones(3)}),
-                v["batch_stats"].update(bn={"mean": np.ones(3), "var": np.ones(3)}),
-            ),
-            errors.EventShapeError,
-            "4 channels",
-        ),
-    ],
-)
-def test_variables_that_are_wrong_are_named(change: Any, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
-        bad(NETWORK, change)
-
-
-def test_weights_that_overflow_are_named() -> None:
-    network = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(epsilon=0.0))
-    variables = random_variables(network, 13, zeros=False)
-    variables["batch_stats"]["bn"]["var"][:] = 1e-12
-    half: Any = {
-        "params": {n: {k: a.astype(np.float16) for k, a in d.items()} for n, d in variables["params"].items()},
-        "batch_stats": variables["batch_stats"],
-    }
-    with pytest.raises(errors.NonFiniteError, match="float16"):
-        mathdnn_jax.remove_batch_norm(network, half)
