@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.measure import Evidence, describe, measure, merge, ulp_distance, verdict
+from parity.measure import Evidence, describe, measure, merge, ulp_distance, verdict, verdicts
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -115,3 +115,25 @@ def test_few_events_are_judged_in_float64_only() -> None:
     assert verdict(evidence(jax=1e-6, shape=(63, 2))) == ()
     assert len(verdict(evidence(jax=1e-6, shape=(64, 2)))) == 2
     assert verdict(evidence(double=1e-12, shape=(3, 2)))
+
+
+def test_narrow_layers_and_those_after_them_get_one_ulp_more() -> None:
+    # The values' root mean square is about one, so that one ulp is 1.2e-7.
+    wide, narrow = (100, 64), (100, 63)
+    assert verdicts({"a": evidence(jax=2e-7, shape=narrow), "b": evidence(jax=2e-7, shape=wide)}) == {"a": (), "b": ()}
+    assert verdicts({"a": evidence(shape=wide), "b": evidence(jax=2e-7, shape=narrow)}) == {"a": (), "b": ()}
+    found = verdicts({"b": evidence(jax=2e-7, shape=wide), "a": evidence(jax=3e-7, shape=narrow)})
+    assert "exceeds 1.5 × PyTorch's 1e-07" in found["b"][0]
+    assert "plus one ulp (1.19e-07)" in found["a"][0]
+    assert "plus" not in found["b"][0]
+
+
+def test_features_that_never_change_do_not_count() -> None:
+    truth = np.random.default_rng(0).normal(size=(70, 3, 5))
+    truth[..., 1] = 4.0
+    assert measure(truth, truth, truth, truth, 0).features == 4
+    # Events that are single numbers are no narrow layer.
+    assert verdicts({"log_prob": measure(truth[:, 0, 0], truth[:, 0, 0], truth[:, 0, 0], truth[:, 0, 0], 0)}) == {
+        "log_prob": ()
+    }
+    assert measure(truth[:, 0, 0], truth[:, 0, 0], truth[:, 0, 0], truth[:, 0, 0], 0).features == 64
