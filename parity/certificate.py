@@ -14,21 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
-from mathdnn_jax.errors import ConfigurationError, EventShapeError, MissingDependencyError
+from mathdnn_jax.errors import ConfigurationError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
-from mathdnn_jax.flows import Flow
-from mathdnn_jax.probability import logistic_sample
 from mathdnn_jax.seeds import check_seed
 from mathdnn_jax.versions import versions
 from parity.checkpoint import State, find, sha256
 from parity.conversion import export
 from parity.errors import CertificationError, UnsupportedDtypeError
-from parity.layers import jax_layers, torch_layers
+from parity.families import Layers
 from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdict
-from parity.models import Config, Model, find_model
-from parity.store import restore
+from parity.models import Model, find_model
+from parity.store import Restored, restore
 
 BATCH = 256
+VALUES = 2**26
 PRECISION = "highest"
 
 
@@ -53,12 +52,12 @@ def certify(
     Args:
         path: a PyTorch checkpoint, or a file of `save_params`, as `restore` takes them.
         model: a name in `parity.MODELS`.
-        inputs: (N, dim) events; by default `events` drawn with `seed`, half of them uniform on [0, 1), half from
-            the flow itself.
+        inputs: events in JAX's layout, (N, dim) for vectors, (N, H, W, C) for images; by default `events` drawn with
+            `seed`, uniform on [0, 1), for a flow half of them from the flow itself.
         output: where the certificate goes; by default `<name of the checkpoint>.certificate.json` in the current
             folder.
         events: how many events are drawn if `inputs` is None.
-        seed: of the drawn events, and of the latents on which the inverse is compared.
+        seed: of the drawn events, and of the latents on which a flow's inverse is compared.
         ignore: keys of the checkpoint that are left out on purpose.
         on_batch: called with the number of events of each finished batch.
 
@@ -80,23 +79,24 @@ def certify(
     check_seed(seed)
     if events < 1:
         raise ConfigurationError(f"a certificate compares at least one event, given events={events}")
-    flow, params, state, config = restore(path, model, ignore=ignore)
-    wide = sorted(name for name, array in state.items() if array.dtype != np.float32)
+    restored = restore(path, model, ignore=ignore)
+    state = restored.state
+    wide = sorted(name for name, array in state.items() if array.dtype == np.float64)
     if wide:
         raise UnsupportedDtypeError(f"a certificate is about float32 weights; these are not: {', '.join(wide)}")
-    x, z, source = _events(flow, params, inputs, events, seed)
+    x, source = _inputs(specification, restored, inputs, events, seed)
 
-    exact = _round_trip(state, export(params, model))
-    evidence = _evidence(specification, config, flow, params, state, x, z, on_batch)
+    exact = _round_trip(state, export(restored.params, model))
+    evidence = _evidence(specification, restored, (x, *specification.family.beside(x, seed)), on_batch)
     certificate = {
         "model": model,
-        "config": config,
+        "config": restored.config,
         "passed": exact and not any(verdict(layer) for layer in evidence.values()),
         "checkpoint": {
             "name": path.name,
             "sha256": sha256(path),
             "bytes": path.stat().st_size,
-            "parameters": sum(array.size for array in state.values()),
+            "parameters": restored.parameters,
         },
         "round_trip_bit_exact": exact,
         "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},
@@ -130,20 +130,16 @@ def failure(certificate: dict[str, Any]) -> str:
     )
 
 
-def _events(
-    flow: Flow, params: Params, inputs: np.ndarray | None, events: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, str]:
-    shape = flow.prior.event_shape
-    key = jax.random.key(seed)
+def _inputs(
+    specification: Model, restored: Restored, inputs: np.ndarray | None, count: int, seed: int
+) -> tuple[np.ndarray, str]:
+    events = specification.events(restored.config)
     if inputs is None:
-        uniform = np.random.default_rng(seed).random((events - events // 2, *shape), dtype=np.float32)
-        drawn = np.asarray(flow.sample(params, key, (events // 2,)))
-        x, source = np.concatenate([uniform, drawn]), f"half uniform, half drawn from the flow, seed {seed}"
+        x, source = specification.family.draw(restored.model, restored.params, events, count, seed)
     else:
         x, source = np.ascontiguousarray(inputs, dtype=np.float32), "given"
-    if x.shape[1:] != shape or not len(x):
-        raise EventShapeError(f"certify needs at least one event of shape {shape}, given an array of shape {x.shape}")
-    return x, np.array(logistic_sample(jax.random.fold_in(key, 1), x.shape)), source
+    events.check(x)
+    return x, source
 
 
 def _round_trip(state: State, back: State) -> bool:
@@ -154,12 +150,8 @@ def _round_trip(state: State, back: State) -> bool:
 
 def _evidence(
     specification: Model,
-    config: Config,
-    flow: Flow,
-    params: Params,
-    state: State,
-    x: np.ndarray,
-    z: np.ndarray,
+    restored: Restored,
+    inputs: tuple[np.ndarray, ...],
     on_batch: Callable[[int], object] | None,
 ) -> dict[str, Evidence]:
     try:
@@ -168,26 +160,33 @@ def _evidence(
         raise MissingDependencyError(
             'a certificate runs the PyTorch network: pip install "mathdnn_jax[parity]"'
         ) from error
+    config, family = restored.config, specification.family
     single, double = specification.twin(**config), specification.twin(**config).double()
     for twin in (single, double):
-        twin.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=True)
+        twin.load_state_dict({name: torch.from_numpy(array) for name, array in restored.state.items()}, strict=True)
+        twin.eval()
     modules = specification.torch_layers(config)
-    layers = jax.jit(jax_layers(flow))
+    capture = family.jax_layers(restored.model)
+    size = _batch_size(capture, restored.params, inputs)
+    layers = jax.jit(capture)
+    with jax.enable_x64(True):
+        double_params = _double(restored.params)
 
     evidence: dict[str, Evidence] = {}
     # Every batch is of one size, the last being filled up from the beginning: one compiled program is judged, and not
     # that of a single event too, in which XLA multiplies a matrix by a vector and rounds otherwise.
-    filled = np.arange(-(-len(x) // BATCH) * BATCH) % len(x)
-    for first in range(0, len(x), BATCH):
-        count = min(BATCH, len(x) - first)
-        x32, z32 = (array[filled[first : first + BATCH]] for array in (x, z))
-        x64, z64 = x32.astype(np.float64), z32.astype(np.float64)
-        torch32, truth = torch_layers(single, modules, x32, z32), torch_layers(double, modules, x64, z64)
+    total = len(inputs[0])
+    filled = np.arange(-(-total // size) * size) % total
+    for first in range(0, total, size):
+        count = min(size, total - first)
+        batch32 = [array[filled[first : first + size]] for array in inputs]
+        batch64 = [array.astype(np.float64) for array in batch32]
+        torch32 = family.torch_layers(single, modules, *batch32)
+        truth = family.torch_layers(double, modules, *batch64)
         with jax.default_matmul_precision(PRECISION):
-            jax32 = layers(params, jnp.asarray(x32), jnp.asarray(z32))
+            jax32 = layers(restored.params, *map(jnp.asarray, batch32))
             with jax.enable_x64(True):
-                params64 = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
-                jax64 = layers(params64, jnp.asarray(x64), jnp.asarray(z64))
+                jax64 = layers(double_params, *map(jnp.asarray, batch64))
                 jax64 = {name: np.asarray(value) for name, value in jax64.items()}
         for name in torch32:
             values = (truth[name], torch32[name], np.asarray(jax32[name]), jax64[name])
@@ -197,3 +196,17 @@ def _evidence(
         if on_batch is not None:
             on_batch(count)
     return evidence
+
+
+def _batch_size(capture: Callable[..., Layers], params: Params, inputs: tuple[np.ndarray, ...]) -> int:
+    """As many events at a time, up to BATCH, as have VALUES values in all layers together."""
+    event = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in inputs]
+    values = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(capture, params, *event)))
+    return max(1, min(BATCH, VALUES // values))
+
+
+def _double(params: Params) -> Params:
+    """The weights in float64, counters as they are."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, params
+    )

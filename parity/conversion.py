@@ -14,7 +14,7 @@ from mathdnn_jax.errors import ConfigurationError
 from parity.checkpoint import State, to_numpy
 from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
-from parity.rules import check_arrays, check_table
+from parity.rules import Expected, check_arrays, check_table
 from parity.tree import flatten, unflatten
 
 
@@ -51,10 +51,22 @@ def convert(
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets, ignore)
-    sources = {rule.source: rule.transform.source_shape(targets[rule.target]) for rule in rules}
-    check_arrays(arrays, sources, ignore, what="this checkpoint", dtypes=_source_dtypes(dtype))
+    floating = _source_dtypes(dtype)
+    counter: list[np.dtype] = [np.dtype(np.int64)]
+    sources = {
+        rule.source: Expected(
+            rule.transform.source_shape(targets[rule.target]), counter if rule.transform.counter else floating
+        )
+        for rule in rules
+    }
+    check_arrays(arrays, sources, ignore, what="this checkpoint")
     with np.errstate(over="ignore"):  # an overflow is an error below, with the names of the weights
-        flat = {rule.target: jnp.array(rule.transform.to_target(arrays[rule.source]), dtype) for rule in rules}
+        flat = {
+            rule.target: jnp.array(
+                rule.transform.to_target(arrays[rule.source]), None if rule.transform.counter else dtype
+            )
+            for rule in rules
+        }
     if dtype is not None:
         spoiled = [path for path, leaf in flat.items() if not bool(jnp.isfinite(leaf).all())]
         if spoiled:
@@ -75,7 +87,12 @@ def export(params: Params, model: str = "nice") -> State:
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets)
-    check_arrays(arrays, targets, what="this parameter tree", dtypes=[np.dtype(np.float32), np.dtype(np.float64)])
+    floating: list[np.dtype] = [np.dtype(np.float32), np.dtype(np.float64)]
+    counter: list[np.dtype] = [np.dtype(np.int32)]
+    expected = {
+        rule.target: Expected(targets[rule.target], counter if rule.transform.counter else floating) for rule in rules
+    }
+    check_arrays(arrays, expected, what="this parameter tree")
     return {rule.source: np.array(rule.transform.to_source(arrays[rule.target]), order="C") for rule in rules}
 
 

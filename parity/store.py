@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import replace_file
-from mathdnn_jax.flows import Flow
 from parity.checkpoint import Checkpoint, State, read
 from parity.conversion import convert, export
 from parity.models import Config, find_model
@@ -23,12 +22,22 @@ PARAMS_OF = "mathdnn_jax params"
 
 
 class Restored(NamedTuple):
-    """A model ready for use, and the PyTorch state dict that it is equal to."""
+    """A model ready for use, and the PyTorch state dict that it is equal to.
 
-    flow: Flow
+    `model` is a `Flow`, or a Flax module for a network; its `params` are what its functions take first: for a network
+    the variables, with their collections.
+    """
+
+    model: Any
     params: Params
     state: State
     config: Config
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learnt; running statistics are not counted."""
+        leaves = flatten(self.params).items()
+        return sum(leaf.size for path, leaf in leaves if not path.startswith("batch_stats/"))
 
 
 def restore(path: str | os.PathLike[str], model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:

@@ -33,9 +33,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         save_params(output, model.params, options.model)
     sizes = ", ".join(f"{name} {value}" for name, value in model.config.items())
-    count = sum(array.size for array in model.state.values())
     print(
-        f"{source} -> {output}: {options.model} ({sizes}), {len(model.state)} arrays, {count:,} parameters, "
+        f"{source} -> {output}: {options.model} ({sizes}), {len(model.state)} arrays, {model.parameters:,} parameters, "
         f"{'JAX to PyTorch' if back else 'PyTorch to JAX'}, every bit kept"
     )
     return 0

@@ -12,6 +12,7 @@ import numpy as np
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.flows import nice as jax_nice
 from parity.errors import WrongModelError
+from parity.families import Events
 from parity.rules import DROP_ROW, SAME, TRANSPOSE, Rule
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ def torch_layers(config: Mapping[str, int]) -> dict[str, str]:
         layers.update({f"coupling_{i}/dense_{k}": f"coupling.{i}.{name}" for k, name in enumerate(names)})
         layers[f"coupling_{i}"] = f"coupling.{i}"
     return {**layers, "scaling": "scaling"}
+
+
+def events(config: Mapping[str, int]) -> Events:
+    """Vectors of `dim` entries."""
+    return Events((config["dim"],), (config["dim"],))
 
 
 def build(**config: int) -> Flow:

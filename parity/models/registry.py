@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
-
-from mathdnn_jax.flows import Flow
 from parity.errors import UnknownModelError
-from parity.models import nice
-from parity.rules import Rule, Shape
-from parity.tree import flatten
-
-Config = dict[str, int]
-
-
-class Model(NamedTuple):
-    """All that conversion and certification need to know of one kind of model."""
-
-    infer_config: Callable[[Mapping[str, np.ndarray]], Config]
-    """PyTorch state → the model's hyperparameters; raises WrongModelError for another model's state."""
-    params_config: Callable[[Mapping[str, Any]], Config]
-    """Flat JAX parameters → the model's hyperparameters; raises WrongModelError likewise."""
-    rules: Callable[[Config], tuple[Rule, ...]]
-    """Which source key fills which target leaf."""
-    build: Callable[..., Flow]
-    """Hyperparameters as keywords → the JAX model."""
-    twin: Callable[..., Any]
-    """Hyperparameters as keywords → the PyTorch module (imports torch)."""
-    torch_layers: Callable[[Config], dict[str, str]]
-    """JAX layer name → the PyTorch submodule that computes the same."""
-
+from parity.families import FLOW
+from parity.models import conv_relu, net_in_net, nice, small_net
+from parity.models.model import Model
 
 MODELS: dict[str, Model] = {
-    "nice": Model(nice.infer_config, nice.params_config, nice.rules, nice.build, nice.twin, nice.torch_layers)
+    "nice": Model(
+        family=FLOW,
+        infer_config=nice.infer_config,
+        params_config=nice.params_config,
+        rules=nice.rules,
+        build=nice.build,
+        events=nice.events,
+        twin=nice.twin,
+        torch_layers=nice.torch_layers,
+    ),
+    "small-net": small_net.WITH_BATCH_NORM,
+    "small-net-folded": small_net.FOLDED,
+    "net1": net_in_net.NET1,
+    "net2": net_in_net.NET2,
+    "conv-relu-bn": conv_relu.BATCH_NORM,
+    "conv-relu-sign-bias": conv_relu.SIGN_BIAS,
 }
 
 
@@ -48,9 +36,3 @@ def find_model(name: str) -> Model:
     if name not in MODELS:
         raise UnknownModelError(f"no conversion is known for model {name!r}; known: {', '.join(sorted(MODELS))}")
     return MODELS[name]
-
-
-def target_shapes(model: Model, config: Config) -> dict[str, Shape]:
-    """The shape of each parameter leaf of the JAX model, by its path; nothing is computed."""
-    tree = jax.eval_shape(model.build(**config).init, jax.random.key(0))
-    return {path: tuple(leaf.shape) for path, leaf in flatten(tree).items()}

@@ -15,7 +15,8 @@ from mathdnn_jax import Flow
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, OutputError
 from parity import certify, errors
 from parity.certificate import BATCH
-from parity.layers import Layers, jax_layers
+from parity.families import FLOW, Layers
+from parity.models import MODELS
 
 pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
@@ -68,12 +69,13 @@ def test_matrix_products_have_the_precision_that_is_stated(
 
     def spy(flow: Flow) -> Callable[..., Layers]:
         def traced(*arguments: jax.Array) -> Layers:
-            programs.append(str(jax.make_jaxpr(jax_layers(flow))(*arguments)))
-            return jax_layers(flow)(*arguments)
+            programs.append(str(jax.make_jaxpr(FLOW.jax_layers(flow))(*arguments)))
+            return FLOW.jax_layers(flow)(*arguments)
 
         return traced
 
-    monkeypatch.setattr("parity.certificate.jax_layers", spy)
+    spied = MODELS["nice"]._replace(family=FLOW._replace(jax_layers=spy))
+    monkeypatch.setitem(MODELS, "nice", spied)
     certificate = certify(checkpoint, output=tmp_path / "c.json", events=8)
     assert certificate["precision"]["jax_default_matmul_precision"] == "highest"
     for program in programs:

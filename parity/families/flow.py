@@ -1,4 +1,4 @@
-"""What each layer of a network computes, by name, on the JAX side and on the PyTorch side."""
+"""Flows: what each part computes, the density and the inverse, on the JAX side and on the PyTorch side."""
 
 from __future__ import annotations
 
@@ -11,8 +11,26 @@ import numpy as np
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.flows import Flow
+from mathdnn_jax.probability import logistic_sample
+from parity.families.family import Events, Family, Layers
 
-Layers = dict[str, Any]
+
+def init(flow: Flow, events: Events) -> Params:
+    """The shapes of the flow's parameters."""
+    del events
+    return jax.eval_shape(flow.init, jax.random.key(0))
+
+
+def draw(flow: Flow, params: Params, events: Events, count: int, seed: int) -> tuple[np.ndarray, str]:
+    """Half the events uniform on [0, 1), half from the flow itself."""
+    uniform = np.random.default_rng(seed).random((count - count // 2, *events.example), dtype=np.float32)
+    drawn = np.asarray(flow.sample(params, jax.random.key(seed), (count // 2,)))
+    return np.concatenate([uniform, drawn]), f"half uniform, half drawn from the flow, seed {seed}"
+
+
+def latents(x: np.ndarray, seed: int) -> tuple[np.ndarray]:
+    """What the inverse is compared on."""
+    return (np.array(logistic_sample(jax.random.fold_in(jax.random.key(seed), 1), x.shape)),)
 
 
 def jax_layers(flow: Flow) -> Callable[[Params, jax.Array, jax.Array], Layers]:
@@ -74,3 +92,6 @@ def torch_layers(twin: Any, modules: Mapping[str, str], x: np.ndarray, z: np.nda
     values["log_prob"] = log_prob.numpy()
     values["inverse"] = inverse.numpy()
     return values
+
+
+FLOW = Family(event_ndims=1, init=init, draw=draw, beside=latents, jax_layers=jax_layers, torch_layers=torch_layers)
