@@ -1,7 +1,48 @@
 """Networks as Flax modules, and the initialisers of the models they came from."""
 
+from mathdnn_jax.nets.activations import Activation, Dropout, Gelu, LeakyRelu, Relu, Sigmoid, Tanh
+from mathdnn_jax.nets.affine import Pad, ScaleShift, SignBias
+from mathdnn_jax.nets.batch_norm import BatchNorm
 from mathdnn_jax.nets.conv1d_backprop import Conv1dLayer, conv1d_backprop, conv1d_forward
+from mathdnn_jax.nets.conv_nets import alexnet, conv_relu_bn, net1, net2, small_net
+from mathdnn_jax.nets.convolution import Conv, ConvTranspose
+from mathdnn_jax.nets.dense import Dense, Flatten
 from mathdnn_jax.nets.initializers import torch_default, torch_default_variance
+from mathdnn_jax.nets.layer import Layer
 from mathdnn_jax.nets.mlp import MLP
+from mathdnn_jax.nets.pooling import AvgPool, MaxPool, Upsample
+from mathdnn_jax.nets.sequential import Sequential
 
-__all__ = ["MLP", "Conv1dLayer", "conv1d_backprop", "conv1d_forward", "torch_default", "torch_default_variance"]
+__all__ = [
+    "MLP",
+    "Activation",
+    "AvgPool",
+    "BatchNorm",
+    "Conv",
+    "Conv1dLayer",
+    "ConvTranspose",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Gelu",
+    "Layer",
+    "LeakyRelu",
+    "MaxPool",
+    "Pad",
+    "Relu",
+    "ScaleShift",
+    "Sequential",
+    "Sigmoid",
+    "SignBias",
+    "Tanh",
+    "Upsample",
+    "alexnet",
+    "conv1d_backprop",
+    "conv1d_forward",
+    "conv_relu_bn",
+    "net1",
+    "net2",
+    "small_net",
+    "torch_default",
+    "torch_default_variance",
+]

@@ -67,6 +67,4 @@ def torch_layers(twin: Any, modules: Mapping[str, str], x: np.ndarray) -> dict[s
     return values
 
 
-NETWORK = Family(
-    event_ndims=3, init=init, draw=draw, beside=nothing, jax_layers=jax_layers, torch_layers=torch_layers
-)
+NETWORK = Family(event_ndims=3, init=init, draw=draw, beside=nothing, jax_layers=jax_layers, torch_layers=torch_layers)

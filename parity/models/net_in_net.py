@@ -120,9 +120,5 @@ def _sizes(model: str, shapes: Shapes, names: Iterable[str], rank: int) -> Confi
     return {"channels": [config.pop(module) for module in CONVOLUTIONS], **config}
 
 
-NET1 = network(
-    net1_lines, net1_sizes, full_size=FULL_SIZE, build=build_net1, events=net1_events, twin=twin_net1
-)
-NET2 = network(
-    net2_lines, net2_sizes, full_size=FULL_SIZE, build=build_net2, events=net2_events, twin=twin_net2
-)
+NET1 = network(net1_lines, net1_sizes, full_size=FULL_SIZE, build=build_net1, events=net1_events, twin=twin_net1)
+NET2 = network(net2_lines, net2_sizes, full_size=FULL_SIZE, build=build_net2, events=net2_events, twin=twin_net2)

@@ -52,7 +52,9 @@ def sizes(shapes: Shapes, names: Iterable[str], normed: bool) -> Config:
     config = read_sizes(model, SIZES, shapes, names)
     if any(key.startswith(tuple(f"{name}.1." for name in NORMED)) for key in shapes) != normed:
         other = "'small-net-folded', since this has none" if normed else "'small-net', since this has them"
-        raise wrong_model(f"{model} is smallNet {'with' if normed else 'without'} batch norms; take model {other}", names)
+        raise wrong_model(
+            f"{model} is smallNet {'with' if normed else 'without'} batch norms; take model {other}", names
+        )
     pixels = config.pop("inputs") / config["channels"]
     return {**config, "image": max(1, round(pixels**0.5))}
 
