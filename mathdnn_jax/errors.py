@@ -22,6 +22,18 @@ class EventShapeError(MathdnnError, ValueError):
     """An array's trailing axes are not the event that the map or density is defined on."""
 
 
+class DomainError(MathdnnError, ValueError):
+    """A number lies outside the domain of the function: a negative density, a weight that is not positive, NaN."""
+
+
+class CovarianceError(MathdnnError, ValueError):
+    """A matrix is no covariance, or one too ill-conditioned for its dtype."""
+
+
+class SupportError(MathdnnError, ValueError):
+    """A proposal gives no mass where the target has some, so that a weight is infinite."""
+
+
 class ParameterStructureError(MathdnnError, ValueError):
     """A parameter tree does not have the names that the map expects."""
 
