@@ -2,6 +2,23 @@
 
 from mathdnn_jax.bijectors import Bijector, additive_coupling, affine_coupling, chain, invert, scaling
 from mathdnn_jax.flows import Flow, flow, nice
+from mathdnn_jax.generative import (
+    GAN,
+    VAE,
+    Autoencoder,
+    autoencoder,
+    conv_decoder,
+    conv_trunk,
+    dcgan_discriminator,
+    dcgan_generator,
+    dense_decoder,
+    dense_discriminator,
+    dense_generator,
+    dense_trunk,
+    gan,
+    gan_training,
+    vae,
+)
 from mathdnn_jax.nets import (
     MLP,
     Activation,
@@ -53,8 +70,11 @@ from mathdnn_jax.probability import (
 )
 
 __all__ = [
+    "GAN",
     "MLP",
+    "VAE",
     "Activation",
+    "Autoencoder",
     "AvgPool",
     "BatchNorm",
     "Bijector",
@@ -82,14 +102,25 @@ __all__ = [
     "additive_coupling",
     "affine_coupling",
     "alexnet",
+    "autoencoder",
     "chain",
     "conv1d_backprop",
     "conv1d_forward",
+    "conv_decoder",
     "conv_relu_bn",
+    "conv_trunk",
+    "dcgan_discriminator",
+    "dcgan_generator",
+    "dense_decoder",
+    "dense_discriminator",
+    "dense_generator",
+    "dense_trunk",
     "diagonal_gaussian_kl",
     "diagonal_gaussian_log_prob",
     "diagonal_gaussian_sample",
     "flow",
+    "gan",
+    "gan_training",
     "gaussian_kl",
     "gaussian_log_prob",
     "gaussian_sample",
@@ -107,5 +138,6 @@ __all__ = [
     "small_net",
     "torch_default",
     "torch_default_variance",
+    "vae",
 ]
 __version__ = "0.1.0"
