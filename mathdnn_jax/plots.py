@@ -17,11 +17,11 @@ INLIER, OUTLIER, THRESHOLD = "#2a6f97", "#e07a1f", "#222222"
 
 
 def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """(N, H, W) → one image with the N in rows of `columns`, grey rules between and grey for missing ones."""
-    count, height, width = images.shape
+    """(N, H, W[, 3]) → one image with the N in rows of `columns`, grey rules between and grey for missing ones."""
+    count, height, width, *colour = images.shape
     rows = -(-count // columns)
     # Neither black nor white, so that the edge of an all-black or all-white image is seen.
-    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), 0.55)
+    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, *colour), 0.55)
     for k, image in enumerate(images):
         top, left = (k // columns) * (height + 1), (k % columns) * (width + 1)
         grid[top : top + height, left : left + width] = image
@@ -29,7 +29,7 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def grid_figure(images: np.ndarray, columns: int, title: str) -> Figure:
-    """A picture of images (N, H, W) on [0, 1] in rows of `columns`."""
+    """A picture of images (N, H, W), or (N, H, W, 3), on [0, 1] in rows of `columns`."""
     grid = image_grid(np.clip(images, 0, 1), columns)
     width = 7.0
     figure = _figure(width, width * grid.shape[0] / grid.shape[1] + 0.4)
@@ -47,7 +47,7 @@ def anomaly_figure(
 
     Args:
         detection: what was decided.
-        inlier: the set's name, its images (N, H, W) on [0, 1] or uint8, and its log-likelihoods (N,) in nats.
+        inlier: the set's name, its images (N, H, W[, 3]) on [0, 1] or uint8, and its log-likelihoods (N,) in nats.
         outlier: likewise.
         shown: how many images of each end are shown.
     """

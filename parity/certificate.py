@@ -201,7 +201,7 @@ def _evidence(
 def _batch_size(capture: Callable[..., Layers], params: Params, inputs: tuple[np.ndarray, ...]) -> int:
     """As many events at a time, up to BATCH, as have VALUES values in all layers together."""
     event = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in inputs]
-    values = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(capture, params, *event)))
+    values = sum(int(leaf.size) for leaf in jax.tree.leaves(jax.eval_shape(capture, params, *event)))
     return max(1, min(BATCH, VALUES // values))
 
 

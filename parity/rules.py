@@ -25,8 +25,9 @@ Shape = tuple[int, ...]
 class Transform(NamedTuple):
     """A change of layout that only moves entries, so that it is exact and has an exact inverse.
 
-    `source_shape` is the shape of the source array for that of the target leaf, whose rank is `ndim`, None being any. A `counter` is a whole number, int64 in
-    PyTorch and int32 in JAX, which has no int64 by default; all others are floating.
+    `source_shape` is the shape of the source array for that of the target leaf, whose rank is `ndim`, None being any.
+    A `counter` is a whole number, int64 in PyTorch and int32 in JAX, which has no int64 by default; all others are
+    floating.
     """
 
     name: str

@@ -77,7 +77,7 @@ def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice
         ConversionError: the parameters are not the model's.
     """
     export(params, model)
-    flat = {name: np.ascontiguousarray(leaf) for name, leaf in flatten(params).items()}
+    flat = {name: np.asarray(leaf, order="C") for name, leaf in flatten(params).items()}
     _save_safetensors(Path(path), flat, {PARAMS_OF: model})
 
 

@@ -13,6 +13,7 @@ from mathdnn_jax import data
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.cli import arguments
 from mathdnn_jax.cli.pictures import check_picture, save_figure
+from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.plots import anomaly_figure
 from mathdnn_jax.progress import progress
@@ -56,6 +57,11 @@ def run(options: argparse.Namespace) -> int:
 
     plot = check_picture(options.plot) if options.plot else None
     flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore)
+    if not isinstance(flow, Flow):
+        raise ConfigurationError(
+            f"anomalies are found by likelihood, and model {options.model!r} is a network that has none; give a flow's "
+            f"checkpoint, such as a nice"
+        )
     result = detect_anomalies(
         flow,
         params,

@@ -30,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
     from parity import certify
+    from parity.models import find_model
 
-    inputs = _inputs(options.inputs, options.data_dir, options.events) if options.inputs else None
+    ndims = find_model(options.model).family.event_ndims
+    inputs = _inputs(options.inputs, options.data_dir, options.events, ndims) if options.inputs else None
     with progress("comparing layers on events", options.events if inputs is None else len(inputs)) as advance:
         certificate = certify(
             options.checkpoint,
@@ -66,6 +68,9 @@ def describe(certificate: dict[str, Any]) -> str:
     return "\n".join([*lines, f"sha256 {checkpoint['sha256']}"])
 
 
-def _inputs(name: str, data_dir: str | None, events: int) -> np.ndarray:
-    images = data.load(name, "test", data_dir).images[:events]
-    return data.unit_interval(images).reshape(len(images), -1)
+def _inputs(name: str, data_dir: str | None, events: int, event_ndims: int) -> np.ndarray:
+    """Images as vectors, or as images with a channel axis, as the model takes them."""
+    images = data.unit_interval(data.load(name, "test", data_dir).images[:events])
+    if event_ndims == 1:
+        return images.reshape(len(images), -1)
+    return images if images.ndim == 4 else images[..., None]

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 
 class Dataset(NamedTuple):
-    """Labelled grey images.
+    """Labelled images.
 
     Attributes:
-        images: uint8 of shape (N, H, W); 0 is black, 255 is white, so that `images / 255` lies in [0, 1].
+        images: uint8 of shape (N, H, W), or (N, H, W, 3) in red, green and blue; 0 is black, 255 is white, so that
+            `images / 255` lies in [0, 1].
         labels: int64 of shape (N,).
     """
 

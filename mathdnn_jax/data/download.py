@@ -6,7 +6,7 @@ import http.client
 import io
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -44,19 +44,29 @@ def download(source: Any, root: Path, files: Sequence[Path]) -> None:
         DataUnavailableError: the download failed, or its result could not be written.
     """
     # The downloaded files alone may be too few to be read.
-    fetch = only_files(source, files, _load_data=_nothing_read)
+    source = only_files(source, files, _load_data=_nothing_read)
+    example = f"{files[0].relative_to(root)} and the like"
+    fetch_whole(lambda folder: source(folder, download=True), root, files, example)
+
+
+def fetch_whole(fetch: Callable[[str], object], root: Path, files: Sequence[Path], example: str) -> None:
+    """Let `fetch` put `files`, or folders, all in one folder below `root`, into a temporary one, and move them over.
+
+    Raises:
+        DataUnavailableError: it failed, or its result could not be written. `example` is what a data folder holds.
+    """
     folder = files[0].parent
     try:
         with _removed_if_empty_on_failure(folder):
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
                 with _silence():
-                    fetch(temporary, download=True)
+                    fetch(temporary)
                 folder.mkdir(parents=True, exist_ok=True)
                 for file in files:
                     (Path(temporary) / file.relative_to(root)).replace(file)
     except _FAILURES as error:
-        raise _unavailable(folder, files, error) from error
+        raise _unavailable(folder, files, example, error) from error
 
 
 def _no_legacy_files(_: Any) -> bool:
@@ -86,7 +96,7 @@ def _removed_if_empty_on_failure(folder: Path) -> Iterator[None]:
         raise
 
 
-def _unavailable(folder: Path, files: Sequence[Path], error: BaseException) -> DataUnavailableError:
+def _unavailable(folder: Path, files: Sequence[Path], example: str, error: BaseException) -> DataUnavailableError:
     names = " and ".join(file.name for file in files)
     quote = " ".join(str(error).split()) or type(error).__name__
     if len(quote) > _LONGEST_QUOTE:
@@ -94,5 +104,5 @@ def _unavailable(folder: Path, files: Sequence[Path], error: BaseException) -> D
     return DataUnavailableError(
         f"{names} not found in {folder}, and the download failed: {quote}\n"
         f"Pass --data-dir (data_dir=) or set {ENVIRONMENT_VARIABLE} to a folder that holds "
-        f"{folder.parent.name}/raw/{files[0].name} and the like, or connect to the network and try again."
+        f"{example}, or connect to the network and try again."
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
+from mathdnn_jax.data.cifar10 import load_cifar10
 from mathdnn_jax.data.dataset import Dataset
 from mathdnn_jax.data.sklearn_sources import load_digits, load_photographs
 from mathdnn_jax.data.torchvision_sources import load_torchvision
@@ -18,6 +19,7 @@ SOURCES: Mapping[str, Callable[[str, DataDir], Dataset]] = MappingProxyType(
     {
         "mnist": partial(load_torchvision, "MNIST"),
         "kmnist": partial(load_torchvision, "KMNIST"),
+        "cifar10": load_cifar10,
         "digits": lambda split, _: load_digits(split),
         "photographs": lambda split, _: load_photographs(split),
     }
@@ -28,22 +30,24 @@ SPLITS = ("train", "test")
 def load(name: str, split: str = "test", data_dir: DataDir = None) -> Dataset:
     """Load a data set.
 
-    | name        | images | train                  | test                   | needs a network           |
-    |-------------|--------|------------------------|------------------------|---------------------------|
-    | mnist       | 28×28  | 60,000                 | 10,000                 | if its files are absent   |
-    | kmnist      | 28×28  | 60,000                 | 10,000                 | if its files are absent   |
-    | digits      | 8×8    | the first 1,200        | the remaining 597      | no, part of scikit-learn  |
-    | photographs | 8×8    | 1,000 patches          | 1,000 other patches    | no, part of scikit-learn  |
+    | name        | images    | train               | test                 | needs a network           |
+    |-------------|-----------|---------------------|----------------------|---------------------------|
+    | mnist       | 28×28     | 60,000              | 10,000               | if its files are absent   |
+    | kmnist      | 28×28     | 60,000              | 10,000               | if its files are absent   |
+    | cifar10     | 32×32×3   | 50,000              | 10,000               | if its files are absent   |
+    | digits      | 8×8       | the first 1,200     | the remaining 597    | no, part of scikit-learn  |
+    | photographs | 8×8       | 1,000 patches       | 1,000 other patches  | no, part of scikit-learn  |
 
     Args:
         name: one of the names above.
         split: "train" or "test".
-        data_dir: the folder that holds `MNIST/raw/...` and `KMNIST/raw/...`; see `data_root` for its default.
-            Files that are there are only read; absent ones are downloaded into it. The other data sets do not
-            look at it.
+        data_dir: the folder that holds `MNIST/raw/...`, `KMNIST/raw/...` and `cifar-10-batches-py`; see `data_root`
+            for its default. Files that are there are only read; absent ones are downloaded into it. In place of the
+            last, an archive `CIFAR10/<split>*.npz` of your own is read, see `load_cifar10`. The other data sets do
+            not look at it.
 
     Returns:
-        uint8 images of shape (N, H, W) on 0..255 and int64 labels of shape (N,).
+        uint8 images of shape (N, H, W), or (N, H, W, 3), on 0..255 and int64 labels of shape (N,).
 
     Raises:
         ConfigurationError: there is no such data set or split.

@@ -34,7 +34,7 @@ def import_torchvision_datasets() -> ModuleType:
         Exception: whatever else the import raises.
     """
     try:
-        return import_optional(_MODULE, "loading MNIST or KMNIST")
+        return import_optional(_MODULE, "loading MNIST, KMNIST or CIFAR-10")
     except RuntimeError as error:
         if not any(f"operator torchvision::{name} does not exist" in str(error) for name in _SCHEMAS):
             raise

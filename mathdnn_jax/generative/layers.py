@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets import (
     BatchNorm,
     Conv,
@@ -22,7 +23,7 @@ from mathdnn_jax.nets import (
 SLOPE = 0.2
 """Of the leaky ReLUs in discriminators; Radford, Metz, Chintala, 2015."""
 
-RANGES: dict[str, Layer | None] = {"sigmoid": Sigmoid(), "tanh": Tanh(), "none": None}
+OUTPUTS: dict[str, Layer | None] = {"sigmoid": Sigmoid(), "tanh": Tanh(), "none": None}
 
 
 def dense_trunk(hidden: Sequence[int] = (400,)) -> Sequential:
@@ -64,9 +65,22 @@ def conv_decoder(image_channels: int = 1, channels: Sequence[int] = (64, 32), si
     return Sequential(layers=layers[:-1])
 
 
-def dense_generator(size: int, hidden: Sequence[int] = (256, 512), output: str = "sigmoid") -> Sequential:
-    """Latents (k,) → (size,): dense layers, ReLU between them, and a last layer `output`, `RANGES` says which."""
-    return Sequential(layers=[*dense_decoder(size, hidden).layers, *_last(output)])
+def dense_generator(
+    size: int, hidden: Sequence[int] = (256, 512), output: str = "sigmoid", *, batch_norm: bool = True
+) -> Sequential:
+    """Latents (k,) → (size,): dense layers, each but the last with batch norm and a leaky ReLU; then `output`.
+
+    `output` is "sigmoid" for pixels on (0, 1), "tanh" for (−1, 1), or "none". Without batch norm the generator of a
+    GAN soon makes one image only. Layers: `dense_0`, `norm_0`, `relu_0`, …, `dense_{len(hidden)}`, `output`.
+
+    Raises:
+        ConfigurationError: there is no such output.
+    """
+    layers: list[tuple[str, Layer]] = []
+    for k, width in enumerate(hidden):
+        norm: list[tuple[str, Layer]] = [(f"norm_{k}", BatchNorm())] if batch_norm else []
+        layers += [(f"dense_{k}", Dense(width)), *norm, (f"relu_{k}", LeakyRelu(SLOPE))]
+    return Sequential(layers=[*layers, (f"dense_{len(hidden)}", Dense(size)), *_last(output)])
 
 
 def dense_discriminator(hidden: Sequence[int] = (512, 256)) -> Sequential:
@@ -124,5 +138,7 @@ def _dense(hidden: Sequence[int], activation: Layer) -> list[tuple[str, Layer]]:
 
 
 def _last(output: str, name: str = "output") -> list[tuple[str, Layer]]:
-    layer = RANGES[output]
+    if output not in OUTPUTS:
+        raise ConfigurationError(f"a generator's output is one of {', '.join(OUTPUTS)}; given {output!r}")
+    layer = OUTPUTS[output]
     return [] if layer is None else [(name, layer)]

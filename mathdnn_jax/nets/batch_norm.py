@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,9 @@ class BatchNorm(Layer):
     momentum · batch, for which the variance is the *unbiased* one, σ² n/(n − 1). Flax's own module keeps the biased
     one there.
 
-    Parameters: `scale` γ (C,), 1 at first, and `bias` β (C,), 0 at first. `batch_stats`: `mean` (C,), 0 at first, and
-    `var` (C,), 1 at first. Statistics are computed in their own dtype, or the input's where that is wider.
+    Parameters: `scale` γ (C,), 1 at first, and `bias` β (C,), 0 at first. `batch_stats`: `mean` (C,), 0 at first, `var`
+    (C,), 1 at first, and `num_batches_tracked` (), int32, which nothing depends on and which may be absent: PyTorch's
+    count of the batches seen. Statistics are computed in their own dtype, or the input's where that is wider.
 
     Attributes:
         epsilon: ε ≥ 0.
@@ -48,9 +50,15 @@ class BatchNorm(Layer):
             raise ConfigurationError(f"BatchNorm's momentum lies between 0 and 1, given {self.momentum!r}")
 
     def slots(self, input_shape: Shape) -> dict[str, dict[str, Slot]]:
-        """The scale and bias, where there are, and the running mean and variance, all (C,)."""
+        """The scale and bias, where there are, the running mean and variance, all (C,), and the count of batches ()."""
         shape = (per_channel(input_shape, self.kind),)
-        slots = {"batch_stats": {"mean": Slot(shape, zeros), "var": Slot(shape, ones)}}
+        slots = {
+            "batch_stats": {
+                "mean": Slot(shape, zeros),
+                "var": Slot(shape, ones),
+                "num_batches_tracked": Slot((), no_batches, optional=True),
+            }
+        }
         if self.affine:
             slots["params"] = {"scale": Slot(shape, ones), "bias": Slot(shape, zeros)}
         return slots
@@ -93,4 +101,12 @@ class BatchNorm(Layer):
             name: (1 - self.momentum) * running[name] + self.momentum * value.astype(running[name].dtype)
             for name, value in jax.lax.stop_gradient(batch).items()
         }
+        if "num_batches_tracked" in running:
+            update["num_batches_tracked"] = running["num_batches_tracked"] + 1
         return mean, variance, update
+
+
+def no_batches(key: Any, shape: Shape, dtype: Any = jnp.int32) -> jax.Array:
+    """An initialiser that needs no key."""
+    del key
+    return jnp.zeros(shape, dtype)

@@ -18,10 +18,14 @@ Values = Mapping[str, Mapping[str, jax.Array]]
 
 
 class Slot(NamedTuple):
-    """An array that a layer keeps: its shape, and the initialiser (key, shape, dtype) → array that first fills it."""
+    """An array that a layer keeps: its shape, and the initialiser (key, shape, dtype) → array that first fills it.
+
+    An optional one is there after `init`, and may be absent from variables that came from elsewhere.
+    """
 
     shape: Shape
     initialize: Callable[..., jax.Array]
+    optional: bool = False
 
 
 class Layer:

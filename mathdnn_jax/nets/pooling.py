@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets.layer import Layer, Shape, Sizes, Values, check_spatial, sizes, windows
@@ -76,7 +78,9 @@ class MaxPool(_Pool):
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The greatest entries."""
         del values, train, key
-        return nn.max_pool(x, self.kernel, self.strides, self.pads), {}
+        lowest = np.array(-np.inf, x.dtype)
+        window, strides = (1, *self.kernel, 1), (1, *self.strides, 1)
+        return lax.reduce_window(x, lowest, lax.max, window, strides, ((0, 0), *self.pads, (0, 0))), {}
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,16 @@ class AvgPool(_Pool):
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The means."""
         del values, train, key
-        return nn.avg_pool(x, self.kernel, self.strides, self.pads, self.count_include_pad), {}
+        total = self._sum(x)
+        if self.count_include_pad:
+            return total / math.prod(self.kernel), {}
+        return total / self._sum(jnp.ones((1, *x.shape[1:-1], 1), x.dtype)), {}
+
+    def _sum(self, x: jax.Array) -> jax.Array:
+        window, strides = (1, *self.kernel, 1), (1, *self.strides, 1)
+        pads = ((0, 0), *self.pads, (0, 0))
+        total: jax.Array = lax.reduce_window(x, np.zeros((), x.dtype), lax.add, window, strides, pads)
+        return total
 
 
 @dataclass(frozen=True)

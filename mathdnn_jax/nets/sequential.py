@@ -124,6 +124,8 @@ class _Applied(nn.Module):
         values: dict[str, dict[str, jax.Array]] = {}
         for collection, arrays in slots.items():
             for name, slot in arrays.items():
+                if slot.optional and not self.has_variable(collection, name) and not self.is_initializing():
+                    continue
                 self._check(collection, name, slot.shape, event_shape)
                 if collection == "params":
                     array = self.param(name, slot.initialize, slot.shape)

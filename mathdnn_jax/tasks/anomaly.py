@@ -41,7 +41,7 @@ class Detection(NamedTuple):
 
 
 def as_events(images: np.ndarray, event_shape: tuple[int, ...]) -> np.ndarray:
-    """Images (N, H, W), uint8 or floating on [0, 1], as a flow's events (N, *event_shape), float32 on [0, 1].
+    """Images (N, H, W[, 3]), uint8 or floating on [0, 1], as a flow's events (N, *event_shape), float32 on [0, 1].
 
     Raises:
         ImageError: an image has another number of pixels than the event has entries, or values out of range.

@@ -86,7 +86,9 @@ def network(
         lines: the layers that PyTorch has a submodule for, in the order of computation, for given hyperparameters.
         sizes: (shapes of the source arrays by key, names to show in an error) → the hyperparameters.
         full_size: the course's own hyperparameters.
-        build, events, twin: as `Model` has them.
+        build: hyperparameters as keywords → the JAX network.
+        events: hyperparameters → what the network takes.
+        twin: hyperparameters as keywords → the PyTorch module.
     """
 
     def params_config(flat: Mapping[str, Any]) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import net1 as jax_net1
@@ -83,14 +83,14 @@ def build_net2(channels: Sequence[int], hidden: int, classes: int, image: int, *
     return jax_net2(channels=channels, hidden=hidden, classes=classes, head_size=image - SHRINKAGE)
 
 
-def twin_net1(classes: int, **config: int) -> Net1:
+def twin_net1(classes: int, **config: Any) -> Net1:
     """The PyTorch module."""
     from parity.reference import Net1
 
     return Net1(classes, **config)
 
 
-def twin_net2(classes: int, **config: int) -> Net2:
+def twin_net2(classes: int, **config: Any) -> Net2:
     """The PyTorch module."""
     from parity.reference import Net2
 

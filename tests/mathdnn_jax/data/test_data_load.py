@@ -12,14 +12,14 @@ from mathdnn_jax.data import Dataset, load
 from mathdnn_jax.errors import ConfigurationError
 
 
-@pytest.mark.parametrize("name", ["MNIST", "cifar10", ""])
+@pytest.mark.parametrize("name", ["MNIST", "cifar100", ""])
 def test_an_unknown_name_lists_the_names(name: str) -> None:
-    message = f"unknown data set {name!r}; choose one of: mnist, kmnist, digits, photographs"
+    message = f"unknown data set {name!r}; choose one of: mnist, kmnist, cifar10, digits, photographs"
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         load(name)
 
 
-@pytest.mark.parametrize("name", ["mnist", "kmnist", "digits", "photographs"])
+@pytest.mark.parametrize("name", ["mnist", "kmnist", "cifar10", "digits", "photographs"])
 def test_an_unknown_split_lists_the_splits(name: str) -> None:
     with pytest.raises(ConfigurationError, match="unknown split 'valid'; choose one of: train, test"):
         load(name, "valid")

@@ -54,7 +54,7 @@ def _model(params: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax
 
 @jax.jit
 def log_marginal(params: Any, x: jax.Array) -> jax.Array:
-    """log p(x) = log N(x; W λ₁ + c, W diag λ₂ Wᵀ + σ² I)."""
+    """Log p(x) = log N(x; W λ₁ + c, W diag λ₂ Wᵀ + σ² I)."""
     weight, shift, mean, variance, noise = _model(params)
     covariance = weight * variance @ weight.T + noise * jnp.eye(len(shift), dtype=shift.dtype)
     return gaussian_log_prob(x, weight @ mean + shift, covariance)

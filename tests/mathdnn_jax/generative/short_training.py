@@ -19,7 +19,7 @@ import optax
 
 from mathdnn_jax import data
 from mathdnn_jax.cli.pictures import save_figure
-from mathdnn_jax.generative import GAN, VAE, Autoencoder, autoencoder, gan, gan_training, vae
+from mathdnn_jax.generative import GAN, VAE, Autoencoder, autoencoder, dense_generator, gan, gan_training, vae
 from mathdnn_jax.plots import grid_figure
 from mathdnn_jax.tasks import detect_by_error, reconstruction_errors
 
@@ -142,7 +142,11 @@ def main() -> None:
         found["prior_variance"] = np.exp(params["prior"].get("log_variance", np.zeros(1))).tolist()
         drawn = np.asarray(model.decode(params, model.sample_latent(params, key, (64,))))
     elif options.model == "gan":
-        adversaries = gan(latent_dim=options.latent_dim or 64, weight=options.weight, saturating=options.saturating)
+        settings = {"weight": options.weight, "saturating": options.saturating}
+        adversaries = gan(
+            latent_dim=options.latent_dim or 64, generator=dense_generator(784, output="tanh"), **settings
+        )
+        training, test = (2 * images - 1 for images in (training, test))
         state, losses = train_gan(adversaries, training, **run)
         found["seconds"] = time.perf_counter() - began
         found["losses"] = [loss._asdict() for loss in losses]
@@ -150,7 +154,7 @@ def main() -> None:
         drawn = np.asarray(adversaries.generate(state.params, state.state, adversaries.sample_latent(key, (1000,))))
         found["mean_logit_test"] = float(logits(state.params, state.state, jnp.asarray(test[:1000])).mean())
         found["mean_logit_generated"] = float(logits(state.params, state.state, jnp.asarray(drawn)).mean())
-        drawn = drawn[:64]
+        drawn = (drawn[:64] + 1) / 2
     else:
         net = autoencoder()
         order = np.random.default_rng(options.seed).permutation(len(training))

@@ -1,0 +1,8 @@
+"""Surgery: pure functions from (network, variables) to (network, variables, report) that keep what is computed."""
+
+from mathdnn_jax.surgery.batch_norm_removal import remove_batch_norm
+from mathdnn_jax.surgery.report import LayerReport, SurgeryReport
+from mathdnn_jax.surgery.sign_bias import to_sign_bias
+from mathdnn_jax.surgery.sliding import dense_to_conv
+
+__all__ = ["LayerReport", "SurgeryReport", "dense_to_conv", "remove_batch_norm", "to_sign_bias"]

@@ -1,0 +1,112 @@
+"""Per-channel affine maps x_c ↦ s_c x_c + t_c, and how linear layers take them up."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from mathdnn_jax.errors import EventShapeError, NonFiniteError
+from mathdnn_jax.nets import BatchNorm, Conv, ConvTranspose, Dense, Flatten, ScaleShift, SignBias
+from mathdnn_jax.surgery.workbench import Item, Linear
+
+AFFINE = (BatchNorm, ScaleShift, SignBias)
+
+
+class Affine(NamedTuple):
+    """s and t, float64, one entry for each channel."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+def affine_of(item: Item) -> Affine:
+    """The map that a BatchNorm (in eval mode), ScaleShift or SignBias is: s = γ/√(σ² + ε), t = β − s μ.
+
+    Raises:
+        NonFiniteError: σ² + ε is not positive somewhere, or an array is not finite.
+    """
+    layer = item.layer
+    if not isinstance(layer, BatchNorm):
+        return Affine(item.array("sign" if isinstance(layer, SignBias) else "scale"), item.array("bias"))
+    mean, variance = (np.asarray(item.stats[name]).astype(np.float64) for name in ("mean", "var"))
+    bad = np.flatnonzero(~(variance + layer.epsilon > 0))
+    if bad.size:
+        raise NonFiniteError(
+            f"layer {item.name!r}: variance + epsilon must be positive, it is "
+            f"{variance[bad[0]] + layer.epsilon:.6g} in channel {bad[0]} ({bad.size} of {variance.size} such channels)"
+        )
+    scale = 1 / np.sqrt(variance + layer.epsilon)
+    if layer.affine:
+        scale = scale * item.array("scale")
+    shift = (item.array("bias") if layer.affine else 0) - scale * mean
+    if not (np.isfinite(scale) & np.isfinite(shift)).all():
+        raise NonFiniteError(f"layer {item.name!r}: its scale, bias or running statistics are not finite")
+    return Affine(scale, shift)
+
+
+def compose(first: Affine, second: Affine) -> Affine:
+    """The second map after the first."""
+    return Affine(second.scale * first.scale, second.scale * first.shift + second.shift)
+
+
+def fold_after(item: Item, affine: Affine) -> None:
+    """Make the linear layer y the layer s ⊙ y ⊕ t: w̃ = s w, b̃ = s b + t, output channel by output channel."""
+    layer = _linear(item)
+    _check_length(item, affine, layer.features)
+    bias = item.array("bias") if layer.bias else 0.0
+    item.set(kernel=item.array("kernel") * affine.scale, bias=affine.scale * bias + affine.shift)
+    item.layer = dataclasses.replace(layer, bias=True)
+
+
+def fold_before(item: Item, affine: Affine) -> None:
+    """Make the linear layer y(x) the layer y(s ⊙ x ⊕ t), which is exact where no zero is padded or t = 0.
+
+    w̃ = w s, input channel by input channel, and b̃ = b + Σ w t over all taps and the input channels of the group.
+    """
+    layer = _linear(item)
+    kernel = item.array("kernel")
+    groups = 1 if isinstance(layer, Dense) else layer.groups
+    per_group = kernel.shape[-2]
+    _check_length(item, affine, groups * per_group)
+    scale, shift = (part.reshape(groups, per_group).T[:, :, None] for part in affine)
+    split = kernel.reshape(*kernel.shape[:-1], groups, layer.features // groups)
+    taps = split.reshape(-1, *split.shape[-3:]).sum(0)
+    bias = item.array("bias") if layer.bias else 0.0
+    item.set(kernel=(split * scale).reshape(kernel.shape), bias=bias + (taps * shift).sum(0).reshape(-1))
+    item.layer = dataclasses.replace(layer, bias=True)
+
+
+def flattened(affine: Affine, flatten: Flatten, length: int) -> Affine:
+    """The map on vectors of `length` entries that `affine` becomes when it moves to the other side of a Flatten.
+
+    Raises:
+        EventShapeError: the length is no multiple of the channels.
+    """
+    positions, rest = divmod(length, len(affine.scale))
+    if rest:
+        raise EventShapeError(f"a vector of {length} entries is no flattened image of {len(affine.scale)} channels")
+    if flatten.channels == "first":
+        return Affine(*(np.repeat(part, positions) for part in affine))
+    return Affine(*(np.tile(part, positions) for part in affine))
+
+
+def inputs_of(item: Item) -> int:
+    """How many input channels a linear layer has."""
+    layer = _linear(item)
+    per_group = int(np.shape(item.params["kernel"])[-2])
+    return per_group if isinstance(layer, Dense) else per_group * layer.groups
+
+
+def _linear(item: Item) -> Linear:
+    if not isinstance(item.layer, Conv | ConvTranspose | Dense):
+        raise TypeError(f"{item.name} is a {item.layer.kind}, no linear layer")
+    return item.layer
+
+
+def _check_length(item: Item, affine: Affine, channels: int) -> None:
+    if len(affine.scale) != channels:
+        raise EventShapeError(
+            f"layer {item.name!r} has {channels} channels where the normalisation beside it has {len(affine.scale)}"
+        )

@@ -1,0 +1,164 @@
+"""Random layer lists with random variables, and how far two float32 computations of them may be apart."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+
+from mathdnn_jax import nets
+from mathdnn_jax.nets import Layer, Sequential
+
+Variables = dict[str, Any]
+
+# Blocks, the channels being 4 throughout so that every group count divides them. A few sizes keep compilation rare.
+LINEAR: list[Layer] = [
+    nets.Conv(4, 3),
+    nets.Conv(4, 3, padding=1, groups=2),
+    nets.Conv(4, (2, 3), stride=(2, 1), padding=((0, 1), (2, 0)), bias=False),
+    nets.Conv(4, 2, dilation=2, groups=4),
+    nets.Conv(4, 1),
+    nets.ConvTranspose(4, 3, stride=2, padding=1, output_padding=1, groups=2),
+    nets.ConvTranspose(4, 2, groups=4, bias=False),
+    nets.ConvTranspose(4, 1),
+    nets.Dense(4),
+]
+BETWEEN: list[Layer] = [
+    nets.Relu(),
+    nets.LeakyRelu(0.2),
+    nets.Tanh(),
+    nets.Gelu(),
+    nets.MaxPool(2, 1),
+    nets.AvgPool(2, 1, padding=1),
+    nets.AvgPool(2, 1, padding=1, count_include_pad=False),
+    nets.Upsample(2),
+    nets.Dropout(),
+]
+NORM: list[Layer] = [nets.BatchNorm(), nets.BatchNorm(epsilon=1e-3, affine=False), nets.ScaleShift(), nets.SignBias()]
+TAILS: list[list[Layer]] = [
+    [],
+    [nets.Flatten(), nets.Dense(3)],
+    [nets.Flatten("first"), nets.Dense(3), nets.BatchNorm(), nets.Relu()],
+    [nets.BatchNorm(), nets.Flatten("first"), nets.Dropout(), nets.BatchNorm(), nets.Dense(3)],
+]
+INPUT_SHAPE = (9, 8, 4)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Sequential:
+    """Layer lists in which batch norms stand before, behind and between everything."""
+    norm = st.sampled_from([nets.BatchNorm(), *NORM])
+    block = st.one_of(
+        st.sampled_from(LINEAR),
+        norm,
+        st.sampled_from(BETWEEN),
+        st.tuples(st.sampled_from(LINEAR), norm),
+        st.tuples(st.sampled_from(LINEAR), st.sampled_from(BETWEEN), norm),
+        st.tuples(norm, st.sampled_from(LINEAR)),
+    )
+    blocks = draw(st.lists(block, min_size=1, max_size=4))
+    layers: list[Layer] = []
+    for part in blocks:
+        layers += part if isinstance(part, tuple) else (part,)
+    layers += draw(st.sampled_from(TAILS))
+    return Sequential(layers=[(f"l{k}", layer) for k, layer in enumerate(layers)])
+
+
+@functools.cache
+def compiled(network: Sequential) -> Callable[[Variables, jax.Array], jax.Array]:
+    """Eval mode, compiled once for each network."""
+    return jax.jit(network.apply)
+
+
+def random_variables(
+    network: Sequential, seed: int, input_shape: tuple[int, ...] = INPUT_SHAPE, zeros: bool = True
+) -> Variables:
+    """Float64 arrays on the host: kernels of variance 1/fan-in, γ of any sign and (if `zeros`) also 0, all variances."""
+    rng = np.random.default_rng(seed)
+    variables: Variables = {"params": {}}
+    shapes = [input_shape, *network.output_shapes(input_shape).values()]
+    for (name, layer), shape in zip(network.layers, shapes, strict=False):
+        for collection, slots in layer.slots(shape).items():
+            arrays = {key: _drawn(rng, key, slot.shape, zeros) for key, slot in slots.items()}
+            variables.setdefault(collection, {})[name] = arrays
+    return variables
+
+
+def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...], zeros: bool) -> np.ndarray:
+    array = rng.normal(size=shape)
+    if key == "kernel":
+        return array / np.sqrt(np.prod(shape[:-1]))
+    if key == "var":
+        # Tiny ones too, beside which epsilon decides.
+        return np.exp(rng.normal(size=shape)) * np.where(rng.random(shape) < 0.2, 1e-9, 1.0)
+    if key == "scale" and zeros:
+        return np.where(rng.random(shape) < 0.2, 0.0, array)
+    return np.sign(array) if key == "sign" else array
+
+
+def apply(network: Sequential, variables: Variables, x: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
+    """Eval mode in the given dtype."""
+    with jax.enable_x64(dtype is np.float64), jax.default_matmul_precision("highest"):
+        typed = jax.tree.map(functools.partial(jnp.asarray, dtype=dtype), variables)
+        return np.asarray(compiled(network)(typed, jnp.asarray(x, dtype)))
+
+
+def events(seed: int, shape: tuple[int, ...] = INPUT_SHAPE, count: int = 2) -> np.ndarray:
+    """Normal events, float64."""
+    return np.random.default_rng([seed, 1]).normal(size=(count, *shape))
+
+
+def rounding(network: Sequential, variables: Variables, x: np.ndarray) -> np.ndarray:
+    """How large rounding errors of one unit each may make the output, to first order: multiply by the unit ε.
+
+    The network is run in float64 on magnitudes: |w| |x| + |b| bounds every partial sum of a linear layer, and a sum
+    of n terms errs by at most n ε of that; a batch norm adds |s| |x| + |s μ| + |β|. Activations have slopes of at most
+    1.2 and every error that has been made is carried on by |w|, |s|.
+    """
+    magnitude = np.abs(x)
+    error = np.zeros_like(magnitude)
+    for name, layer in network.layers:
+        params = {key: np.abs(a) for key, a in variables["params"].get(name, {}).items()}
+        stats = variables.get("batch_stats", {}).get(name)
+        carried, terms = _carried(layer, params, stats)
+        if isinstance(layer, nets.Pad):
+            magnitude, error = _one(layer, params, magnitude), _one(layer, params, error)
+            continue
+        grown = _one(carried, params, error)
+        unbiased = {key: np.zeros_like(a) if key == "bias" else a for key, a in params.items()}
+        grown = _one(carried, unbiased, error)
+        magnitude = _one(carried, params, magnitude) + _offset(layer, params, stats)
+        error = 1.2 * grown + terms * magnitude
+    return error
+
+
+def _carried(layer: Layer, params: Variables, stats: Variables | None) -> tuple[Layer, float]:
+    """The layer that magnitudes go through, and how many units of rounding it adds."""
+    kernel = params.get("kernel")
+    terms = 4.0 if kernel is None else float(np.prod(kernel.shape[:-1])) + 4
+    if isinstance(layer, nets.BatchNorm) and stats is not None:
+        scale = 1 / np.sqrt(np.asarray(stats["var"]) + layer.epsilon)
+        params["scale"] = scale * params.get("scale", 1.0)
+        params.setdefault("bias", np.zeros_like(scale))
+        return nets.ScaleShift(), 8.0
+    if isinstance(layer, nets.AvgPool):
+        return layer, 4.0 + float(np.prod(layer.kernel))
+    return (nets.Dropout(), 12.0) if isinstance(layer, nets.Activation) else (layer, terms)
+
+
+def _offset(layer: Layer, params: Variables, stats: Variables | None) -> Any:
+    if isinstance(layer, nets.BatchNorm) and stats is not None:
+        return params["scale"] * np.abs(stats["mean"])
+    # tanh of a small number is small, gelu of 0 is 0: no magnitude is added.
+    return 0.0
+
+
+def _one(layer: Layer, params: Variables, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+        y, _ = layer.apply({"params": jax.tree.map(jnp.asarray, params)}, jnp.asarray(x))
+    return np.asarray(y)
