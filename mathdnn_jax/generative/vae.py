@@ -47,7 +47,7 @@ class VAE(NamedTuple):
     """A variational autoencoder as pure functions, parameters first, keys explicit, any batch axes; all in nats.
 
     - `init(key) -> params`: {"encoder": {"trunk", "mean", "log_variance"}, "decoder", "prior", "likelihood"}, the last
-      two empty where there is nothing to learn;
+      two only where there is something to learn;
     - `encode(params, x) -> (mean, log_scale)`, each (..., latent_dim): q_φ(z | x) = N(mean, diag exp(2 log_scale));
     - `decode(params, z) -> E[x | z]` (..., *event_shape);
     - `log_joint(params, x, z) -> log p_θ(x | z) + log r_λ(z)`;
@@ -120,29 +120,33 @@ def vae(
     decoder = dense_decoder(entries(event_shape)) if decoder is None else decoder
     features = _features(trunk, event_shape)
     body = network(trunk, event_shape, (features,), "the trunk")
-    mean_head = network(Sequential(head=Dense(latent_dim)), (features,), (latent_dim,), "the mean")
-    variance_head = network(Sequential(head=Dense(latent_dim)), (features,), (latent_dim,), "the log-variance")
+    mean_head = network(Sequential(mean=Dense(latent_dim)), (features,), (latent_dim,), "the mean")
+    variance_layer = Sequential(log_variance=Dense(latent_dim))
+    variance_head = network(variance_layer, (features,), (latent_dim,), "the log-variance")
     back = network(decoder, (latent_dim,), event_shape, "the decoder")
 
     def init(key: jax.Array) -> Params:
         keys = jax.random.split(key, 4)
         zero = jnp.zeros(latent_dim, jnp.float32)
-        return {
+        params: dict[str, Any] = {
             "encoder": {
                 "trunk": body.init(keys[0])[0],
-                "mean": mean_head.init(keys[1])[0]["head"],
-                "log_variance": variance_head.init(keys[2])[0]["head"],
+                **mean_head.init(keys[1])[0],
+                **variance_head.init(keys[2])[0],
             },
             "decoder": back.init(keys[3])[0],
-            "prior": {"mean": zero, "log_variance": zero} if prior == "trainable" else {},
-            "likelihood": model.init(),
         }
+        if prior == "trainable":
+            params["prior"] = {"mean": zero, "log_variance": zero}
+        if own := model.init():
+            params["likelihood"] = own
+        return params
 
     def encode(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         encoder = params["encoder"]
-        hidden = body.apply(encoder["trunk"], {}, x)[0]
-        mean = mean_head.apply({"head": encoder["mean"]}, {}, hidden)[0]
-        return mean, variance_head.apply({"head": encoder["log_variance"]}, {}, hidden)[0] / 2
+        hidden = body.apply(encoder.get("trunk", {}), {}, x)[0]
+        mean = mean_head.apply({"mean": encoder["mean"]}, {}, hidden)[0]
+        return mean, variance_head.apply({"log_variance": encoder["log_variance"]}, {}, hidden)[0] / 2
 
     def output(params: Params, z: jax.Array) -> jax.Array:
         return back.apply(params["decoder"], {}, z)[0]
@@ -156,7 +160,7 @@ def vae(
         return jnp.zeros(latent_dim, like.dtype), jnp.zeros(latent_dim, like.dtype)
 
     def log_likelihood(params: Params, x: jax.Array, z: jax.Array) -> jax.Array:
-        return model.log_prob(params["likelihood"], x, output(params, z))
+        return model.log_prob(params.get("likelihood", {}), x, output(params, z))
 
     def log_joint(params: Params, x: jax.Array, z: jax.Array) -> jax.Array:
         return log_likelihood(params, x, z) + diagonal_gaussian_log_prob(z, *prior_of(params, z))
@@ -210,7 +214,7 @@ def vae(
     def sample(params: Params, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         latent_key, noise_key = jax.random.split(key)
         z = sample_latent(params, latent_key, shape)
-        return model.sample(params["likelihood"], noise_key, output(params, z))
+        return model.sample(params.get("likelihood", {}), noise_key, output(params, z))
 
     return VAE(
         init, encode, decode, log_joint, elbo, log_marginal, sample_latent, sample, tuple(event_shape), latent_dim

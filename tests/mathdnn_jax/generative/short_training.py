@@ -139,7 +139,7 @@ def main() -> None:
         found["seconds"] = time.perf_counter() - began
         found["training_elbo"] = history
         found["test_elbo"], found["test_importance_weighted"] = bounds(model, params, test, options.samples)
-        found["prior_variance"] = np.exp(params["prior"].get("log_variance", np.zeros(1))).tolist()
+        found["prior_variance"] = np.exp(params.get("prior", {}).get("log_variance", np.zeros(1))).tolist()
         drawn = np.asarray(model.decode(params, model.sample_latent(params, key, (64,))))
     elif options.model == "gan":
         settings = {"weight": options.weight, "saturating": options.saturating}
