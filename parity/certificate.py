@@ -22,7 +22,7 @@ from parity.checkpoint import State, find, sha256
 from parity.conversion import export
 from parity.errors import CertificationError, UnsupportedDtypeError
 from parity.families import Layers
-from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdict
+from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdicts
 from parity.models import Model, find_model
 from parity.store import Restored, restore
 
@@ -88,10 +88,11 @@ def certify(
 
     exact = _round_trip(state, export(restored.params, model))
     evidence = _evidence(specification, restored, (x, *specification.family.beside(x, seed)), on_batch)
+    reasons = verdicts(evidence)
     certificate = {
         "model": model,
         "config": restored.config,
-        "passed": exact and not any(verdict(layer) for layer in evidence.values()),
+        "passed": exact and not any(reasons.values()),
         "checkpoint": {
             "name": path.name,
             "sha256": sha256(path),
@@ -106,7 +107,7 @@ def certify(
         "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "rule": {"rms_factor": RMS_FACTOR, "max_factor": MAX_FACTOR, "text": RULE},
         "layers": [
-            {"layer": name, "passed": not verdict(layer), "failures": list(verdict(layer)), **describe(layer)}
+            {"layer": name, "passed": not reasons[name], "failures": list(reasons[name]), **describe(layer)}
             for name, layer in evidence.items()
         ],
     }
@@ -201,7 +202,9 @@ def _evidence(
 def _batch_size(capture: Callable[..., Layers], params: Params, inputs: tuple[np.ndarray, ...]) -> int:
     """As many events at a time, up to BATCH, as have VALUES values in all layers together."""
     event = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in inputs]
-    values = sum(int(leaf.size) for leaf in jax.tree.leaves(jax.eval_shape(capture, params, *event)))
+    with jax.default_matmul_precision(PRECISION):
+        outputs = jax.eval_shape(capture, params, *event)
+    values = sum(int(leaf.size) for leaf in jax.tree.leaves(outputs))
     return max(1, min(BATCH, VALUES // values))
 
 

@@ -11,6 +11,11 @@ from mathdnn_jax.seeds import check_seed
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every command that reads a checkpoint takes."""
     parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+    add_ignore_argument(parser)
+
+
+def add_ignore_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that leaves keys of a checkpoint out."""
     parser.add_argument(
         "--ignore", action="append", default=[], metavar="KEY", help="leave this key out on purpose; may be repeated"
     )

@@ -10,10 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import mathdnn_jax
-from mathdnn_jax.cli import anomaly, certify, convert, demo, inpaint
+from mathdnn_jax.cli import anomaly, certify, convert, count, demo, fold, inpaint
 from mathdnn_jax.errors import MathdnnError
 
-COMMANDS = {"anomaly": anomaly, "inpaint": inpaint, "convert": convert, "certify": certify, "demo": demo}
+COMMANDS = {
+    "anomaly": anomaly,
+    "inpaint": inpaint,
+    "convert": convert,
+    "certify": certify,
+    "fold": fold,
+    "count": count,
+    "demo": demo,
+}
 
 INTERRUPTED = 130
 TERMINATED = 143

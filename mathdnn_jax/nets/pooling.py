@@ -16,7 +16,9 @@ from mathdnn_jax.nets.layer import Layer, Shape, Sizes, Values, check_spatial, s
 
 
 @dataclass(frozen=True)
-class _Pool(Layer):
+class Pool(Layer):
+    """What both kinds of pooling share: a window, a stride, a padding; tuples once built."""
+
     kernel_size: Sizes
     stride: Sizes | None = None
     padding: Sizes = 0
@@ -58,7 +60,7 @@ class _Pool(Layer):
 
 
 @dataclass(frozen=True)
-class MaxPool(_Pool):
+class MaxPool(Pool):
     """The greatest entry of each window, channel by channel; padding never wins.
 
     Attributes:
@@ -84,7 +86,7 @@ class MaxPool(_Pool):
 
 
 @dataclass(frozen=True)
-class AvgPool(_Pool):
+class AvgPool(Pool):
     """The mean of each window, channel by channel.
 
     Attributes:

@@ -164,6 +164,8 @@ def _checked(layers: Any, named: Mapping[str, Layer], name: Any, parent: Any) ->
     for keyword, value in (("name", name), ("parent", parent)):
         if isinstance(value, Layer):
             raise ConfigurationError(f"{keyword!r} is a field of every Flax module; give the layer another name")
+    if not isinstance(layers, Iterable):
+        raise ConfigurationError(f"layers are pairs (name, layer), or a mapping of them, given {layers!r}")
     pairs = list(layers.items()) if isinstance(layers, Mapping) else list(layers)
     pairs += named.items()
     for pair in pairs:

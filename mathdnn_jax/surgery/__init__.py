@@ -1,8 +1,20 @@
 """Surgery: pure functions from (network, variables) to (network, variables, report) that keep what is computed."""
 
 from mathdnn_jax.surgery.batch_norm_removal import remove_batch_norm
+from mathdnn_jax.surgery.operation_count import LayerCount, OperationCount, count_operations
+from mathdnn_jax.surgery.receptive_field import receptive_fields
 from mathdnn_jax.surgery.report import LayerReport, SurgeryReport
 from mathdnn_jax.surgery.sign_bias import to_sign_bias
 from mathdnn_jax.surgery.sliding import dense_to_conv
 
-__all__ = ["LayerReport", "SurgeryReport", "dense_to_conv", "remove_batch_norm", "to_sign_bias"]
+__all__ = [
+    "LayerCount",
+    "LayerReport",
+    "OperationCount",
+    "SurgeryReport",
+    "count_operations",
+    "dense_to_conv",
+    "receptive_fields",
+    "remove_batch_norm",
+    "to_sign_bias",
+]

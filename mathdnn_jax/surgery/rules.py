@@ -94,6 +94,8 @@ def fold_forward(bench: Bench, item: Item) -> str | None:
 
 def pad_with_values(bench: Bench, item: Item) -> str | None:
     """Into the zero-padded convolution behind it: pad every channel with v = −t/s, which the map takes to zero."""
+    if isinstance(item.layer, SignBias):
+        return "not by padding with values, which costs as much as the sign and bias"
     affine = affine_of(item)
     found = _linear_behind(bench, item, affine)
     if isinstance(found, str):

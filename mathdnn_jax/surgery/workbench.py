@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.errors import EventShapeError, NonFiniteError, ParameterStructureError
@@ -139,7 +140,9 @@ def _item(name: str, layer: Layer, variables: Variables) -> Item:
         )
     _check_shapes(name, layer, params, stats)
     dtypes = {key: np.dtype(array.dtype) for key, array in {**stats, **params}.items()}
-    dtype = dtypes.get("kernel", next(iter(dtypes.values()), np.dtype(np.float32)))
+    # A count of batches is a whole number, no dtype for weights.
+    floating = [dtype for dtype in dtypes.values() if jnp.issubdtype(dtype, jnp.floating)]
+    dtype = dtypes.get("kernel", next(iter(floating), np.dtype(np.float32)))
     return Item(name, layer, params, stats, dtype, dtypes)
 
 

@@ -49,7 +49,7 @@ class Family(NamedTuple):
     event_ndims: int
     """How many axes an event has: 1 for vectors, 3 for H × W x C images."""
     init: Callable[[Any, Events], Any]
-    """(model, events) → the model's parameter tree of shapes; nothing is computed."""
+    """(model, events) → the model's parameter tree with shapes for arrays; nothing is computed."""
     draw: Callable[[Any, Any, Events, int, int], tuple[np.ndarray, str]]
     """(model, params, events, count, seed) → float32 events to compare on, and what they are in words."""
     beside: Callable[[np.ndarray, int], tuple[np.ndarray, ...]]

@@ -15,9 +15,15 @@ from parity.families.family import Events, Family, Layers
 
 
 def init(network: Sequential, events: Events) -> Params:
-    """The shapes of the network's variables."""
-    example = jax.ShapeDtypeStruct((1, *events.example), jnp.float32)
-    return jax.eval_shape(network.init, jax.random.key(0), example)
+    """The shapes of the network's variables, read off its layers."""
+    tree: dict[str, dict[str, Any]] = {}
+    shape = events.example
+    for name, layer in network.layers:
+        for collection, slots in layer.slots(shape).items():
+            arrays = {key: jax.ShapeDtypeStruct(slot.shape, jnp.float32) for key, slot in slots.items()}
+            tree.setdefault(collection, {})[name] = arrays
+        shape = layer.output_shape(shape)
+    return tree
 
 
 def draw(network: Sequential, variables: Params, events: Events, count: int, seed: int) -> tuple[np.ndarray, str]:

@@ -46,3 +46,10 @@ def test_samples_outside_the_unit_interval_are_clipped() -> None:
     shown = figure.axes[0].images[0].get_array()
     assert shown is not None
     assert shown.max() == 1
+
+
+def test_a_grid_of_colours() -> None:
+    images = np.random.default_rng(0).random((3, 4, 5, 3))
+    grid = image_grid(images, columns=3)
+    assert grid.shape == (4, 17, 3)
+    np.testing.assert_array_equal(grid[:, 6:11], images[1])

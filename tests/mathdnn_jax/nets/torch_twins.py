@@ -71,15 +71,15 @@ def _pool(name: str) -> Callable[..., Any]:
 def _batch_norm(layer: Any, arrays: Arrays, x: Any) -> Any:
     from torch.nn import functional
 
-    names = ("mean", "var", "scale", "bias") if layer.affine else ("mean", "var")
-    return functional.batch_norm(x, *(to_torch(arrays[name]) for name in names), eps=layer.epsilon)
+    scale, bias = (to_torch(arrays[name]) if layer.affine else None for name in ("scale", "bias"))
+    return functional.batch_norm(x, to_torch(arrays["mean"]), to_torch(arrays["var"]), scale, bias, eps=layer.epsilon)
 
 
 def _entrywise(name: str) -> Callable[..., Any]:
     def function(layer: Any, arrays: Arrays, x: Any) -> Any:
         from torch.nn import functional
 
-        extra = {"negative_slope": layer.slope} if isinstance(layer, nets.LeakyRelu) else {}
+        extra: dict[str, Any] = {"negative_slope": layer.slope} if isinstance(layer, nets.LeakyRelu) else {}
         if isinstance(layer, nets.Gelu):
             extra = {"approximate": "tanh" if layer.approximate else "none"}
         return getattr(functional, name)(x, **extra)

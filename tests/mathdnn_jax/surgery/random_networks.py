@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -69,16 +68,10 @@ def networks(draw: st.DrawFn) -> Sequential:
     return Sequential(layers=[(f"l{k}", layer) for k, layer in enumerate(layers)])
 
 
-@functools.cache
-def compiled(network: Sequential) -> Callable[[Variables, jax.Array], jax.Array]:
-    """Eval mode, compiled once for each network."""
-    return jax.jit(network.apply)
-
-
 def random_variables(
     network: Sequential, seed: int, input_shape: tuple[int, ...] = INPUT_SHAPE, zeros: bool = True
 ) -> Variables:
-    """Float64 arrays on the host: kernels of variance 1/fan-in, γ of any sign and (if `zeros`) also 0, all variances."""
+    """Float64 arrays on the host: kernels of variance 1/fan-in, γ of any sign and (if `zeros`) 0 too."""
     rng = np.random.default_rng(seed)
     variables: Variables = {"params": {}}
     shapes = [input_shape, *network.output_shapes(input_shape).values()]
@@ -90,22 +83,24 @@ def random_variables(
 
 
 def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...], zeros: bool) -> np.ndarray:
-    array = rng.normal(size=shape)
+    array: np.ndarray = rng.normal(size=shape)
     if key == "kernel":
-        return array / np.sqrt(np.prod(shape[:-1]))
+        array /= np.sqrt(np.prod(shape[:-1]))
     if key == "var":
         # Tiny ones too, beside which epsilon decides.
-        return np.exp(rng.normal(size=shape)) * np.where(rng.random(shape) < 0.2, 1e-9, 1.0)
+        array = np.exp(array) * np.where(rng.random(shape) < 0.2, 1e-9, 1.0)
     if key == "scale" and zeros:
-        return np.where(rng.random(shape) < 0.2, 0.0, array)
-    return np.sign(array) if key == "sign" else array
+        array[rng.random(shape) < 0.2] = 0
+    if key == "sign":
+        array = np.sign(array)
+    return array
 
 
 def apply(network: Sequential, variables: Variables, x: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
     """Eval mode in the given dtype."""
     with jax.enable_x64(dtype is np.float64), jax.default_matmul_precision("highest"):
         typed = jax.tree.map(functools.partial(jnp.asarray, dtype=dtype), variables)
-        return np.asarray(compiled(network)(typed, jnp.asarray(x, dtype)))
+        return np.asarray(network.apply(typed, jnp.asarray(x, dtype)))
 
 
 def events(seed: int, shape: tuple[int, ...] = INPUT_SHAPE, count: int = 2) -> np.ndarray:
@@ -121,7 +116,7 @@ def rounding(network: Sequential, variables: Variables, x: np.ndarray) -> np.nda
     1.2 and every error that has been made is carried on by |w|, |s|.
     """
     magnitude = np.abs(x)
-    error = np.zeros_like(magnitude)
+    error: np.ndarray = np.zeros_like(magnitude)
     for name, layer in network.layers:
         params = {key: np.abs(a) for key, a in variables["params"].get(name, {}).items()}
         stats = variables.get("batch_stats", {}).get(name)
@@ -129,7 +124,6 @@ def rounding(network: Sequential, variables: Variables, x: np.ndarray) -> np.nda
         if isinstance(layer, nets.Pad):
             magnitude, error = _one(layer, params, magnitude), _one(layer, params, error)
             continue
-        grown = _one(carried, params, error)
         unbiased = {key: np.zeros_like(a) if key == "bias" else a for key, a in params.items()}
         grown = _one(carried, unbiased, error)
         magnitude = _one(carried, params, magnitude) + _offset(layer, params, stats)

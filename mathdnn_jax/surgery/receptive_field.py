@@ -1,0 +1,70 @@
+"""How much of the input each output of a network sees, and how far apart neighbouring outputs look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
+
+from mathdnn_jax.nets import Conv, ConvTranspose, Dense, Flatten, Layer, Sequential, Upsample
+from mathdnn_jax.nets.layer import Shape
+from mathdnn_jax.nets.pooling import Pool
+
+
+class View(NamedTuple):
+    """How a layer's outputs look at the input, along each spatial axis of it.
+
+    - `receptive_field`: at most so many neighbouring pixels reach one output; padding is counted as if it were pixels;
+    - `stride`: so many pixels further looks the next output, less than 1 behind an upsampling.
+    """
+
+    receptive_field: tuple[int, ...]
+    stride: tuple[Fraction, ...]
+
+
+def receptive_fields(network: Sequential, input_shape: Shape) -> dict[str, View]:
+    """The receptive field and stride of each layer's outputs, for events of `input_shape` (…, channels).
+
+    Behind a window of reach k = d (kernel − 1) + 1 and stride s the field r grows by (k − 1) j, the stride j becomes
+    j s; a transposed convolution has r grow by ⌊(k − 1)/s⌋ j and j become j/s, an upsampling by f has j become j/f; a
+    dense layer behind Flatten sees all positions.
+
+    Raises:
+        EventShapeError, ImageError: the network takes no such events.
+
+    Source: Araujo, Norris, Sim, "Computing receptive fields of convolutional neural networks", 2019.
+    """
+    shapes: Mapping[str, Shape] = {"": tuple(input_shape), **network.output_shapes(input_shape)}
+    spatial = len(input_shape) - 1
+    fields, strides = [Fraction(1)] * spatial, [Fraction(1)] * spatial
+    waiting: Shape | None = None
+    views = {}
+    before = ""
+    for name, layer in network.layers:
+        if isinstance(layer, Flatten):
+            # A second Flatten finds vectors.
+            waiting = shapes[before][:-1] or waiting
+        elif isinstance(layer, Dense) and waiting is not None:
+            fields = [r + (n - 1) * j for r, n, j in zip(fields, waiting, strides, strict=True)]
+            waiting = (1,) * spatial
+        else:
+            steps = _steps(layer, spatial)
+            fields = [r + grow * j for r, j, (grow, _) in zip(fields, strides, steps, strict=True)]
+            strides = [j * factor for j, (_, factor) in zip(strides, steps, strict=True)]
+        views[name] = View(tuple(math.ceil(r) for r in fields), tuple(strides))
+        before = name
+    return views
+
+
+def _steps(layer: Layer, spatial: int) -> list[tuple[int, Fraction]]:
+    """For each axis how many strides the field grows, and the factor of the stride."""
+    if isinstance(layer, Conv):
+        return [(k - 1, Fraction(s)) for k, s in zip(layer.reach, layer.strides, strict=True)]
+    if isinstance(layer, Pool):
+        return [(k - 1, Fraction(s)) for k, s in zip(layer.kernel, layer.strides, strict=True)]
+    if isinstance(layer, ConvTranspose):
+        return [((k - 1) // s, Fraction(1, s)) for k, s in zip(layer.reach, layer.strides, strict=True)]
+    if isinstance(layer, Upsample):
+        return [(0, Fraction(1, f)) for f in layer.factors]
+    return [(0, Fraction(1))] * spatial

@@ -1,0 +1,31 @@
+"""The real smallNet, folded: on all test images the same classes, and differences below what is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mathdnn_jax
+import parity
+from mathdnn_jax import data
+from mathdnn_jax.cli.fold import compare
+from mathdnn_jax.nets import BatchNorm
+
+PYTORCHS_OWN = 9.22e-10
+"""Largest squared norm over batches of 100 of the difference that PyTorch's own folding makes on this file."""
+
+
+@pytest.mark.filterwarnings("ignore:.*TypedStorage is deprecated")
+def test_folding_the_real_file(shared: Path) -> None:
+    pytest.importorskip("torch")
+    restored = parity.restore(shared / "checkpoints" / "smallNetSaved", "small-net")
+    folded, variables, report = mathdnn_jax.remove_batch_norm(restored.model, restored.params)
+    assert report.left == ()
+    assert not any(isinstance(layer, BatchNorm) for _, layer in folded.layers)
+    images = data.unit_interval(data.load("cifar10", "test", shared / "data").images)
+    difference = compare(restored.model, restored.params, folded, variables, images)
+    assert difference.same_class == difference.events == 10_000
+    assert difference.squared_norm <= min(1e-8, 3 * PYTORCHS_OWN)
+    # The two are different computations: an exact zero would mean that nothing was folded.
+    assert difference.squared_norm > 0
