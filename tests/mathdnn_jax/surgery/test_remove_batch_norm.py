@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from random_networks import INPUT_SHAPE, apply, events, networks, random_variables, rounding
 
 import mathdnn_jax
-from mathdnn_jax import errors
+from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import BatchNorm, Sequential
 
 
