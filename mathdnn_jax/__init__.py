@@ -27,6 +27,23 @@ from mathdnn_jax.bijectors import (
     with_labels,
 )
 from mathdnn_jax.flows import Flow, bits_per_dim, flow, glow, mixture_cdf_flow, mixture_cdf_mass, nice, real_nvp
+from mathdnn_jax.generative import (
+    GAN,
+    VAE,
+    Autoencoder,
+    autoencoder,
+    conv_decoder,
+    conv_trunk,
+    dcgan_discriminator,
+    dcgan_generator,
+    dense_decoder,
+    dense_discriminator,
+    dense_generator,
+    dense_trunk,
+    gan,
+    gan_training,
+    vae,
+)
 from mathdnn_jax.nets import (
     MLP,
     Activation,
@@ -102,8 +119,11 @@ from mathdnn_jax.surgery import (
 )
 
 __all__ = [
+    "GAN",
     "MLP",
+    "VAE",
     "Activation",
+    "Autoencoder",
     "AvgPool",
     "BatchNorm",
     "Bijector",
@@ -140,6 +160,7 @@ __all__ = [
     "additive_coupling",
     "affine_coupling",
     "alexnet",
+    "autoencoder",
     "bits_per_dim",
     "chain",
     "conditional_plu_coupling",
@@ -147,9 +168,17 @@ __all__ = [
     "conv1d_forward",
     "conv1x1",
     "conv1x1_from_matrix",
+    "conv_decoder",
     "conv_relu_bn",
+    "conv_trunk",
     "count_operations",
+    "dcgan_discriminator",
+    "dcgan_generator",
+    "dense_decoder",
+    "dense_discriminator",
+    "dense_generator",
     "dense_to_conv",
+    "dense_trunk",
     "dequantize",
     "diagonal_gaussian_kl",
     "diagonal_gaussian_log_prob",
@@ -159,6 +188,8 @@ __all__ = [
     "flow",
     "gamblers_ruin",
     "gamblers_ruin_exact",
+    "gan",
+    "gan_training",
     "gaussian_kl",
     "gaussian_log_prob",
     "gaussian_sample",
@@ -200,6 +231,7 @@ __all__ = [
     "to_sign_bias",
     "torch_default",
     "torch_default_variance",
+    "vae",
     "with_labels",
 ]
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,22 @@ def anomaly_figure(
             span = f"log p {log_prob[indices].min():,.0f} to {log_prob[indices].max():,.0f}"
             picture = image_grid(images[indices] / images.max(initial=1), columns=max(1, shown // 2))
             _show(figure.add_subplot(layout[row, column]), picture, f"{name}: {end} likely, {span}")
+    return figure
+
+
+def inpainting_figure(
+    original: np.ndarray, corrupted: np.ndarray, reconstruction: np.ndarray, log_prob: np.ndarray
+) -> Figure:
+    """Images (N, H, W) on [0, 1] in three columns, beside log p (steps + 1, N) in nats after every step."""
+    figure = _figure(9.0, 3.2)
+    panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.5))
+    columns = math.ceil(math.sqrt(len(original)))
+    titles = ("original", "corrupted", "reconstruction")
+    for axes, images, title in zip(panels, (original, corrupted, reconstruction), titles, strict=False):
+        _show(axes, image_grid(np.clip(images, 0, 1), columns), title)
+    panels[3].plot(log_prob, color=INLIER, linewidth=0.8, alpha=max(0.15, 1 / len(original)))
+    panels[3].set_xlabel("steps")
+    panels[3].set_title("log p(x) in nats", fontsize=8)
     return figure
 
 

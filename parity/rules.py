@@ -48,6 +48,13 @@ CONVOLUTION = Transform(
     lambda shape: (shape[3], shape[2], shape[0], shape[1]),
     ndim=4,
 )
+TRANSPOSED_CONVOLUTION = Transform(
+    "(in, out, h, w) -> (h, w, in, out), turned by 180 degrees",
+    lambda a: a[:, :, ::-1, ::-1].transpose(2, 3, 0, 1),
+    lambda a: a.transpose(2, 3, 0, 1)[:, :, ::-1, ::-1],
+    lambda shape: (shape[2], shape[3], shape[0], shape[1]),
+    ndim=4,
+)
 COUNTER = Transform(
     "int64 -> int32",
     lambda a: a.astype(np.int32),

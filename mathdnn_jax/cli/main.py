@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import mathdnn_jax
-from mathdnn_jax.cli import anomaly, certify, claims, convert, count, demo, fold
+from mathdnn_jax.cli import anomaly, certify, claims, convert, count, demo, fold, inpaint
 from mathdnn_jax.errors import MathdnnError
 
 COMMANDS = {
     "anomaly": anomaly,
+    "inpaint": inpaint,
     "convert": convert,
     "certify": certify,
     "claims": claims,

@@ -2,6 +2,7 @@
 
 from parity.families.family import Events, Family, Layers
 from parity.families.flow import FLOW
+from parity.families.generative import GENERATIVE
 from parity.families.network import NETWORK
 
-__all__ = ["FLOW", "NETWORK", "Events", "Family", "Layers"]
+__all__ = ["FLOW", "GENERATIVE", "NETWORK", "Events", "Family", "Layers"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parity.errors import UnknownModelError
 from parity.families import FLOW
-from parity.models import conv_relu, net_in_net, nice, small_net
+from parity.models import autoencoder, conv_relu, gan, lenet, net_in_net, nice, small_net, vae
 from parity.models.model import Model
 
 MODELS: dict[str, Model] = {
@@ -24,6 +24,13 @@ MODELS: dict[str, Model] = {
     "net2": net_in_net.NET2,
     "conv-relu-bn": conv_relu.BATCH_NORM,
     "conv-relu-sign-bias": conv_relu.SIGN_BIAS,
+    "lenet": lenet.LENET,
+    "vae": vae.MODEL,
+    "autoencoder": autoencoder.AUTOENCODER,
+    "gan-generator": gan.DENSE_GENERATOR,
+    "gan-discriminator": gan.DENSE_DISCRIMINATOR,
+    "dcgan-generator": gan.DCGAN_GENERATOR,
+    "dcgan-discriminator": gan.DCGAN_DISCRIMINATOR,
 }
 
 

@@ -1,0 +1,139 @@
+"""Fill in missing pixels by a flow's likelihood; writes original, corrupted and reconstruction side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mathdnn_jax import data
+from mathdnn_jax.cli import arguments
+from mathdnn_jax.cli.pictures import check_picture, save_figure
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.plots import inpainting_figure
+from mathdnn_jax.tasks.inpainting import Inpainted, corrupt, inpaint, rectangle
+
+SIDE = 28
+"""The side of the images that the default rectangle is for; on others it keeps its place in proportion."""
+
+ROWS, COLUMNS = (5, 12), (5, 20)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--checkpoint", required=True, help="a PyTorch checkpoint, or a file of `mathdnn convert`")
+    arguments.add_checkpoint_arguments(parser)
+    parser.add_argument("--data", default="mnist", help="data set whose test images are used (default: mnist)")
+    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+    parser.add_argument(
+        "--images", type=index, nargs="+", default=[6], metavar="INDEX", help="which of them, from 0 (default: 6)"
+    )
+    parser.add_argument("--rows", type=span, metavar="A:B", help="missing rows, B excluded (default: 5:12 of 28)")
+    parser.add_argument("--columns", type=span, metavar="A:B", help="missing columns (default: 5:20 of 28)")
+    parser.add_argument("--mask", metavar="FILE", help=".npy with booleans, True where missing, instead of a rectangle")
+    parser.add_argument("--fill", type=float, default=1.0, help="what missing pixels start from (default: 1, white)")
+    parser.add_argument("--steps", type=arguments.count, default=300, help="of gradient ascent (default: 300)")
+    parser.add_argument("--step-size", type=float, default=1e-3, help="of a step (default: 1e-3)")
+    parser.add_argument("--momentum", type=float, default=0.0, help="in [0, 1) (default: 0)")
+    parser.add_argument(
+        "--halvings",
+        type=index,
+        default=0,
+        help="halve a step so often at most until log p does not fall (default: 0; 16 goes well with --step-size 1e-2)",
+    )
+    parser.add_argument("--output", "-o", default="inpainted.png", help="the picture (default: inpainted.png)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    from parity import restore
+
+    picture = check_picture(options.output)
+    flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore)
+    images = _choose(data.load(options.data, "test", options.data_dir).images, options.images, options.data)
+    missing = _mask(options, images.shape)
+    corrupted = corrupt(images, missing, options.fill)
+    began = time.perf_counter()
+    result = inpaint(
+        flow,
+        params,
+        corrupted,
+        missing,
+        steps=options.steps,
+        step_size=options.step_size,
+        momentum=options.momentum,
+        halvings=options.halvings,
+    )
+    seconds = time.perf_counter() - began
+    save_figure(inpainting_figure(data.unit_interval(images), corrupted, result.images, result.log_prob), picture)
+    found = summary(options.images, result, seconds)
+    print(json.dumps(found) if options.json else describe(found, picture))
+    return 0
+
+
+def summary(indices: list[int], result: Inpainted, seconds: float) -> dict[str, Any]:
+    """What was found, as plain numbers."""
+    images = [
+        {"image": index, "log_prob_before": float(first), "log_prob_after": float(last), "steps_that_fell": int(fell)}
+        for index, first, last, fell in zip(
+            indices, result.log_prob[0], result.log_prob[-1], (np.diff(result.log_prob, axis=0) < 0).sum(0), strict=True
+        )
+    ]
+    return {"images": images, "steps": len(result.log_prob) - 1, "seconds": seconds}
+
+
+def describe(found: dict[str, Any], picture: Path) -> str:
+    """The figures for a person."""
+    lines = [f"{'image':>6}{'log p before':>16}{'log p after':>16}   log p fell in"]
+    lines += [
+        f"{one['image']:>6}{one['log_prob_before']:>16,.2f}{one['log_prob_after']:>16,.2f}   "
+        f"{one['steps_that_fell']} of {found['steps']} steps"
+        for one in found["images"]
+    ]
+    return "\n".join([*lines, f"{found['seconds']:.2f} s, compilation included; wrote {picture}"])
+
+
+def index(text: str) -> int:
+    """A whole number of at least 0, for `argparse`."""
+    return arguments.count(text) if text.strip() != "0" else 0
+
+
+def span(text: str) -> tuple[int, int]:
+    """`A:B` as two whole numbers, for `argparse`."""
+    first, colon, end = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range; write it as 5:12, the end excluded")
+    return index(first), index(end)
+
+
+def _choose(images: np.ndarray, indices: list[int], name: str) -> np.ndarray:
+    beyond = [index for index in indices if index >= len(images)]
+    if beyond:
+        raise ConfigurationError(
+            f"{name} has {len(images):,} test images, 0 to {len(images) - 1}; there is no {beyond}"
+        )
+    return images[indices]
+
+
+def _mask(options: argparse.Namespace, shape: tuple[int, ...]) -> np.ndarray:
+    if options.mask is None:
+        height, width = shape[1:3]
+        rows = options.rows or _scaled(ROWS, height)
+        columns = options.columns or _scaled(COLUMNS, width)
+        return rectangle((height, width), rows, columns)
+    if options.rows or options.columns:
+        raise ConfigurationError("a mask is given by --mask or by --rows and --columns, not by both")
+    try:
+        return np.asarray(np.load(options.mask, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the mask {options.mask} is not an .npy file of booleans: {error}") from error
+
+
+def _scaled(span: tuple[int, int], size: int) -> tuple[int, int]:
+    first, end = (round(edge * size / SIDE) for edge in span)
+    return first, max(end, first + 1)

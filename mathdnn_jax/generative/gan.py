@@ -1,0 +1,136 @@
+"""The generative adversarial network with weights on the two kinds of error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.generative.layers import dense_discriminator, dense_generator, entries
+from mathdnn_jax.generative.network import network
+
+Loss = tuple[jax.Array, Any]
+
+
+class GAN(NamedTuple):
+    """A generator and a discriminator as pure functions, parameters and state first, any batch axes.
+
+    `params` and `state` are {"generator": …, "discriminator": …}; the state is what batch norms remember (running
+    statistics), empty dicts where there are none. Losses are in nats, in train mode, and return the state after it.
+
+    - `init(key) -> (params, state)`;
+    - `sample_latent(key, shape, dtype=float32) -> z` (*shape, latent_dim), standard normal;
+    - `generate(params, state, z) -> x` (..., *event_shape), in eval mode;
+    - `discriminate(params, state, x) -> logits`, of the batch shape, in eval mode; D(x) = sigmoid(logits);
+    - `generator_loss(params, state, z) -> (loss, state)`, differentiated by the generator's parameters;
+    - `discriminator_loss(params, state, x, z) -> (loss, state)`, by the discriminator's; data x, noise z.
+    """
+
+    init: Callable[[jax.Array], tuple[Params, Any]]
+    sample_latent: Callable[..., jax.Array]
+    generate: Callable[[Params, Any, jax.Array], jax.Array]
+    discriminate: Callable[[Params, Any, jax.Array], jax.Array]
+    generator_loss: Callable[[Params, Any, jax.Array], Loss]
+    discriminator_loss: Callable[[Params, Any, jax.Array, jax.Array], Loss]
+    event_shape: tuple[int, ...]
+    latent_dim: int
+
+
+def gan(
+    event_shape: tuple[int, ...] = (784,),
+    latent_dim: int = 64,
+    *,
+    generator: nn.Module | None = None,
+    discriminator: nn.Module | None = None,
+    weight: float = 1.0,
+    saturating: bool = False,
+) -> GAN:
+    """min_G max_D E log D(X) + λ E log(1 − D(G(Z))), Z standard normal, λ the weight of an error of type II.
+
+    With D = sigmoid(ℓ), ℓ the discriminator's logits, the losses are these, in which no logarithm meets a zero:
+
+    - discriminator: E softplus(−ℓ(X)) + λ E softplus(ℓ(G(Z))), minus the objective;
+    - generator, saturating: −λ E softplus(ℓ(G(Z))), the objective's own part, flat where D is sure;
+    - generator, non-saturating: λ E softplus(−ℓ(G(Z))) = −λ E log D(G(Z)), with the same fixed points and a gradient
+      where D is sure.
+
+    For densities p of X and q of G(Z) the best discriminator is D = p/(p + λ q), that is ℓ = log p − log q − log λ.
+
+    Args:
+        event_shape: of x: (D,), or (28, 28, 1) for the DCGAN networks.
+        latent_dim: of z.
+        generator: from z to as many numbers as x has; by default `dense_generator`, pixels on (0, 1).
+            `dcgan_generator()` has pixels on (−1, 1).
+        discriminator: from x to one logit; by default `dense_discriminator()`.
+        weight: λ > 0.
+        saturating: which loss the generator has.
+
+    Raises:
+        ConfigurationError: latent_dim < 1, λ not a positive number, or networks that do not fit.
+        EventShapeError: (when applied) x or z has other trailing axes.
+
+    Source: seed 000 Q5; Goodfellow et al., "Generative adversarial nets", 2014.
+    """
+    if latent_dim < 1:
+        raise ConfigurationError(f"a GAN has at least one latent variable, given latent_dim={latent_dim}")
+    if not 0 < weight < float("inf"):
+        raise ConfigurationError(f"the weight of type II errors is a positive number, given {weight}")
+    generator = dense_generator(entries(event_shape)) if generator is None else generator
+    discriminator = dense_discriminator() if discriminator is None else discriminator
+    maker = network(generator, (latent_dim,), event_shape, "the generator", stateful=True)
+    judge = network(discriminator, event_shape, (), "the discriminator", stateful=True)
+
+    def init(key: jax.Array) -> tuple[Params, Any]:
+        first, second = jax.random.split(key)
+        generator_params, generator_state = maker.init(first)
+        discriminator_params, discriminator_state = judge.init(second)
+        return (
+            {"generator": generator_params, "discriminator": discriminator_params},
+            {"generator": generator_state, "discriminator": discriminator_state},
+        )
+
+    def sample_latent(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.normal(key, (*shape, latent_dim), dtype)
+
+    def generate(params: Params, state: Any, z: jax.Array) -> jax.Array:
+        return maker.apply(params["generator"], state["generator"], z)[0]
+
+    def discriminate(params: Params, state: Any, x: jax.Array) -> jax.Array:
+        return judge.apply(params["discriminator"], state["discriminator"], x)[0]
+
+    def fake(params: Params, state: Any, z: jax.Array) -> tuple[jax.Array, Any]:
+        x, updated = maker.apply(params["generator"], state["generator"], z, train=True)
+        return x, {**state, "generator": updated}
+
+    def logits(params: Params, state: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+        values, updated = judge.apply(params["discriminator"], state["discriminator"], x, train=True)
+        return values, {**state, "discriminator": updated}
+
+    def generator_loss(params: Params, state: Any, z: jax.Array) -> Loss:
+        x, state = fake(params, state, z)
+        values, state = logits(params, state, x)
+        terms = -jax.nn.softplus(values) if saturating else jax.nn.softplus(-values)
+        return weight * terms.mean(), state
+
+    def discriminator_loss(params: Params, state: Any, x: jax.Array, z: jax.Array) -> Loss:
+        made, state = fake(params, state, z)
+        # Two batches, each with its own statistics in a batch norm, as is usual: in one they would tell the two apart.
+        real, state = logits(params, state, x)
+        false, state = logits(params, state, jax.lax.stop_gradient(made))
+        return jax.nn.softplus(-real).mean() + weight * jax.nn.softplus(false).mean(), state
+
+    return GAN(
+        init,
+        sample_latent,
+        generate,
+        discriminate,
+        generator_loss,
+        discriminator_loss,
+        tuple(event_shape),
+        latent_dim,
+    )

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mathdnn_jax import VAE, BatchNorm, Dense, Flatten, Sequential, conv_decoder, conv_trunk, dense_decoder, vae
+from mathdnn_jax.errors import ConfigurationError, EventShapeError
+from mathdnn_jax.generative.likelihood import bernoulli, gaussian
+
+MLP = vae((6,), 2, decoder=dense_decoder(6, (5,)), trunk=Sequential(dense_0=Dense(5)))
+IMAGES = vae((8, 8, 1), 3, trunk=conv_trunk((4,)), decoder=conv_decoder(1, (4,), side=4))
+GAUSSIAN = vae((6,), 2, likelihood="gaussian", train_variance=True, variance=0.25, prior="standard")
+
+
+@pytest.mark.parametrize(("model", "features"), [(MLP, 5), (IMAGES, 64), (GAUSSIAN, 400)])
+def test_shapes_with_any_batch_axes(model: VAE, features: int) -> None:
+    params = model.init(jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    assert params["encoder"]["mean"]["kernel"].shape == (features, model.latent_dim)
+    key = jax.random.key(1)
+    for batch in ((), (3,), (2, 3)):
+        x = jax.random.uniform(key, (*batch, *model.event_shape))
+        mean, log_scale = model.encode(params, x)
+        assert mean.shape == log_scale.shape == (*batch, model.latent_dim)
+        assert model.decode(params, mean).shape == x.shape
+        assert model.log_joint(params, x, mean).shape == batch
+        for bound in (
+            model.elbo(params, x, key, samples=2),
+            model.elbo(params, x, key, estimator="score_function", kl="monte_carlo", samples=3, baseline=True),
+            model.log_marginal(params, x, key, samples=2),
+        ):
+            assert bound.shape == batch
+            assert bound.dtype == np.float32
+        assert model.sample(params, key, batch).shape == x.shape
+        assert model.sample_latent(params, key, batch).shape == mean.shape
+
+
+def test_a_batch_is_its_events() -> None:
+    params, key = IMAGES.init(jax.random.key(0)), jax.random.key(1)
+    x = jax.random.uniform(key, (3, 8, 8, 1))
+    z = jax.random.normal(key, (3, 3))
+    together = IMAGES.log_joint(params, x, z)
+    np.testing.assert_allclose(together, [IMAGES.log_joint(params, x[k], z[k]) for k in range(3)], rtol=1e-5)
+
+
+def test_the_prior_is_what_its_parameters_say_and_its_variance_positive() -> None:
+    params = MLP.init(jax.random.key(0))
+    assert MLP.sample_latent(params, jax.random.key(0), (5,)).shape == (5, 2)
+    params["prior"] = {"mean": jnp.array([5.0, -7.0]), "log_variance": jnp.log(jnp.array([0.01, 4.0]))}
+    z = np.asarray(MLP.sample_latent(params, jax.random.key(0), (4000,)))
+    np.testing.assert_allclose(z.mean(0), [5, -7], atol=0.2)
+    np.testing.assert_allclose(z.var(0), [0.01, 4], rtol=0.15)
+    assert "prior" not in GAUSSIAN.init(jax.random.key(0))
+
+
+def test_samples_are_of_the_likelihood_and_decoded_ones_its_mean() -> None:
+    params = MLP.init(jax.random.key(0))
+    x = np.asarray(MLP.sample(params, jax.random.key(0), (4000,)))
+    assert set(np.unique(x)) == {0.0, 1.0}
+    z = MLP.sample_latent(params, jax.random.key(1), (4000,))
+    np.testing.assert_allclose(x.mean(0), MLP.decode(params, z).mean(0), atol=0.05)
+    noisy = GAUSSIAN.init(jax.random.key(0))
+    z = GAUSSIAN.sample_latent(noisy, jax.random.key(1), (4000,))
+    noise = GAUSSIAN.sample(noisy, jax.random.key(2), (4000,)).var(0) - GAUSSIAN.decode(noisy, z).var(0)
+    np.testing.assert_allclose(noise, 0.25, atol=0.05)
+
+
+def test_a_bernoulli_is_right_where_its_logarithms_would_overflow() -> None:
+    model = bernoulli(1)
+    logits = jnp.array([[0.0, 3.0], [200.0, -200.0], [-200.0, 200.0]])
+    found = model.log_prob({}, jnp.array([1.0, 0.0]), logits)
+    np.testing.assert_allclose(found, [np.log(0.5) - np.log1p(np.exp(3.0)), 0.0, -400.0], rtol=1e-6)
+    gradient = jax.grad(lambda values: model.log_prob({}, jnp.array([1.0, 0.0]), values).sum())(logits)
+    np.testing.assert_allclose(gradient[2], [1.0, -1.0])
+    # On grey images it is the mean over binarised ones: linear in x.
+    grey = model.log_prob({}, jnp.array([0.3, 0.6]), logits[:1])
+    corners = [model.log_prob({}, jnp.array([float(a), float(b)]), logits[:1]) for a in (0, 1) for b in (0, 1)]
+    expected = 0.7 * 0.4 * corners[0] + 0.7 * 0.6 * corners[1] + 0.3 * 0.4 * corners[2] + 0.3 * 0.6 * corners[3]
+    np.testing.assert_allclose(grey, expected, rtol=1e-6)
+
+
+def test_a_gaussian_likelihood_is_the_density() -> None:
+    from scipy import stats
+
+    model = gaussian(2, 0.7, True)
+    x, mean = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
+    expected = stats.norm(mean, np.sqrt(0.7)).logpdf(x).sum((-2, -1))
+    found = model.log_prob(model.init(), jnp.asarray(x, jnp.float32), jnp.asarray(mean, jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"latent_dim": 0}, "latent_dim=0"),
+        ({"prior": "fixed"}, "'fixed'"),
+        ({"likelihood": "poisson"}, "'poisson'"),
+        ({"likelihood": "gaussian", "variance": 0.0}, "given 0.0"),
+        ({"likelihood": "gaussian", "variance": float("nan")}, "given nan"),
+        ({"decoder": dense_decoder(5)}, r"the decoder must return 6 numbers.*\(5,\)"),
+        ({"trunk": Sequential(flatten=Flatten(), bn=BatchNorm())}, r"the trunk .*\['batch_stats'\]"),
+    ],
+)
+def test_impossible_models_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        vae(**{"event_shape": (6,), "latent_dim": 2, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"samples": 0}, "samples=0"),
+        ({"estimator": "reinforce"}, "'reinforce'"),
+        ({"kl": "exact"}, "'exact'"),
+        ({"baseline": True, "samples": 5}, "'reparameterized'"),
+        ({"baseline": True, "estimator": "score_function"}, "samples=1"),
+    ],
+)
+def test_impossible_bounds_are_refused(settings: dict[str, Any], words: str) -> None:
+    params = MLP.init(jax.random.key(0))
+    with pytest.raises(ConfigurationError, match=words):
+        MLP.elbo(params, jnp.zeros(6), jax.random.key(0), **settings)
+    with pytest.raises(ConfigurationError, match="samples=0"):
+        MLP.log_marginal(params, jnp.zeros(6), jax.random.key(0), samples=0)
+    with pytest.raises(EventShapeError, match=r"\(6,\).*\(2, 5\)"):
+        MLP.elbo(params, jnp.zeros((2, 5)), jax.random.key(0))

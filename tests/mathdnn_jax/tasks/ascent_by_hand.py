@@ -1,0 +1,47 @@
+"""Projected ascent of a concave quadratic, written out in NumPy; the seed's accumulating gradient too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mathdnn_jax.tasks.projected_ascent import LogProb, projected_ascent
+
+
+def quadratic(params: tuple[jax.Array, jax.Array], x: jax.Array) -> jax.Array:
+    """The concave −½ ‖A (x − c)‖² up to a constant."""
+    matrix, centre = params
+    return -0.5 * jnp.square((x - centre) @ matrix.T).sum(-1)
+
+
+def climb(
+    matrix: np.ndarray,
+    centre: np.ndarray,
+    x: np.ndarray,
+    missing: np.ndarray,
+    step_size: Callable[[int], float],
+    momentum: float,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Step v ← momentum v + ∇, x ← clip(x + step v) where missing; returns the end, and log p all along."""
+    x, velocity, values = x.copy(), np.zeros_like(x), []
+    for k in range(steps + 1):
+        values.append(-0.5 * np.square((x - centre) @ matrix.T).sum(-1))
+        if k == steps:
+            break
+        velocity = momentum * velocity - (x - centre) @ matrix.T @ matrix
+        moved = np.minimum(np.maximum(x + step_size(k) * velocity, 0), 1)
+        x = np.where(missing, moved, x)
+    return x, np.array(values)
+
+
+def accumulating_ascent(
+    log_prob: LogProb, params: object, x: jax.Array, missing: jax.Array, *, step_size: float, steps: int
+) -> tuple[jax.Array, jax.Array]:
+    """The seed's loop as it stands (erratum E2): every step adds all earlier gradients, as momentum 1 does."""
+    optimizer = optax.chain(optax.trace(decay=1.0), optax.scale(-step_size))
+    return projected_ascent(log_prob, params, x, missing, optimizer=optimizer, steps=steps)
