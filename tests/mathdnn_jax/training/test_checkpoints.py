@@ -194,6 +194,16 @@ def test_no_damage_goes_unseen(
     gc.collect()
 
 
+@pytest.mark.parametrize(("part", "words"), [("arrays", "other bits than were written in "), ("history", "step loss")])
+def test_parts_of_two_checkpoints_are_not_one(part: str, words: str, copied: Path) -> None:
+    shutil.rmtree(copied / "20" / part)
+    shutil.copytree(copied / "15" / part, copied / "20" / part)
+    said, older = told(copied)
+    assert f"{copied / '20'} is damaged" in said
+    assert words in said
+    assert older == (15, 10)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_after_damage_the_older_checkpoint_leads_to_the_same_end(copied: Path, whole: FitResult) -> None:
     for path in files(copied / "20"):
