@@ -12,9 +12,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
-# More examples than a change needs, and random ones, unlike those of `make test`.
+# More examples than a change needs, and random ones, unlike those of `make test`; a run of training killed 50 times.
 test-long: $(INSTALLED)
-	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest
+	MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
