@@ -13,9 +13,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2
 
-# All that `make test` leaves out, with more examples and random ones.
+# All that `make test` leaves out, with more examples and random ones; a run of training killed 50 times.
 test-long: $(INSTALLED)
-	MATHDNN_HYPOTHESIS=random $(BIN)/python -m pytest -n 2 -m ""
+	MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest -n 2 -m ""
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

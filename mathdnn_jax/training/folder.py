@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -119,8 +118,8 @@ class CheckpointFolder:
             "history": {name: _digest(array) for name, array in told.items()},
         }
         save = self._orbax.args
-        # A copy, since the next dispatch writes over the carry while orbax still reads.
-        arrays = {name: jnp.array(leaf, copy=True) for name, leaf in leaves.items() if leaf.size}
+        # Orbax has taken them over when `save` returns, before the next dispatch donates them; it refuses empty ones.
+        arrays = {name: leaf for name, leaf in leaves.items() if leaf.size}
         try:
             self._checkpointer.save(
                 self.folder / str(step),

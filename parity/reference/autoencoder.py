@@ -43,4 +43,5 @@ class Autoencoder(nn.Module):
 
     def reconstruction_error(self, x: Tensor) -> Tensor:
         """(N, dim) → the mean squared error of each image (N,)."""
-        return (x - self(x)).square().mean(-1)
+        error: Tensor = (x - self(x)).square().mean(-1)
+        return error

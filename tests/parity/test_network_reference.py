@@ -17,7 +17,7 @@ from parity.models import MODELS
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
-FULL = {
+FULL: dict[str, dict[str, Any]] = {
     "small-net": {"channels": 16, "hidden": 1024, "classes": 10, "in_channels": 3, "image": 32},
     "net1": {"channels": [64, 192, 384, 256, 256], "hidden": 4096, "classes": 10, "in_channels": 3, "image": 32},
 }

@@ -58,7 +58,8 @@ def outputs(shared: Path, path: Path) -> Outputs:
         apply = jax.jit(network.apply)
         return np.concatenate([apply(variables, jnp.asarray(x[i : i + BATCH])) for i in range(0, len(x), BATCH)])
 
-    twin, without = SmallNetTrain(), SmallNetTest()
+    without = SmallNetTest()
+    twin: Any = SmallNetTrain()
     twin.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=True)
     twin.eval()
     fused: dict[str, Any] = {

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given
-from optax import projections  # type: ignore[import-untyped]
+from optax import projections
 
 numbers = st.floats(-10, 10, allow_subnormal=False)
 

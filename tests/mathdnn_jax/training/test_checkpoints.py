@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +10,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 import trainers
-from lines import BATCH, DATA, KEY, OPTIMIZER, Tree, counting_loss, loss, same, start
+from lines import BATCH, Tree, loss, same
+from saved_runs import Killed, names, run
 
 from mathdnn_jax.errors import ConfigurationError, OutputError, ResumeError, UnsavedError
-from mathdnn_jax.training import Checkpoints, EpochReport, FitResult, fit
+from mathdnn_jax.training import EpochReport, FitResult
 from mathdnn_jax.training.checkpoints import outdated
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
-
-EPOCHS = 4
-STATE = {"steps": jnp.int32(0), "mean": jnp.zeros(3)}
-
-
-class Killed(BaseException):
-    """As if the process ended there."""
-
-
-def run(folder: Path | None = None, *, until: int | None = None, **changes: Any) -> FitResult:
-    """A run with everything that a checkpoint holds; killed when the epoch `until` is done."""
-
-    def callback(report: Any) -> bool:
-        if until is not None and report.epoch == until:
-            raise Killed
-        return False
-
-    settings = {name: changes.pop(name) for name in Checkpoints._fields if name in changes}
-    checkpoints = None if folder is None else Checkpoints(folder, **settings)
-    arguments: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "key": KEY, "ema_decay": 0.9, "state": STATE}
-    arguments |= {"callback": callback, "checkpoints": checkpoints} | changes
-    chosen = [arguments.pop(name, default) for name, default in
-              (("loss", counting_loss), ("params", start()), ("data", DATA), ("optimizer", OPTIMIZER))]  # fmt: skip
-    return fit(*chosen, **arguments)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -146,62 +117,6 @@ def test_what_a_killed_run_left_is_cleared_away(copied: Path) -> None:
     (copied / ".discarded-5-0" / "arrays").mkdir(parents=True)
     run(copied, resume=True)
     assert names(copied) == ["10", "15", "20"]
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def told(folder: Path) -> tuple[str, tuple[int, ...]]:
-    try:
-        run(folder, resume=True)
-    except ResumeError as error:
-        return str(error), error.older
-    return "", ()
-
-
-# Orbax abandons what it was reading besides.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink], ids=["flip", "truncate", "delete"])
-def test_no_damage_goes_unseen(
-    damage: Callable[[Path], None], finished: Path, tmp_path: Path, whole: FitResult
-) -> None:
-    seen = 0
-    for k, path in enumerate(files(finished / "20")):
-        folder = Path(shutil.copytree(finished, tmp_path / str(k)))
-        damage(folder / path.relative_to(finished))
-        said, older = told(folder)
-        if not said:
-            # A file without which everything can be read, such as a marker: then everything was read.
-            assert same(run(folder, resume=True)._asdict(), whole._asdict()), path
-            continue
-        seen += 1
-        assert f"{folder / '20'} is damaged" in said
-        assert "ask for another with resume=STEP, there are 15, 10" in said
-        assert older == (15, 10)
-        assert names(folder) == ["10", "15", "20"]
-    assert seen >= 3
-    gc.collect()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_after_damage_the_older_checkpoint_leads_to_the_same_end(copied: Path, whole: FitResult) -> None:
-    for path in files(copied / "20"):
-        truncate(path)
-    _, older = told(copied)
-    gc.collect()
-    assert same(run(copied, resume=older[0])._asdict(), whole._asdict())
-    assert names(copied) == ["10", "15", "20", "set-aside"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from short_training import bounds, train_autoencoder, train_gan, train_vae
+from generative_training import bounds, train_autoencoder, train_gan, train_vae
 
 from mathdnn_jax import autoencoder, data, dense_decoder, dense_discriminator, dense_generator, dense_trunk, gan, vae
 from mathdnn_jax.tasks import detect_by_error, reconstruction_errors
@@ -24,7 +24,7 @@ def test_a_vae_learns_digits_and_its_prior(digits: tuple[np.ndarray, np.ndarray]
     train, test = digits
     found = {}
     for prior in ("trainable", "standard"):
-        model = vae((64,), 4, trunk=dense_trunk((32,)), decoder=dense_decoder(64, (32,)), prior=prior)  # type: ignore[arg-type]
+        model = vae((64,), 4, trunk=dense_trunk((32,)), decoder=dense_decoder(64, (32,)), prior=prior)
         params, history = train_vae(model, train, epochs=40, batch_size=50, learning_rate=3e-3)
         found[prior] = bounds(model, params, test, samples=50)
         assert history[-1] > history[0] + 10
