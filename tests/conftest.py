@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,18 @@ _unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesi
 hypothesis.settings.register_profile("fixed", _unhurried, derandomize=True, max_examples=25, database=None)
 hypothesis.settings.register_profile("random", _unhurried, max_examples=200)
 hypothesis.settings.load_profile(os.environ.get("MATHDNN_HYPOTHESIS", "fixed"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs on disk for this run and this process: many a test compiles what another has compiled.
+
+    A folder for good would be faster the next time, and a run that is killed in the midst of a file would spoil it.
+    """
+    folder = tempfile.mkdtemp(prefix="mathdnn-programs-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -186,7 +186,7 @@ def test_float64_is_kept_where_jax_has_it() -> None:
 
 
 def test_unknown_models_are_refused() -> None:
-    with pytest.raises(errors.UnknownModelError, match=r"'glow'; known: conv-relu-bn, .*, nice, small-net"):
+    with pytest.raises(errors.UnknownModelError, match=r"'glow'; known: autoencoder, .*, nice, small-net"):
         parity.convert(small_state(), "glow")
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 FILES = {
     "vae": ("mlp_vae_fashion_mnist.pth", 652_824, {"dim": 784, "hidden": 400, "latent_dim": 20, "prior": "standard"}),
     "lenet": ("lenet_cifar.pth", 62_006, {"classes": 10}),
-    "dcgan-generator": ("dcgan_digits_generator.pth", 805_377, {"latent_dim": 64, "width": 64, "image_channels": 1}),
+    "dcgan-generator": ("dcgan_digits_generator.pth", 747_841, {"latent_dim": 64, "width": 64, "image_channels": 1}),
 }
 
 
@@ -42,10 +42,10 @@ def test_the_generator_makes_digits(folder: Path, tmp_path: Path) -> None:
     z = jax.random.normal(jax.random.key(0), (32, 1, 1, 64))
     images = np.asarray(jax.jit(network.apply)(variables, z))[..., 0]
     assert images.shape == (32, 28, 28)
-    # Bright strokes on black, in the middle, and not the same each time.
+    # Bright strokes on black, inside the 20 × 20 pixels that MNIST's digits fill, and not the same each time.
     bright = images > 0
     assert 0.05 < bright.mean() < 0.3
-    assert bright[:, 6:22, 6:22].sum() > 0.85 * bright.sum()
+    assert bright[:, 4:24, 4:24].sum() > 0.95 * bright.sum()
     assert (images < -0.9).mean() > 0.5
     assert np.abs(images - images.mean(0)).mean() > 0.1
     _picture((images + 1) / 2, tmp_path)

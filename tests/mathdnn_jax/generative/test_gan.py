@@ -107,14 +107,19 @@ def test_the_best_discriminator_is_p_over_p_plus_weighted_q(weight: float, seed:
 
 @pytest.mark.parametrize("model", [DENSE, DCGAN])
 def test_shapes_with_any_batch_axes(model: GAN) -> None:
-    params, state = model.init(jax.random.key(0))
-    assert {leaf.dtype for leaf in jax.tree.leaves((params, state))} == {np.dtype(np.float32)}
+    def made(key: jax.Array, batch: tuple[int, ...]) -> Any:
+        params, state = model.init(key)
+        x = model.generate(params, state, model.sample_latent(key, batch))
+        return params, state["generator"].get("batch_stats", {}), x, model.discriminate(params, state, x)
+
     for batch in ((), (3,), (2, 3)):
-        z = model.sample_latent(jax.random.key(1), batch)
-        x = model.generate(params, state, z)
+        params, statistics, x, logits = jax.eval_shape(lambda key, batch=batch: made(key, batch), jax.random.key(0))
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+        counts = {leaf.shape for leaf in jax.tree.leaves(statistics) if leaf.dtype == np.int32}
+        assert counts <= {()}
         assert x.shape == (*batch, *model.event_shape)
-        assert model.discriminate(params, state, x).shape == batch
-    assert np.abs(x).max() <= 1
+        assert logits.shape == batch
+    assert np.abs(jax.jit(lambda key: made(key, (3,))[2])(jax.random.key(1))).max() <= 1
 
 
 def test_batch_norms_learn_their_statistics_in_training_and_keep_them_otherwise() -> None:

@@ -18,25 +18,28 @@ GAUSSIAN = vae((6,), 2, likelihood="gaussian", train_variance=True, variance=0.2
 
 @pytest.mark.parametrize(("model", "features"), [(MLP, 5), (IMAGES, 64), (GAUSSIAN, 400)])
 def test_shapes_with_any_batch_axes(model: VAE, features: int) -> None:
-    params = model.init(jax.random.key(0))
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
-    assert params["encoder"]["mean"]["kernel"].shape == (features, model.latent_dim)
-    key = jax.random.key(1)
-    for batch in ((), (3,), (2, 3)):
-        x = jax.random.uniform(key, (*batch, *model.event_shape))
-        mean, log_scale = model.encode(params, x)
-        assert mean.shape == log_scale.shape == (*batch, model.latent_dim)
-        assert model.decode(params, mean).shape == x.shape
-        assert model.log_joint(params, x, mean).shape == batch
-        for bound in (
-            model.elbo(params, x, key, samples=2),
-            model.elbo(params, x, key, estimator="score_function", kl="monte_carlo", samples=3, baseline=True),
-            model.log_marginal(params, x, key, samples=2),
-        ):
-            assert bound.shape == batch
-            assert bound.dtype == np.float32
-        assert model.sample(params, key, batch).shape == x.shape
-        assert model.sample_latent(params, key, batch).shape == mean.shape
+    def check(key: jax.Array) -> jax.Array:
+        params = model.init(key)
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+        assert params["encoder"]["mean"]["kernel"].shape == (features, model.latent_dim)
+        for batch in ((), (3,), (2, 3)):
+            x = jax.random.uniform(key, (*batch, *model.event_shape))
+            mean, log_scale = model.encode(params, x)
+            assert mean.shape == log_scale.shape == (*batch, model.latent_dim)
+            assert model.decode(params, mean).shape == x.shape
+            assert model.log_joint(params, x, mean).shape == batch
+            for bound in (
+                model.elbo(params, x, key, samples=2),
+                model.elbo(params, x, key, estimator="score_function", kl="monte_carlo", samples=3, baseline=True),
+                model.log_marginal(params, x, key, samples=2),
+            ):
+                assert bound.shape == batch
+                assert bound.dtype == np.float32
+            assert model.sample(params, key, batch).shape == x.shape
+            assert model.sample_latent(params, key, batch).shape == mean.shape
+        return key
+
+    jax.eval_shape(check, jax.random.key(0))
 
 
 def test_a_batch_is_its_events() -> None:
