@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import parity
-from mathdnn_jax import data, nice
+from mathdnn_jax import data
 from mathdnn_jax.cli import main
 
 pytest.importorskip("torch", reason="the commands read PyTorch checkpoints")
@@ -187,26 +187,6 @@ def test_images_of_another_size_and_offline_data(
     monkeypatch.setattr("mathdnn_jax.data.load", lambda *_: wide)
     assert anomaly(checkpoint) == 2
     assert "images of shape (28, 28), 784 pixels" in capsys.readouterr().err
-
-
-def test_the_demo_makes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    folder = tmp_path / "made" / "here"
-    assert main(["demo", "--output", str(folder)]) == 0
-    names = ["nice.certificate.json", "nice.pt", "nice.safetensors", "report.html"]
-    assert sorted(path.name for path in folder.iterdir()) == names
-    page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
-    assert "http" not in page
-    assert json.loads((folder / "nice.certificate.json").read_text())["passed"]
-    out = capsys.readouterr().out
-    assert "report.html" in out
-    # The detector must have learnt the digits; chance would be 0.5.
-    area = float(next(line for line in out.splitlines() if line.startswith("AUROC")).split()[1])
-    assert area > 0.99
-    state = parity.load(folder / "nice.pt")
-    assert parity.convert(state)["scaling"]["log_scale"].shape == (64,)
-    assert nice(dim=64, width=64, depth=3).prior.event_shape == (64,)
 
 
 def test_the_demo_does_not_replace_somebodys_checkpoint(
