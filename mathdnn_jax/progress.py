@@ -46,7 +46,7 @@ def epoch_progress(description: str, total: int, quiet: bool = False) -> Iterato
     everything goes to standard error.
     """
     if quiet:
-        yield lambda done, words: None
+        yield lambda *_: None
         return
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -126,7 +126,7 @@ def read_run(folder: Path) -> Trained:
         CheckpointError, ParameterStructureError: the weights are damaged, or are not the model's.
     """
     from parity import load
-    from parity.tree import flatten, unflatten
+    from parity.tree import flatten
 
     if not holds_run(folder):
         raise ConfigurationError(f"{folder} has no run of `mathdnn train`: there is no {CONFIG}")
@@ -141,14 +141,15 @@ def read_run(folder: Path) -> Trained:
     settings = resolve(model, recipe, read_config(folder / CONFIG, model))
     task = recipe.build(settings, image_shape)
     arrays = load(folder / WEIGHTS)
-    expected = flatten(task.variables(*jax.eval_shape(lambda: task.init(jax.random.key(0), None))))
+    tree = task.variables(*jax.eval_shape(lambda: task.init(jax.random.key(0), None)))
+    expected = flatten(tree)
     found = {name: array.shape for name, array in arrays.items()}
     if found != {name: leaf.shape for name, leaf in expected.items()}:
         raise ParameterStructureError(
             f"{folder / WEIGHTS} has other arrays than the model of {CONFIG}: "
             f"{sorted(set(found.items()) ^ {(name, leaf.shape) for name, leaf in expected.items()})[:6]}"
         )
-    params, state = task.restore(unflatten({name: jnp.asarray(array) for name, array in arrays.items()}))
+    params, state = task.restore(_filled(tree, arrays))
     return Trained(model, settings, image_shape, task, params, state)
 
 
@@ -160,6 +161,16 @@ def write_json(path: Path, figures: Mapping[str, Any]) -> None:
     """
     with replace_file(path) as temporary:
         temporary.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _filled(tree: Mapping[str, Any], arrays: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Arrays by their paths in the structure of `tree`, whose empty parts no path tells of."""
+    return {
+        name: _filled(part, arrays, f"{path}{name}/")
+        if isinstance(part, Mapping)
+        else jnp.asarray(arrays[f"{path}{name}"])
+        for name, part in tree.items()
+    }
 
 
 def _toml(value: Any) -> str:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"a temperature is a positive number, given {options.temperature}")
     found = read_run(Path(options.run_folder))
     if found.task.sample is None:
-        raise ConfigurationError(f"a {found.model} draws nothing; flows, VAEs and GANs do")
+        raise ConfigurationError(f"the model {found.model} draws nothing; flows, VAEs and GANs do")
     key = jax.random.key(options.seed)
     drawn = found.task.sample(found.params, found.state, key, options.count, options.temperature)
     if as_array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from jax.sharding import Mesh
 from mathdnn_jax.cli import arguments, run_folder
 from mathdnn_jax.cli.run_log import run_log
 from mathdnn_jax.cli.run_pictures import check_grid, write_pictures
+from mathdnn_jax.errors import MissingDependencyError
 from mathdnn_jax.progress import epoch_progress
 from mathdnn_jax.recipes import RECIPES, Sets, Task, find_recipe, parse_assignments, read_config, train, trained
 from mathdnn_jax.recipes.recipe import Settings
@@ -71,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     sets = recipe.load(settings)
     task = recipe.build(settings, sets.image_shape)
     if first:
+        check_safetensors()
         check_grid(sets.image_shape)
         run_folder.make_folder(folder)
         run_folder.write_config(folder, options.model, settings, sets.image_shape)
@@ -78,15 +81,22 @@ def run(options: argparse.Namespace) -> int:
 
     result = fit_with_log(options, settings, task, sets, folder, mesh)
     params, state = trained(result)
+    # By every process, so that none waits for the first one's work and gives it up.
+    figures = task.evaluate(params, state, sets)
     if not first:
         return 0
-    figures = task.evaluate(params, state, sets)
     written = run_folder.write_weights(folder, task, params, state)
     run_folder.write_json(folder / run_folder.EVALUATION, figures)
     written += write_pictures(folder, task, params, state, sets, result.history, settings["seed"])
     print(json.dumps(figures) if options.json else describe(figures))
     print(f"{folder}: {', '.join(written)}", file=sys.stderr)
     return 0
+
+
+def check_safetensors() -> None:
+    """Raise MissingDependencyError now, rather than when the weights are to be written."""
+    if importlib.util.find_spec("safetensors") is None:
+        raise MissingDependencyError('the weights of a run need safetensors: pip install "mathdnn_jax[train]"')
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:

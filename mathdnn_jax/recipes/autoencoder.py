@@ -55,7 +55,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         del key
         return masked_mean(error(params, batch), mask)
 
-    measured = in_batches(lambda params, _, batch, key: error(params, batch))
+    measured = in_batches(lambda params, _, batch, __: error(params, batch))
 
     def errors(params: Tree, images: Tree) -> np.ndarray:
         values = measured(params, None, images, jax.random.key(0))
@@ -92,7 +92,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         return np.asarray(model.reconstruct(params, unit_pixels(jnp.asarray(images), jnp.float32)))
 
     return Task(
-        init=lambda key, batch: (model.init(key), None),
+        init=lambda key, _: (model.init(key), None),
         loss=loss,
         validate=validate,
         evaluate=evaluate,

@@ -83,7 +83,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
 
     kind = "dcgan" if signed else "gan"
     return Task(
-        init=lambda key, batch: model.init(key),
+        init=lambda key, _: model.init(key),
         loss={"discriminator": discriminator_loss, "generator": generator_loss},
         evaluate=evaluate,
         sample=sample,

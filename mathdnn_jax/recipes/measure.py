@@ -20,21 +20,20 @@ def in_batches(
 ) -> Callable[[Tree, Tree, Tree, jax.Array], Any]:
     """`run(params, state, examples, key)` → whatever `function` returns for each example, float64 NumPy arrays (N, …).
 
-    `function(params, state, batch, key)` is compiled once, here, for batches of one size. The last batch is filled up
-    from the beginning, and the filling dropped. Matrix products are as exact as float32 is.
+    `function(params, state, batch, key)` is compiled once, for batches of one size. The last one is filled up from the
+    beginning, over again if need be, and the filling dropped. Matrix products are as exact as float32 is.
     """
     compiled = jax.jit(function)
 
     def run(params: Tree, state: Tree, examples: Tree, key: jax.Array) -> Any:
         count = len(jax.tree.leaves(examples)[0])
-        size = min(batch_size, count)
         found = []
-        for k, start in enumerate(range(0, count, size)):
-            rows = np.arange(start, start + size) % count
+        for k, start in enumerate(range(0, count, batch_size)):
+            rows = np.arange(start, start + batch_size) % count
             batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], examples)
             with jax.default_matmul_precision("highest"):
                 values = compiled(params, state, batch, jax.random.fold_in(key, k))
-            kept = min(size, count - start)
+            kept = min(batch_size, count - start)
             found.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf, np.float64)[:kept], values))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 

@@ -72,7 +72,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         del key
         return masked_mean(-flow.log_prob(params, batch), mask)
 
-    measured = in_batches(lambda params, _, batch, key: flow.log_prob(params, batch), batch_size=1000)
+    measured = in_batches(lambda params, _, batch, __: flow.log_prob(params, batch), batch_size=1000)
 
     def mean_log_prob(params: Tree, numbers: Tree) -> float:
         return finite_mean(measured(params, None, numbers, jax.random.key(0)), "log p")
@@ -104,7 +104,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         return np.exp(np.asarray(flow.log_prob(params, points))), np.asarray(flow.forward(params, points)[0])
 
     return Task(
-        init=lambda key, batch: (flow.init(key), None),
+        init=lambda key, _: (flow.init(key), None),
         loss=loss,
         validate=validate,
         evaluate=evaluate,

@@ -57,7 +57,7 @@ class Task(NamedTuple):
     sample: Callable[[Tree, Tree, jax.Array, int, float], np.ndarray] | None = None
     reconstruct: Callable[[Tree, Tree, np.ndarray], np.ndarray] | None = None
     curve: Callable[[Tree, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
-    variables: Callable[[Tree, Tree], Tree] = lambda params, state: params
+    variables: Callable[[Tree, Tree], Tree] = lambda params, _: params
     restore: Callable[[Tree], tuple[Tree, Tree]] = lambda tree: (tree, None)
     torch: Mapping[str, str] = NOTHING
 

@@ -86,7 +86,7 @@ def _optimizers(task: Task, settings: Settings, examples: int) -> Any:
         steps = settings["epochs"] * steps_per_epoch(settings, examples)
         rate = optax.cosine_decay_schedule(rate, max(steps, 1))
     adam = optax.adam(rate, b1=settings["b1"], b2=settings["b2"], eps=settings["eps"])
-    return {name: adam for name in task.loss} if isinstance(task.loss, Mapping) else adam
+    return dict.fromkeys(task.loss, adam) if isinstance(task.loss, Mapping) else adam
 
 
 def _best(task: Task, sets: Sets) -> str | None:

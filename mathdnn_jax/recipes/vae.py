@@ -93,7 +93,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         return np.asarray(model.decode(params, mean))
 
     return Task(
-        init=lambda key, batch: (model.init(key), None),
+        init=lambda key, _: (model.init(key), None),
         loss=loss,
         validate=validate,
         evaluate=evaluate,
