@@ -15,6 +15,7 @@ import parity
 from mathdnn_jax import data, dequantize
 from mathdnn_jax.cli import main
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("sklearn", "orbax.checkpoint", "safetensors", "matplotlib"):
     pytest.importorskip(package, reason="runs of training need it")
 

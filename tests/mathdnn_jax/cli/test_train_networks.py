@@ -14,6 +14,7 @@ from mathdnn_jax import data
 from mathdnn_jax.cli import main
 from mathdnn_jax.tasks import detect_by_error, reconstruction_errors
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("sklearn", "PIL", "orbax.checkpoint", "safetensors", "matplotlib"):
     pytest.importorskip(package, reason="runs of training need it")
 

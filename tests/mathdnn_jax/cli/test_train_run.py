@@ -16,6 +16,7 @@ from trained_runs import check_samples
 import parity
 from mathdnn_jax.cli import main
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("orbax.checkpoint", "safetensors", "matplotlib"):
     pytest.importorskip(package, reason="runs of training need it")
 
@@ -32,7 +33,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(quick_compilation: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four epochs without interruption; never changed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert train(folder, *LONG) == 0
