@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mathdnn_jax.errors import NonFiniteError
-from mathdnn_jax.recipes import RECIPES, Sets, find_recipe, resolve, three_gaussians, train
+from mathdnn_jax.recipes import RECIPES, Sets, find_recipe, resolve, three_gaussians, train, trained
 from mathdnn_jax.recipes.images import to_levels
 from mathdnn_jax.recipes.measure import finite_mean, in_batches, masked_mean
+from mathdnn_jax.training import FitResult
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -42,6 +45,16 @@ def test_means() -> None:
     assert float(masked_mean(values, jnp.asarray([True, True, False]))) == 1.5
     with pytest.raises(NonFiniteError, match="log p is nan for example 2"):
         finite_mean(np.asarray(values), "log p")
+
+
+def test_averaged_parameters_are_the_trained_ones_where_they_are_kept() -> None:
+    rest: dict[str, Any] = {"optimizer_state": None, "history": None, "step": 1, "epoch": 1, "stopped": False}
+    result = FitResult(params={"a": jnp.ones(2)}, ema=None, state={"b": jnp.zeros(1)}, **rest)
+    params, state = trained(result)
+    assert type(params["a"]) is np.ndarray
+    assert (params["a"][0], state["b"][0]) == (1, 0)
+    averaged, _ = trained(result._replace(ema={"a": jnp.full(2, 0.5)}))
+    assert averaged["a"][0] == 0.5
 
 
 def test_pixels_of_digits_are_their_levels() -> None:
