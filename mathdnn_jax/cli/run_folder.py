@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mathdnn_jax.cli.run_log import METRICS
 from mathdnn_jax.errors import ConfigurationError, OutputError, ParameterStructureError
 from mathdnn_jax.files import replace_file
 from mathdnn_jax.recipes import Task, find_recipe, read_config, resolve
@@ -64,8 +65,9 @@ def write_config(folder: Path, model: str, settings: Settings, image_shape: tupl
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run was begun there."""
-    return (folder / CONFIG).exists()
+    """Whether a run has got so far there that something would be lost if another began."""
+    trained = (folder / METRICS).exists() or any((folder / CHECKPOINTS).glob("[0-9]*"))
+    return trained and (folder / CONFIG).exists()
 
 
 def settings_of(folder: Path, model: str, given: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def read_run(folder: Path) -> Trained:
     from parity import load
     from parity.tree import flatten
 
-    if not holds_run(folder):
+    if not (folder / CONFIG).exists():
         raise ConfigurationError(f"{folder} has no run of `mathdnn train`: there is no {CONFIG}")
     try:
         content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))

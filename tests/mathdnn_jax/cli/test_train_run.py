@@ -15,6 +15,7 @@ from trained_runs import check_samples
 
 import parity
 from mathdnn_jax.cli import main
+from mathdnn_jax.cli.run_folder import holds_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("orbax.checkpoint", "safetensors", "matplotlib"):
@@ -145,6 +146,7 @@ def test_a_diverged_run_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "DivergedError" in said
     assert "step 1" in said
     assert not (run / "weights.safetensors").exists()
+    assert not holds_run(run)  # it got nowhere: the same folder can be used again
 
 
 def test_weights_of_another_model(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

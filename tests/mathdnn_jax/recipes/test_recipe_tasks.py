@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mathdnn_jax.errors import NonFiniteError
+from mathdnn_jax.generative import dcgan_discriminator, dcgan_generator, gan
 from mathdnn_jax.recipes import RECIPES, Sets, find_recipe, resolve, three_gaussians, train, trained
 from mathdnn_jax.recipes.images import to_levels
 from mathdnn_jax.recipes.measure import finite_mean, in_batches, masked_mean
@@ -76,4 +77,9 @@ def test_dcgan_trains_on_images_between_minus_one_and_one() -> None:
     drawn = task.sample(result.params, result.state, jax.random.key(0), 2, 1.0)
     assert drawn.shape == (2, 28, 28)
     assert 0 <= drawn.min() < drawn.max() <= 1
+    # What the discriminator is shown lies between −1 and 1, as what the generator makes does.
+    model = gan((28, 28, 1), 3, generator=dcgan_generator(1, 2), discriminator=dcgan_discriminator(2))
+    signed = jnp.asarray(2 * (images / np.float32(255)) - 1, jnp.float32)
+    expected = float(model.discriminate(result.params, result.state, signed).mean())
+    assert task.evaluate(result.params, result.state, sets)["mean_logit_test"] == pytest.approx(expected, rel=1e-4)
     assert task.torch == {"discriminator": "dcgan-discriminator", "generator": "dcgan-generator"}
