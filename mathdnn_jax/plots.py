@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +77,34 @@ def inpainting_figure(
     panels[3].plot(log_prob, color=INLIER, linewidth=0.8, alpha=max(0.15, 1 / len(original)))
     panels[3].set_xlabel("steps")
     panels[3].set_title("log p(x) in nats", fontsize=8)
+    return figure
+
+
+def loss_figure(epochs: Mapping[str, np.ndarray]) -> Figure:
+    """What was measured of every epoch: {name: (E,)}; losses in one panel, each other figure in one of its own."""
+    losses = {name: values for name, values in epochs.items() if name.endswith("loss")}
+    panels = [losses, *({name: values} for name, values in epochs.items() if name not in losses)]
+    figure = _figure(7.0, 2.6 * len(panels))
+    for axes, curves in zip(np.ravel(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True):
+        for name, values in curves.items():
+            # A run of one epoch is a point, which a line alone does not show.
+            axes.plot(np.arange(1, len(values) + 1), values, label=name, linewidth=1, marker=".", markersize=3)
+        axes.legend(fontsize=8)
+    axes.set_xlabel("epoch")
+    return figure
+
+
+def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.ndarray, z: np.ndarray) -> Figure:
+    """A flow on the line: p(x) above a histogram of numbers (N,), and its map z(x); x, p(x) and z(x) are (K,)."""
+    figure = _figure(9.0, 3.4)
+    left, right = figure.subplots(1, 2)
+    left.hist(numbers, bins=60, density=True, color=INLIER, alpha=0.4, label=name)
+    left.plot(x, density, color=OUTLIER, linewidth=1.2, label="p(x)")
+    left.set_xlabel("x")
+    left.legend(fontsize=8)
+    right.plot(x, z, color=THRESHOLD, linewidth=1.2)
+    right.set_xlabel("x")
+    right.set_title("z(x)", fontsize=9)
     return figure
 
 

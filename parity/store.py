@@ -81,6 +81,16 @@ def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice
     _save_safetensors(Path(path), flat, {PARAMS_OF: model})
 
 
+def save_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
+    """Write arrays of any tree as safetensors, by their tree paths: for models that have no PyTorch counterpart here.
+
+    Raises:
+        OutputError: the file cannot be written, or its name does not end in .safetensors.
+        MissingDependencyError: safetensors is not installed.
+    """
+    _save_safetensors(Path(path), {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}, {})
+
+
 def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
     """Write a PyTorch state dict: .pt or .pth by `torch.save`, .safetensors in PyTorch's layout.
 

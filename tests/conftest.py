@@ -42,6 +42,14 @@ def _forget_compiled_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
+    """For tests that run small programs once each: compiled in half the time, and slower to run."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data sets and checkpoints; a stranger's clone does not have it."""

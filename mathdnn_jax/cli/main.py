@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import mathdnn_jax
-from mathdnn_jax.cli import anomaly, certify, claims, convert, count, demo, fold, inpaint
+from mathdnn_jax.cli import anomaly, certify, claims, convert, count, demo, evaluate, fold, inpaint, sample, train
 from mathdnn_jax.errors import MathdnnError
 
 COMMANDS = {
@@ -21,6 +21,9 @@ COMMANDS = {
     "claims": claims,
     "fold": fold,
     "count": count,
+    "train": train,
+    "evaluate": evaluate,
+    "sample": sample,
     "demo": demo,
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError, DataSetError
 from mathdnn_jax.nets.layer import Layer, Shape, Slot, Values, ones, per_channel, zeros
@@ -69,7 +70,8 @@ class BatchNorm(Layer):
         """Normalise, with the batch's statistics and their update in train mode."""
         del key
         running = values["batch_stats"]
-        wide = x.astype(jnp.promote_types(x.dtype, running["mean"].dtype))
+        # NumPy's rule for the wider of the two: JAX's own refuses the pair where promotion is strict.
+        wide = x.astype(np.promote_types(x.dtype, running["mean"].dtype))
         update: dict[str, jax.Array] = {}
         mean, variance = running["mean"].astype(wide.dtype), running["var"].astype(wide.dtype)
         if train:

@@ -1,0 +1,51 @@
+"""Draw samples from a trained run: a picture, or an array."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from mathdnn_jax.cli import arguments
+from mathdnn_jax.cli.pictures import check_picture, save_figure
+from mathdnn_jax.cli.run_folder import read_run
+from mathdnn_jax.cli.run_pictures import sample_figure
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.files import check_writable, replace_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run of `mathdnn train`")
+    parser.add_argument("--count", "-n", type=arguments.count, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument(
+        "--output", "-o", default="samples.png", help="a picture, or an array as .npy (default: samples.png)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="what latents are multiplied by, about their mean (default: 1)"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the draws (default: 0)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    target = Path(options.output)
+    as_array = target.suffix == ".npy"
+    check_writable(target) if as_array else check_picture(target)
+    if not 0 < options.temperature < math.inf:
+        raise ConfigurationError(f"a temperature is a positive number, given {options.temperature}")
+    found = read_run(Path(options.run_folder))
+    if found.task.sample is None:
+        raise ConfigurationError(f"the model {found.model} draws nothing; flows, VAEs and GANs do")
+    key = jax.random.key(options.seed)
+    drawn = found.task.sample(found.params, found.state, key, options.count, options.temperature)
+    if as_array:
+        with replace_file(target) as temporary:
+            np.save(temporary, drawn)
+    else:
+        save_figure(sample_figure(found.task, found.params, drawn, f"{found.model}, {options.count} samples"), target)
+    print(f"{options.count} samples of {found.model}: {target}")
+    return 0

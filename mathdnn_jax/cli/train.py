@@ -1,0 +1,163 @@
+"""Train a model: flows, a VAE, a GAN, an autoencoder, a small convolutional network; the run is a folder."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from mathdnn_jax.cli import arguments, run_folder
+from mathdnn_jax.cli.run_log import run_log
+from mathdnn_jax.cli.run_pictures import check_grid, write_pictures
+from mathdnn_jax.errors import MissingDependencyError
+from mathdnn_jax.progress import epoch_progress
+from mathdnn_jax.recipes import RECIPES, Sets, Task, find_recipe, parse_assignments, read_config, train, trained
+from mathdnn_jax.recipes.recipe import Settings
+from mathdnn_jax.recipes.train import count, steps_per_epoch
+from mathdnn_jax.training import Checkpoints, EpochReport, FitResult, device_mesh, join_processes
+
+OPTIONS = ("data", "data_dir", "epochs", "batch_size", "learning_rate", "seed", "precision")
+"""Settings with an option of their own, which goes before --set, as that goes before --config."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("model", choices=tuple(RECIPES), metavar="MODEL", help=", ".join(RECIPES))
+    parser.add_argument("--output", "-o", metavar="RUN", help="folder of the run (default: runs/MODEL)")
+    parser.add_argument("--data", metavar="NAME", help="data set (default: mnist; cifar10 for small-net)")
+    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+    parser.add_argument("--config", metavar="FILE", help="settings as TOML, such as the config.toml of a run")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting; may be repeated; an unknown key lists them all",
+    )
+    parser.add_argument("--epochs", type=arguments.count, help="how often every example is visited")
+    parser.add_argument("--batch-size", type=arguments.count, help="examples in a step, over all devices together")
+    parser.add_argument("--learning-rate", type=float, help="of Adam")
+    parser.add_argument("--seed", type=arguments.seed, help="of the parameters, the order and all that is drawn")
+    parser.add_argument("--precision", help="float32, or bfloat16 with float32 master weights")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        type=arguments.count,
+        metavar="STEP",
+        help="go on from the newest checkpoint of RUN, or from that of a step; begin where there is none",
+    )
+    parser.add_argument("--devices", type=arguments.count, metavar="N", help="spread every batch over so many devices")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where several train together")
+    parser.add_argument("--processes", type=arguments.count, metavar="N", help="how many processes there are")
+    parser.add_argument("--process-id", type=int, metavar="I", help="which of them this one is, from 0")
+    parser.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    several = join_processes(options.coordinator, options.processes, options.process_id)
+    mesh = device_mesh(options.devices) if several or options.devices is not None else None
+    folder = Path(options.output or Path("runs") / options.model)
+    first = jax.process_index() == 0
+    # The first process makes the folder, and the others may find it made.
+    settings = run_folder.settings_of(folder, options.model, given(options), resume=bool(options.resume) or not first)
+    recipe = find_recipe(options.model)
+    sets = recipe.load(settings)
+    task = recipe.build(settings, sets.image_shape)
+    if first:
+        check_safetensors()
+        check_grid(sets.image_shape)
+        run_folder.make_folder(folder)
+        run_folder.write_config(folder, options.model, settings, sets.image_shape)
+        print(describe_sets(options.model, settings, sets), file=sys.stderr)
+
+    result = fit_with_log(options, settings, task, sets, folder, mesh)
+    params, state = trained(result)
+    # By every process, so that none waits for the first one's work and gives it up.
+    figures = task.evaluate(params, state, sets)
+    if not first:
+        return 0
+    written = run_folder.write_weights(folder, task, params, state)
+    run_folder.write_json(folder / run_folder.EVALUATION, figures)
+    written += write_pictures(folder, task, params, state, sets, result.history, settings["seed"])
+    print(json.dumps(figures) if options.json else describe(figures))
+    print(f"{folder}: {', '.join(written)}", file=sys.stderr)
+    return 0
+
+
+def check_safetensors() -> None:
+    """Raise MissingDependencyError now, rather than when the weights are to be written."""
+    if importlib.util.find_spec("safetensors") is None:
+        raise MissingDependencyError('the weights of a run need safetensors: pip install "mathdnn_jax[train]"')
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line gives: its options before --set, and that before --config."""
+    from_file = read_config(options.config, options.model) if options.config else {}
+    own = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    return {**from_file, **parse_assignments(options.set), **own}
+
+
+def fit_with_log(
+    options: argparse.Namespace, settings: Settings, task: Task, sets: Sets, folder: Path, mesh: Mesh | None
+) -> FitResult:
+    """Train, and tell of every epoch; of several processes the first one tells."""
+    checkpoints = Checkpoints(
+        folder / run_folder.CHECKPOINTS,
+        every_epochs=settings["checkpoint_epochs"],
+        keep=settings["keep"],
+        resume=options.resume,
+        config={"model": options.model, **settings},
+    )
+    first = jax.process_index() == 0
+    with (
+        run_log(folder) as log,
+        epoch_progress(f"{options.model}, epochs", settings["epochs"], quiet=not first) as tell,
+    ):
+
+        def watch(report: EpochReport) -> None:
+            if first:
+                log(report)
+            tell(report.epoch, describe_epoch(report))
+
+        return train(task, settings, sets, mesh=mesh, checkpoints=checkpoints, callback=watch)
+
+
+def describe_sets(model: str, settings: Settings, sets: Sets) -> str:
+    """What is trained on, for a person; with what becomes of a last batch that is not whole."""
+    examples, size = count(sets.training), settings["batch_size"]
+    over = examples % size
+    remainder = {
+        "drop": f", {over} examples left out of each epoch",
+        "pad": f", the last of {over} examples",
+        "wrap": f", the last filled up with {size - over} examples from the epoch's beginning",
+    }
+    return (
+        f"{model}: {examples:,} training, {count(sets.validation):,} validation and {count(sets.test):,} test examples "
+        f"of {settings['data']}; {steps_per_epoch(settings, examples):,} batches of {size} in an epoch"
+        f"{remainder[settings['remainder']] if over else ''}"
+    )
+
+
+def describe_epoch(report: EpochReport) -> str:
+    """An epoch for a person."""
+    measured = ", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in report.metrics.items())
+    return f"{measured}; {report.examples / report.seconds:,.0f} examples/s"
+
+
+def describe(figures: dict[str, float]) -> str:
+    """The final evaluation for a person."""
+    width = max(len(name) for name in figures) + 2
+    return "\n".join(
+        f"{name.replace('_', ' '):<{width}}{value:,}" if isinstance(value, int) else
+        f"{name.replace('_', ' '):<{width}}{value:,.6g}"
+        for name, value in figures.items()
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Training by a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from mathdnn_jax.recipes.recipe import Sets, Settings, Task
+from mathdnn_jax.training import Checkpoints, EpochReport, FitResult, fit
+from mathdnn_jax.training.update import Tree
+
+
+def train(
+    task: Task,
+    settings: Settings,
+    sets: Sets,
+    *,
+    mesh: Mesh | None = None,
+    checkpoints: Checkpoints | None = None,
+    callback: Callable[[EpochReport], bool | None] | None = None,
+) -> FitResult:
+    """Train as the settings say, from parameters and in an order that follow from `settings["seed"]`.
+
+    The checkpoint with the least validation loss stays beside the last ones; where there is no validation set but one
+    loss alone, that with the least of it.
+
+    Raises:
+        MathdnnError: as `fit` does.
+    """
+    init_key, fit_key = jax.random.split(jax.random.key(settings["seed"]))
+    rows = slice(settings["batch_size"])
+    params, state = jax.jit(task.init)(init_key, jax.tree.map(lambda leaf: leaf[rows], sets.training))
+    if checkpoints is not None:
+        checkpoints = checkpoints._replace(best=_best(task, sets))
+    return fit(
+        task.loss,
+        params,
+        sets.training,
+        _optimizers(task, settings, count(sets.training)),
+        epochs=settings["epochs"],
+        batch_size=settings["batch_size"],
+        key=fit_key,
+        state=state,
+        remainder=settings["remainder"],
+        clip_norm=settings["clip_norm"] or None,
+        ema_decay=settings["ema_decay"] or None,
+        compute_dtype=jnp.bfloat16 if settings["precision"] == "bfloat16" else None,
+        mesh=mesh,
+        evaluate=_validation(task, sets),
+        callback=callback,
+        checkpoints=checkpoints,
+    )
+
+
+def trained(result: FitResult) -> tuple[Tree, Tree]:
+    """(params, state) of a trained model on the host: the averaged parameters where they were kept."""
+    params = result.params if result.ema is None else result.ema
+    return to_host(params), to_host(result.state)
+
+
+def to_host(tree: Tree) -> Tree:
+    """The leaves as NumPy arrays, which one process can compute with alone."""
+    return jax.tree.map(np.asarray, tree)
+
+
+def count(examples: Tree) -> int:
+    """How many there are; 0 for None."""
+    return len(jax.tree.leaves(examples)[0]) if examples is not None else 0
+
+
+def steps_per_epoch(settings: Settings, examples: int) -> int:
+    """Batches of an epoch."""
+    size: int = settings["batch_size"]
+    return examples // size if settings["remainder"] == "drop" else -(-examples // size)
+
+
+def _optimizers(task: Task, settings: Settings, examples: int) -> Any:
+    rate: Any = settings["learning_rate"]
+    if settings["schedule"] == "cosine":
+        steps = settings["epochs"] * steps_per_epoch(settings, examples)
+        rate = optax.cosine_decay_schedule(rate, max(steps, 1))
+    adam = optax.adam(rate, b1=settings["b1"], b2=settings["b2"], eps=settings["eps"])
+    return dict.fromkeys(task.loss, adam) if isinstance(task.loss, Mapping) else adam
+
+
+def _best(task: Task, sets: Sets) -> str | None:
+    if task.validate is not None and sets.validation is not None:
+        return "validation_loss"
+    return None if isinstance(task.loss, Mapping) else "loss"
+
+
+def _validation(task: Task, sets: Sets) -> Callable[[Tree, Tree], dict[str, float]] | None:
+    validate = task.validate
+    if validate is None or sets.validation is None:
+        return None
+    return lambda params, state: validate(to_host(params), to_host(state), sets.validation)

@@ -1,0 +1,77 @@
+"""Settings of recipes: defaults, files, and what is said on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.recipes import RECIPES, find_recipe, known_settings, parse_assignments, read_config, resolve
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_defaults_are_settings_that_resolve(name: str) -> None:
+    recipe = find_recipe(name)
+    settings = resolve(name, recipe, {})
+    assert set(settings) == set(known_settings(recipe))
+    # What resolved once is a fixed point: the config of a run describes the same run.
+    assert resolve(name, recipe, settings) == settings
+
+
+def test_defaults_that_go_with_the_data() -> None:
+    for data, levels in (("mnist", 256), ("digits", 17)):
+        assert resolve("nice", RECIPES["nice"], {"data": data})["levels"] == levels
+    assert resolve("nice", RECIPES["nice"], {"data": "digits", "levels": 5})["levels"] == 5
+    assert resolve("autoencoder", RECIPES["autoencoder"], {})["outliers"] == "kmnist"
+
+
+def test_assignments_are_toml_or_texts() -> None:
+    given = parse_assignments(
+        ["epochs=3", "rate = 1e-3", "data=digits", 'prior="normal"', "widths=[3, 2]", "flag=true"]
+    )
+    expected = {"epochs": 3, "rate": 1e-3, "data": "digits", "prior": "normal", "widths": [3, 2], "flag": True}
+    assert given == expected
+    for wrong in (["epochs"], ["=3"], ["epochs=1", "epochs=2"]):
+        with pytest.raises(ConfigurationError):
+            parse_assignments(wrong)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochs", 2.5, "a whole number"),
+        ("epochs", True, "a whole number"),
+        ("epochs", 0, "counted from one"),
+        ("batch_size", -1, "counted from one"),
+        ("learning_rate", "fast", "a number"),
+        ("learning_rate", float("nan"), "positive"),
+        ("validation", 1.0, r"\[0, 1\)"),
+        ("seed", -1, "seed"),
+        ("schedule", "linear", "constant, cosine"),
+        ("prior", "cauchy", "trainable, standard"),
+        ("binarize", 1, "true or false"),
+        ("hiden", 3, "its settings are b1, b2, batch_size, binarize"),
+    ],
+)
+def test_wrong_settings(key: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        resolve("vae", RECIPES["vae"], {key: value})
+
+
+def test_a_whole_number_serves_for_a_number() -> None:
+    found = resolve("vae", RECIPES["vae"], {"learning_rate": 1})["learning_rate"]
+    assert type(found) is float
+
+
+def test_config_files(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('model = "nice"\nepochs = 3\n[versions]\njax = "1"\n')
+    assert read_config(path, "nice") == {"epochs": 3}
+    with pytest.raises(ConfigurationError, match="'nice', not of 'glow'"):
+        read_config(path, "glow")
+    path.write_text("epochs = \n")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_config(path, "nice")
+    with pytest.raises(ConfigurationError, match="known: nice"):
+        find_recipe("resnet")
