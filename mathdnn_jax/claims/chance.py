@@ -1,10 +1,10 @@
 """How a statement about random draws is decided: by a statistic that a correct program exceeds with known chance.
 
-All Monte-Carlo claims together raise a false alarm with a probability below 1e-6. They compare fewer than MOST_STATISTICS
-means with the truth, each of at least thousands of draws with a fixed key, and a mean may lie BOUND of its standard
-errors away, which a normal variable does with probability 8.0e-11: below 4e-8 in all. The rest is left for what means of
-so many draws are from normal. The keys being fixed, what passes once passes each time, until the code or JAX's random
-numbers change; then the chance is taken once more.
+All Monte-Carlo claims together raise a false alarm with a probability below 1e-6. They compare fewer than
+MOST_STATISTICS means with the truth, each of thousands of draws or more with a fixed key, and a mean may lie BOUND of
+its standard errors away, which a normal variable does with probability 8.0e-11: below 2e-8 in all. The rest is left for
+what means of so many draws lack of being normal. The keys being fixed, what passes once passes each time, until the
+code or JAX's random numbers change; then the chance is taken once more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 BOUND = 6.5
 """Standard errors."""
 
-MOST_STATISTICS = 500
+MOST_STATISTICS = 200
 """How many statistics the claims compute, at most."""
 
 

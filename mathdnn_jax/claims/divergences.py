@@ -53,7 +53,9 @@ def divergence_is_nonnegative(concentration: float, seed: int) -> None:
     found = float(kl_divergence(p, q))
     if not found >= bound - rounding:
         raise AssertionError(f"the divergence is {found:.12g}, below ½ (Σ |p − q|)² = {bound:.12g}")
-    check_equal("of densities, against that of probabilities", kl_divergence(p / volumes, q / volumes, volumes), found, rounding)
+    check_equal(
+        "of densities, against that of probabilities", kl_divergence(p / volumes, q / volumes, volumes), found, rounding
+    )
     check_equal("of p to itself", kl_divergence(p, p), 0.0, 0.0)
 
 
@@ -128,8 +130,8 @@ def gaussian_divergence(dim: int, seed: int) -> None:
 
 @claim(
     "P2.diagonal",
-    "KL(N(μ₀, diag σ₀²) ‖ N(μ₁, diag σ₁²)) = Σ_i log(σ₁/σ₀)_i + ((σ₀² + (μ₀ − μ₁)²) / 2σ₁² − ½)_i: the integral, the sum "
-    "of its coordinates' and the closed form for full covariances",
+    "KL(N(μ₀, diag σ₀²) ‖ N(μ₁, diag σ₁²)) = Σ_i log(σ₁/σ₀)_i + ((σ₀² + (μ₀ − μ₁)²) / 2σ₁² − ½)_i: the integral, the "
+    "sum of its coordinates' and the closed form for full covariances",
     source="001 P6, 002 P5, 000 Q6(c)",
     dim=st.integers(1, 2),
     seed=seeds,
@@ -164,9 +166,7 @@ def gaussian_divergence_of_blocks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     means = [(rng.normal(size=dim), rng.normal(size=dim)) for dim in (1, 2)]
     covariances = [(_covariance(rng, dim), _covariance(rng, dim)) for dim in (1, 2)]
-    parts = [
-        float(_gaussian_kl(m0, c0, m1, c1)) for (m0, m1), (c0, c1) in zip(means, covariances, strict=True)
-    ]
+    parts = [float(_gaussian_kl(m0, c0, m1, c1)) for (m0, m1), (c0, c1) in zip(means, covariances, strict=True)]
     joint_means = [jnp.concatenate(pair) for pair in zip(*means, strict=True)]
     joint = [jax.scipy.linalg.block_diag(*map(jnp.asarray, pair)) for pair in zip(*covariances, strict=True)]
     together = _gaussian_kl(joint_means[0], joint[0], joint_means[1], joint[1])

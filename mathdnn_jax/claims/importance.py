@@ -23,8 +23,10 @@ TRAJECTORIES = 30_000
 
 
 @functools.cache
-def _estimate(trajectories: int) -> ImportanceEstimate:
-    return jax.jit(lambda key: gamblers_ruin(key, trajectories, proposal_probability=PROPOSAL))(jax.random.key(0))
+def _estimate() -> ImportanceEstimate:
+    run = jax.jit(lambda key: gamblers_ruin(key, TRAJECTORIES, proposal_probability=PROPOSAL))
+    estimate: ImportanceEstimate = run(jax.random.key(0))
+    return estimate
 
 
 def _feller(start: int, goal: int, max_plays: int, win: float) -> tuple[float, float]:
@@ -40,7 +42,8 @@ def _feller(start: int, goal: int, max_plays: int, win: float) -> tuple[float, f
 
 @claim(
     "P4.exact",
-    "the dynamic programme gives P(goal) = Σ_n 2ⁿ/a (pq)^(n/2) (p/q)^(z/2) Σ_ν cosⁿ⁻¹(πν/a) sin(πν/a) sin(πzν/a), z = a − start",
+    "the dynamic programme gives P(goal) = Σ_n 2ⁿ/a (pq)^(n/2) (p/q)^(z/2) Σ_ν cosⁿ⁻¹(πν/a) sin(πν/a) sin(πzν/a), "
+    "z = a − start",
     source="003 P5; Feller, volume I, XIV.5",
     goal=st.integers(2, 30),
     share=st.floats(0, 1),
@@ -71,13 +74,13 @@ def exact_value() -> None:
 
 @claim(
     "P4.estimate",
-    "the mean of the weights of paths played with q = 0.55 is P(goal), and the standard error is the weights' deviation "
-    "over √N",
+    "the mean of the weights of paths played with q = 0.55 is P(goal), and the standard error is the weights' "
+    "deviation over √N",
     source="003 P5",
 )
 def estimate_is_unbiased() -> None:
     """Compare 30,000 paths with the exact probability and, within a tenth, with the exact variance of a weight."""
-    estimate = _estimate(TRAJECTORIES)
+    estimate = _estimate()
     win, proposal = 18 / 37, round(PROPOSAL * RESOLUTION) / RESOLUTION
     second = absorbed_mass(100, 200, 600, win**2 / proposal, (1 - win) ** 2 / (1 - proposal))
     error = math.sqrt((second - EXACT**2) / TRAJECTORIES)
@@ -115,8 +118,8 @@ def printed_estimate(power: float, mantissa: float, digits: int) -> None:
     verdict="refuted",
 )
 def six_decimals() -> None:
-    """Print the seed's estimate, of 3,000 paths, as it is printed there, and read it back."""
-    estimate = _estimate(3000)
+    """Print an estimate of 30,000 paths as the seed prints that of 3,000, and read it back."""
+    estimate = _estimate()
     mean, error = float(estimate.mean), float(estimate.standard_error)
     printed = f"{mean:.6f} ± {error:.6f}"
     read_mean, read_error = (float(part) for part in printed.split(" ± "))

@@ -60,8 +60,8 @@ def smooth_max_slope(x: Sequence[float], beta: float) -> None:
 
 @claim(
     "P3.limit",
-    "∇ν_β(x) → 1/k on the k entries that attain the maximum and 0 elsewhere as β → ∞, within (n − k) exp(−β g), g the gap "
-    "to the next value",
+    "∇ν_β(x) → 1/k on the k entries that attain the maximum and 0 elsewhere as β → ∞, within (n − k) exp(−β g), g the "
+    "gap to the next value",
     source="004 P1(c), erratum E7",
     x=levels,
     beta=st.sampled_from([1.0, 5.0, 20.0, 1e3, np.inf]),
