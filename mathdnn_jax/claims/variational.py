@@ -214,7 +214,8 @@ def _best_bound(params: Params, x: jax.Array, start: jax.Array) -> tuple[jax.Arr
     """The bound's supremum over q, by Newton's method on the means and log-variances of q, in which it is concave."""
 
     def bound(point: jax.Array) -> jax.Array:
-        return exact_bound(with_constant_encoder(params, point[:LATENT], point[LATENT:]), x)
+        value: jax.Array = exact_bound(with_constant_encoder(params, point[:LATENT], point[LATENT:]), x)
+        return value
 
     def step(_: int, point: jax.Array) -> jax.Array:
         change: jax.Array = jnp.linalg.solve(jax.hessian(bound)(point), jax.grad(bound)(point))
