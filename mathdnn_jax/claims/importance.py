@@ -89,6 +89,33 @@ def estimate_is_unbiased() -> None:
     check_equal("standard error over the true one", float(estimate.standard_error) / error, 1.0, 0.1)
 
 
+@functools.cache
+def _short_game(plays: int) -> ImportanceEstimate:
+    run = jax.jit(
+        lambda key: gamblers_ruin(
+            key, 1000, start=2, goal=2 + plays, max_plays=plays, win_probability=0.25, proposal_probability=0.5
+        )
+    )
+    estimate: ImportanceEstimate = run(jax.random.key(0))
+    return estimate
+
+
+@claim(
+    "P4.weights",
+    "a path that can only reach the goal by k wins in k plays has the weight (p/q)ᵏ, every other path 0",
+    source="003 P5",
+    plays=st.integers(1, 2),
+)
+def weights_of_paths(plays: int) -> None:
+    """Play 1,000 times with p = ¼ and q = ½: the mean is 2⁻ᵏ times the share of winning paths."""
+    estimate = _short_game(plays)
+    wins = float(estimate.effective_sample_size)
+    check_equal("winning paths", wins, round(wins), 1e-9)
+    check_equal("mean times 2ᵏ N over the winning paths", float(estimate.mean) * 2**plays * 1000 / wins, 1.0, 64 * EPS)
+    if not 0 < wins < 1000:
+        raise AssertionError(f"{wins:g} of 1000 paths win, by {plays} wins in a row each")
+
+
 @claim(
     "P4.printed",
     "an estimate is printed with its digits, however small: it reads back as what it is",
@@ -127,4 +154,4 @@ def six_decimals() -> None:
         raise AssertionError(f"it prints {printed}, where the estimate is {estimate} and the exact value {EXACT:.10e}")
 
 
-CLAIMS = (exact_probability, exact_value, estimate_is_unbiased, printed_estimate, six_decimals)
+CLAIMS = (exact_probability, exact_value, estimate_is_unbiased, weights_of_paths, printed_estimate, six_decimals)
