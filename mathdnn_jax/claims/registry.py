@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mathdnn_jax.claims import flows, linear_maps, one_dimensional
+from mathdnn_jax.claims import (
+    adversarial,
+    anomaly,
+    divergences,
+    estimators,
+    flows,
+    importance,
+    linear_maps,
+    log_derivative,
+    one_dimensional,
+    projections,
+    smooth_maximum,
+    variational,
+)
 from mathdnn_jax.claims.claim import Claim
 from mathdnn_jax.errors import ConfigurationError
 
-CLAIMS: tuple[Claim, ...] = (*flows.CLAIMS, *linear_maps.CLAIMS, *one_dimensional.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *flows.CLAIMS,
+    *linear_maps.CLAIMS,
+    *one_dimensional.CLAIMS,
+    *anomaly.CLAIMS,
+    *projections.CLAIMS,
+    *variational.CLAIMS,
+    *log_derivative.CLAIMS,
+    *adversarial.CLAIMS,
+    *divergences.CLAIMS,
+    *smooth_maximum.CLAIMS,
+    *importance.CLAIMS,
+    *estimators.CLAIMS,
+)
 
 
 def find_claims(ids: Iterable[str]) -> tuple[Claim, ...]:

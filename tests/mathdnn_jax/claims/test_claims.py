@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 
 from mathdnn_jax.claims import CLAIMS, Claim, find_claims, run_claim
+from mathdnn_jax.claims.chance import BOUND, MOST_STATISTICS, check_unbiased
 from mathdnn_jax.errors import ConfigurationError
 
 
@@ -38,3 +41,22 @@ def test_claims_are_found_by_id_and_by_row() -> None:
 def test_an_id_of_no_claim_is_refused(wanted: str) -> None:
     with pytest.raises(ConfigurationError, match="no claim has the id"):
         find_claims([wanted])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "smallest"),
+    [("E2.accumulating", {"steps": "2", "seed": "0"}), ("E7.indicator", {"x": "[0, 0]"})],
+)
+def test_the_smallest_counterexample_is_the_one_that_says_why(wanted: str, smallest: dict[str, str]) -> None:
+    # The seed's loop departs from projected ascent at its second step; the limit is no indicator at a tie of two.
+    assert run_claim(find_claims([wanted])[0]).counterexample == smallest
+
+
+def test_a_mean_is_taken_for_the_truth_within_the_bound_alone() -> None:
+    check_unbiased("within", [0.0, 1.0], [1.0, 0.1], [6.4, 1.6])
+    for wrong in (6.6, -6.6, np.nan):
+        with pytest.raises(AssertionError, match="against"):
+            check_unbiased("beyond", [0.0, 0.0], 1.0, [0.0, wrong])
+    with pytest.raises(AssertionError, match="errors, at most"):
+        check_unbiased("without an error", 1.0, 0.0, 1.0 + 1e-9)
+    assert 2 * norm.sf(BOUND) * MOST_STATISTICS < 1e-6 / 20

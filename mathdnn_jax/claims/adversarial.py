@@ -1,0 +1,196 @@
+"""Claims about the GAN with unequally weighted errors: G1."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathdnn_jax.bijectors import Params
+from mathdnn_jax.claims.claim import claim
+from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
+from mathdnn_jax.generative import dense_discriminator, dense_generator, gan
+from mathdnn_jax.probability import FDivergence, discriminator_value, f_divergence, optimal_discriminator
+
+CELLS, EVENTS = 4, 24
+
+weights = st.floats(-3, 3).map(lambda power: 10.0**power)
+ratios = st.floats(-6, 6).map(lambda power: 10.0**power)
+
+
+def _size(weight: float, *us: float) -> float:
+    """Of the terms that f is the sum of."""
+    return float(
+        f_divergence(weight).constant + sum(weight * math.log1p(u / weight) + u * math.log1p(weight / u) for u in us)
+    )
+
+
+def _formula(u: Any, weight: float) -> np.ndarray:
+    """The f of the seed, as it is written."""
+    u = np.asarray(u)
+    terms = u * np.log(u / (u + weight)) + weight * np.log(weight / (weight + u))
+    return np.asarray(terms + (1 + weight) * np.log(1 + weight) - weight * np.log(weight))
+
+
+@claim(
+    "G1.convex",
+    "f(u) = u log(u/(u+λ)) + λ log(λ/(λ+u)) + (1+λ) log(1+λ) − λ log λ is convex, and f(1) = 0",
+    source="000 Q5",
+    weight=weights,
+    a=ratios,
+    b=ratios,
+    share=st.floats(0, 1),
+)
+def divergence_is_convex(weight: float, a: float, b: float, share: float) -> None:
+    """Compare with the chord of two points; the second derivative, by autodiff, is λ / (u (u + λ)) > 0."""
+    made: FDivergence = f_divergence(weight)
+    between = share * a + (1 - share) * b
+    at_a, at_b, at_between, at_one = made.function(jnp.array([a, b, between, 1.0])).tolist()
+    rounding = 64 * EPS * _size(weight, a, b)
+    check_equal("f(1)", at_one, 0.0, 0.0)
+    # As it is written the terms of the constant cancel, and a quotient near 1 is rounded before its logarithm is taken.
+    cancelling = 16 * EPS * ((1 + weight) * (math.log1p(weight) + abs(math.log(weight))) + a + weight)
+    check_equal("f(a) against the formula", at_a, _formula(a, weight), rounding + cancelling)
+    if not at_between <= share * at_a + (1 - share) * at_b + rounding:
+        raise AssertionError(f"f is {at_between:.12g}, above its chord {share * at_a + (1 - share) * at_b:.12g}")
+    slope, curvature = (float(part) for part in jax.jvp(jax.grad(made.function), (jnp.asarray(a),), (jnp.ones(()),)))
+    check_equal("f′ over log(u/(u+λ))", slope / -math.log1p(weight / a), 1.0, 64 * EPS)
+    check_equal("f″ over λ/(u (u+λ))", curvature * a * (a / weight + 1), 1.0, 64 * EPS)
+
+
+@claim(
+    "G1.conjugate",
+    "f*(t) = sup_u (t u − f(u)): f(u) + f*(t) ≥ t u, with equality for t = f′(u)",
+    source="000 Q5",
+    weight=weights,
+    u=ratios,
+    t=st.floats(-20, -1e-3),
+)
+def conjugate_of_the_divergence(weight: float, u: float, t: float) -> None:
+    """Compare any t, and the one where the two touch."""
+    made = f_divergence(weight)
+    value, slope = float(made.function(u)), float(made.derivative(u))
+    other, touching = float(made.conjugate(t)), float(made.conjugate(slope))
+    rounding = 64 * EPS * (_size(weight, u) + abs(t * u) + abs(weight * math.log(-math.expm1(t))))
+    if not value + other >= t * u - rounding:
+        raise AssertionError(f"f(u) + f*(t) is {value + other:.12g}, below t u = {t * u:.12g}")
+    # An error of ε |t| in t is one of ε |t| u in f*, whose derivative is u there.
+    check_equal("f(u) + f*(f′(u))", value + touching, slope * u, 64 * EPS * (_size(weight, u) + abs(slope * u)))
+
+
+def _densities(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """A mixture of two Gaussians, another Gaussian, and the cell of a grid on which sums are exact to 1e-12."""
+    rng = np.random.default_rng(seed)
+    cell = 0.02
+    x = np.arange(-14, 14, cell)
+
+    def normal(mean: float, scale: float) -> np.ndarray:
+        return np.asarray(np.exp(-0.5 * ((x - mean) / scale) ** 2) / (scale * math.sqrt(2 * math.pi)))
+
+    share = rng.uniform(0.1, 0.9)
+    p = share * normal(rng.uniform(-3, 0), rng.uniform(0.3, 1)) + (1 - share) * normal(
+        rng.uniform(0, 3), rng.uniform(0.3, 1)
+    )
+    return p, normal(rng.uniform(-1, 1), rng.uniform(1, 1.5)), cell
+
+
+@claim(
+    "G1.value",
+    "max_D E_p[log D] + λ E_q[log(1 − D)] = D_f(p ‖ q) − (1+λ) log(1+λ) + λ log λ, with D = p/(p + λ q)",
+    source="000 Q5",
+    weight=weights,
+    seed=seeds,
+)
+def value_of_the_game(weight: float, seed: int) -> None:
+    """Integrate both sides on a grid, to 1e-6; any other D falls short by E_p+λq of the KL of the two Bernoullis."""
+    p, q, cell = _densities(seed)
+    best = np.asarray(optimal_discriminator(p, q, weight))
+    check_equal("D (p + λ q) over p", best * (p + weight * q) / p, 1.0, 16 * EPS)
+    value = float(discriminator_value(best, p, q, weight, cell))
+    constant = (1 + weight) * math.log1p(weight) - weight * math.log(weight)
+    direct = float((q * _formula(p / q, weight)).sum() * cell)
+    check_equal("D_f against the integral of q f(p/q)", f_divergence(weight).divergence(p, q, cell), direct, 1e-6)
+    check_equal("value of the game", value, direct - constant, 1e-6)
+    rng = np.random.default_rng((seed, 1))
+    other = np.clip(best + rng.uniform(-1, 1, best.shape) * np.minimum(best, 1 - best) * 0.9, 1e-300, 1 - 1e-16)
+    shortfall = p * np.log(best / other) + weight * q * (np.log1p(-best) - np.log1p(-other))
+    worse = float(discriminator_value(other, p, q, weight, cell))
+    check_equal("value of another D", worse, value - shortfall.sum() * cell, 64 * EPS * (1 + weight) * 40)
+    if not worse < value:
+        raise AssertionError(f"another D has the value {worse:.12g}, not below {value:.12g}")
+
+
+@functools.cache
+def _game(weight: float) -> tuple[Any, Any]:
+    """A GAN on one-hot events whose discriminator has a logit for each cell, its training, and its losses."""
+    made = {
+        saturating: gan(
+            (CELLS,),
+            CELLS,
+            generator=dense_generator(CELLS, (), "none"),
+            discriminator=dense_discriminator(()),
+            weight=weight,
+            saturating=saturating,
+        )
+        for saturating in (False, True)
+    }
+    state: dict[str, Any] = {"generator": {}, "discriminator": {}}
+
+    def params(logits: jax.Array) -> Params:
+        zero = jnp.zeros(CELLS, logits.dtype)
+        return {
+            "generator": {"dense_0": {"kernel": jnp.eye(CELLS, dtype=logits.dtype), "bias": zero}},
+            "discriminator": {"dense_0": {"kernel": logits[:, None], "bias": zero[:1]}},
+        }
+
+    def losses(logits: jax.Array, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        saturating, other = (made[kind].generator_loss(params(logits), state, z)[0] for kind in (True, False))
+        return made[True].discriminator_loss(params(logits), state, x, z)[0], saturating, other
+
+    def train(x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        loss = jax.grad(lambda logits: losses(logits, x, z)[0])
+
+        def step(_: int, logits: jax.Array) -> jax.Array:
+            # The loss is a sum over cells, each convex in its own logit.
+            gradient, curvature = jax.jvp(loss, (logits,), (jnp.ones_like(logits),))
+            return logits - jnp.clip(gradient / curvature, -1, 1)
+
+        logits = jax.lax.fori_loop(0, 60, step, jnp.zeros(CELLS, x.dtype))
+        events = jnp.eye(CELLS, dtype=x.dtype)
+        return logits, jax.nn.sigmoid(made[True].discriminate(params(logits), state, events))
+
+    return jax.jit(train), jax.jit(losses)
+
+
+@claim(
+    "G1.trained",
+    "a discriminator trained on a grid with the GAN's loss reaches p/(p + λ q), and the loss the divergence: "
+    "(1+λ) log(1+λ) − λ log λ − D_f(p ‖ q)",
+    source="000 Q5",
+    weight=st.sampled_from([1e-3, 0.7, 1e3]),
+    seed=seeds,
+)
+def trained_discriminator(weight: float, seed: int) -> None:
+    """Train one logit a cell, by Newton's method, on events that fall into the cells as often as p and q say."""
+    train, losses = _game(weight)
+    rng = np.random.default_rng(seed)
+    counts = [1 + rng.multinomial(EVENTS - CELLS, rng.dirichlet(np.ones(CELLS))) for _ in range(2)]
+    x, z = (np.eye(CELLS)[np.repeat(np.arange(CELLS), count)] for count in counts)
+    p, q = (count / EVENTS for count in counts)
+    logits, trained = train(x, z)
+    best = np.asarray(optimal_discriminator(p, q, weight))
+    check_equal("D over p/(p + λ q)", trained / best, 1.0, 1e-10)
+    own, saturating, other = losses(logits, x, z)
+    made = f_divergence(weight)
+    bound = 1e-10 * (1 + weight)
+    check_equal("its loss", own, made.constant - made.divergence(p, q, 1.0), bound)
+    check_equal("the saturating loss against λ E_q log(1 − D)", saturating, weight * (q @ np.log1p(-best)), bound)
+    check_equal("the other against −λ E_q log D", other, -weight * (q @ np.log(best)), bound)
+
+
+CLAIMS = (divergence_is_convex, conjugate_of_the_divergence, value_of_the_game, trained_discriminator)
