@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mathdnn_jax.claims import flows, linear_maps, one_dimensional
+from mathdnn_jax.claims import (
+    backprop,
+    batch_norm,
+    flows,
+    initialisation,
+    linear_maps,
+    one_dimensional,
+    sign_bias,
+    sliding,
+)
 from mathdnn_jax.claims.claim import Claim
 from mathdnn_jax.errors import ConfigurationError
 
-CLAIMS: tuple[Claim, ...] = (*flows.CLAIMS, *linear_maps.CLAIMS, *one_dimensional.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *flows.CLAIMS,
+    *linear_maps.CLAIMS,
+    *one_dimensional.CLAIMS,
+    *batch_norm.CLAIMS,
+    *sign_bias.CLAIMS,
+    *sliding.CLAIMS,
+    *backprop.CLAIMS,
+    *initialisation.CLAIMS,
+)
 
 
 def find_claims(ids: Iterable[str]) -> tuple[Claim, ...]:
