@@ -172,6 +172,27 @@ def folding(layer: Conv | ConvTranspose | Dense, seed: int) -> None:
     check_same("folded against original", (folded, new), (network, variables), random_events(EVENT, seed))
 
 
+@claim(
+    "C2.before",
+    "a batch norm x ↦ s x + t before a linear layer goes into it, w̃ = w s and b̃ = b + Σ w t, where zeros were padded with "
+    "padding by −t/s",
+    source="001 P1",
+    layer=st.sampled_from(
+        [Conv(4, (3, 2), groups=2), Conv(4, 3, padding=1, groups=2), Conv(2, 2, padding=((1, 0), (0, 2))), Dense(3)]
+    ),
+    seed=seeds,
+)
+def folding_before(layer: Conv | Dense, seed: int) -> None:
+    """Compare the outputs; a scale of 0 maps nothing to the zeros that are padded, so there the batch norm may stay."""
+    network = stack(BatchNorm(), layer)
+    variables = random_variables(network, EVENT, seed)
+    without, new, report = remove_batch_norm(network, variables)
+    pads = isinstance(layer, Conv) and any(low or high for low, high in layer.pads)
+    if report.left and not (pads and (variables["params"]["layer_0"]["scale"] == 0).any()):
+        raise AssertionError(f"left: {report.describe()}")
+    check_same("folded against original", (without, new), (network, variables), random_events(EVENT, seed))
+
+
 def _fits(layers: Sequence[Layer]) -> bool:
     try:
         stack(*layers).output_shapes(EVENT)
@@ -231,4 +252,11 @@ def small_net_folded(flatten: str, seed: int) -> None:
     check_same("folded smallNet against smallNet", (folded, new), (network, variables), random_events(shape, seed))
 
 
-CLAIMS = (running_statistics, flax_keeps_the_unbiased_variance, folding, stacks, small_net_folded)
+CLAIMS = (
+    running_statistics,
+    flax_keeps_the_unbiased_variance,
+    folding,
+    folding_before,
+    stacks,
+    small_net_folded,
+)
