@@ -174,8 +174,8 @@ def folding(layer: Conv | ConvTranspose | Dense, seed: int) -> None:
 
 @claim(
     "C2.before",
-    "a batch norm x ↦ s x + t before a linear layer goes into it, w̃ = w s and b̃ = b + Σ w t, where zeros were padded with "
-    "padding by −t/s",
+    "a batch norm x ↦ s x + t before a linear layer goes into it, w̃ = w s and b̃ = b + Σ w t, where zeros were padded "
+    "with padding by −t/s",
     source="001 P1",
     layer=st.sampled_from(
         [Conv(4, (3, 2), groups=2), Conv(4, 3, padding=1, groups=2), Conv(2, 2, padding=((1, 0), (0, 2))), Dense(3)]
