@@ -21,7 +21,7 @@ from mathdnn_jax.claims.network_evidence import (
     random_variables,
 )
 from mathdnn_jax.nets import Activation, Gelu, LeakyRelu, Relu, Sequential, Sigmoid, Tanh, conv_relu_bn
-from mathdnn_jax.surgery import to_sign_bias
+from mathdnn_jax.surgery import remove_batch_norm, to_sign_bias
 
 EVENT = (5, 4, 2)
 
@@ -174,10 +174,28 @@ def _one_channel(
     return network, variables
 
 
+@claim(
+    "C3.left",
+    "removing batch norms leaves the function of BN(σ(w x + b)) for tanh, sigmoid and GELU, by leaving the batch norm",
+    source="000 Q1(c)",
+    activation=st.sampled_from([Tanh(), Sigmoid(), Gelu()]),
+    gamma=st.integers(-2, 2),
+    seed=few_seeds,
+)
+def other_activations_are_left(activation: Activation, gamma: int, seed: int) -> None:
+    """Compare the outputs, and look for the batch norm in the report."""
+    network, variables = _one_channel(activation, gamma, seed)
+    changed, new, report = remove_batch_norm(network, variables)
+    check_same("without batch norms against with", (changed, new), (network, variables), random_events(EVENT, seed))
+    if report.left != ("bn",):
+        raise AssertionError(f"left: {report.left}")
+
+
 CLAIMS = (
     relu_sign_bias,
     leaky_relu_sign_bias,
     homogeneous_sign_bias,
     relu_alone,
     any_activation_sign_bias,
+    other_activations_are_left,
 )
