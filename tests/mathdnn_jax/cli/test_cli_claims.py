@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,27 @@ def test_a_claim_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["passed"] is True
     assert (row["id"], row["found"], row["passed"], row["counterexample"]) == ("F1.density", "holds", True, None)
     assert row["examples"] == 7
+
+
+def test_the_claims_of_a_row_are_checked_by_the_installed_command() -> None:
+    # In a process of its own: JAX's dtype promotion and warnings are as a user has them.
+    wanted = ["--only", "C2.folding", "--only", "C5", "--only", "E5"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mathdnn_jax", "claims", *wanted, "--examples", "2", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["claims"]
+    found = {row["id"]: (row["found"], row["passed"]) for row in rows}
+    assert found == {
+        "C2.folding": ("holds", True),
+        "C5.alexnet": ("holds", True),
+        "C5.formula": ("holds", True),
+        "E5.last_layer": ("refuted", True),
+    }
 
 
 def test_a_refuted_claim_shows_its_counterexample(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,159 @@
+"""Claims about the hand-written reverse pass of a 1-D convolution network: C6, E5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathdnn_jax.claims.claim import claim
+from mathdnn_jax.claims.evidence import EPS, seeds
+from mathdnn_jax.claims.network_evidence import check_within
+from mathdnn_jax.nets import Conv1dLayer, conv1d_backprop, conv1d_forward
+
+Layers = tuple[Conv1dLayer, ...]
+
+kernels = st.sampled_from([(1,), (4,), (3, 1), (2, 5), (3, 4, 2), (1, 3, 1, 2)])
+"""Few, since every one is compiled."""
+
+mixes = st.tuples(*[st.integers(0, 3)] * 3).filter(any)
+"""Of tanh, sine and sigmoid in the activation σ, which are made to add up to 1."""
+
+
+def _case(sizes: Sequence[int], outputs: int, seed: int) -> tuple[Layers, jax.Array, jax.Array]:
+    """Random layers with kernels of these sizes, an x for which y_L has so many entries, and a cotangent u of those."""
+    rng = np.random.default_rng(seed)
+    layers = tuple(Conv1dLayer(jnp.asarray(rng.normal(size=f)), jnp.asarray(rng.normal())) for f in sizes)
+    length = outputs + sum(f - 1 for f in sizes)
+    return layers, jnp.asarray(rng.normal(size=length)), jnp.asarray(rng.normal(size=outputs))
+
+
+def _activation(mix: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """A weighted mean of tanh, sine and sigmoid: |σ|, |σ′| and |σ″| ≤ 1, which the bounds use."""
+    return lambda a: mix[0] * jnp.tanh(a) + mix[1] * jnp.sin(a) + mix[2] * jax.nn.sigmoid(a)
+
+
+def _mixed(mix: Sequence[int]) -> jax.Array:
+    return jnp.asarray(np.asarray(mix, np.float64) / sum(mix))
+
+
+@jax.jit
+def _by_hand(layers: Layers, x: jax.Array, u: jax.Array, mix: jax.Array) -> tuple[jax.Array, Layers]:
+    """y_L, and the gradients of u · y_L by the reverse pass."""
+    return conv1d_backprop(layers, x, _activation(mix), cotangent=u)
+
+
+@jax.jit
+def _by_jax(layers: Layers, x: jax.Array, u: jax.Array, mix: jax.Array) -> tuple[jax.Array, Layers]:
+    """y_L, and the gradients of u · y_L that JAX derives from the forward pass."""
+    y, pull = jax.vjp(lambda layers: conv1d_forward(layers, x, _activation(mix)), layers)
+    return y, pull(u)[0]
+
+
+def _rounding(layers: Layers, x: jax.Array, u: jax.Array) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """How far y_L, and each layer's two gradients, may be from the exact ones: both passes run on magnitudes.
+
+    A sum of n terms is off by at most n ε of the sum of their magnitudes. An error of a_ℓ is one of σ(a_ℓ) and one of
+    σ′(a_ℓ) no greater, both of which have 8 ε of their own.
+    """
+    weights = [(np.abs(kernel), float(abs(bias))) for kernel, bias in layers]
+    inputs, slopes = [(np.abs(x), np.zeros(len(x)))], []
+    for kernel, bias in weights:
+        y, units = inputs[-1]
+        a = np.correlate(y, kernel, "valid") + bias
+        units = np.correlate(units, kernel, "valid") + (len(kernel) + 2) * a
+        slopes.append(units + 8)
+        inputs.append((np.ones_like(a), units + 8))
+    bounds: list[tuple[np.ndarray, np.ndarray]] = []
+    v, v_units = np.abs(np.asarray(u)), np.zeros(len(u))
+    for k in reversed(range(len(layers))):
+        y, units = inputs[k]
+        size, terms = np.correlate(y, v, "valid"), len(v) + 2
+        by_kernel = np.correlate(units, v, "valid") + np.correlate(y, v_units, "valid") + terms * size
+        bounds.insert(0, (EPS * by_kernel, EPS * (v_units.sum() + terms * v.sum())))
+        if k:
+            kernel = weights[k][0]
+            moved = np.convolve(v, kernel, "full")
+            v_units = np.convolve(v_units, kernel, "full") + (slopes[k - 1] + len(kernel) + 4) * moved
+            v = moved
+    return EPS * slopes[-1], bounds
+
+
+@claim(
+    "C6.gradient",
+    "v_L = u, v_{ℓ−1} = σ′(a_{ℓ−1}) ⊙ A_{w_ℓ}ᵀ v_ℓ: ∂(u · y_L)/∂w_ℓ = A_{v_ℓ} y_{ℓ−1}, ∂(u · y_L)/∂b_ℓ = 1 · v_ℓ, as "
+    "jax.grad derives",
+    source="001 P3, 004 P4",
+    sizes=kernels,
+    mix=mixes,
+    seed=seeds,
+)
+def reverse_pass(sizes: Sequence[int], mix: Sequence[int], seed: int) -> None:
+    """Compare both outputs and all gradients, layer by layer; y_L has as many entries as the first kernel."""
+    layers, x, u = _case(sizes, sizes[0], seed)
+    y, gradients = _by_hand(layers, x, u, _mixed(mix))
+    wanted_y, wanted = _by_jax(layers, x, u, _mixed(mix))
+    y_bound, bounds = _rounding(layers, x, u)
+    check_within("y_L", np.asarray(y), np.asarray(wanted_y), 2 * y_bound)
+    for k, (mine, theirs, layer_bounds) in enumerate(zip(gradients, wanted, bounds, strict=True), start=1):
+        for what, given, expected, bound in zip(("w", "b"), mine, theirs, layer_bounds, strict=True):
+            check_within(f"∂/∂{what}_{k}", np.asarray(given), np.asarray(expected), 2 * np.asarray(bound))
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        yield equation
+        for parameter in equation.params.values():
+            inner = getattr(parameter, "jaxpr", parameter)
+            if hasattr(inner, "eqns"):
+                yield from _equations(inner)
+
+
+@claim(
+    "C6.no_matrix",
+    "the reverse pass of L layers is 3 L − 1 convolutions, without a matrix product or an array of more than n_0 "
+    "entries",
+    source="001 P3, 004 P4",
+    sizes=kernels,
+    outputs=st.integers(20, 2000),
+)
+def no_matrix(sizes: Sequence[int], outputs: int) -> None:
+    """Read the program: L convolutions forward, L by the kernels, L − 1 transposed."""
+    layers, x, u = _case(sizes, outputs, 0)
+    program = jax.make_jaxpr(lambda layers, x, u: conv1d_backprop(layers, x, cotangent=u))(layers, x, u)
+    found = list(_equations(program.jaxpr))
+    names = [equation.primitive.name for equation in found]
+    products, convolutions = names.count("dot_general"), names.count("conv_general_dilated")
+    if products or convolutions != 3 * len(sizes) - 1:
+        raise AssertionError(f"{products} matrix products and {convolutions} convolutions for {len(sizes)} layers")
+    largest = max(variable.aval.size for equation in found for variable in equation.outvars)
+    if largest > len(x):
+        raise AssertionError(f"an array of {largest} entries for an x of {len(x)}")
+
+
+@claim(
+    "E5.last_layer",
+    "v_ℓ = (∂y_L/∂y_ℓ) diag σ′(a_ℓ) gives ∂y_L/∂w_ℓ = (A_{v_ℓ} y_{ℓ−1})ᵀ and ∂y_L/∂b_ℓ = v_ℓ 1 for every ℓ up to L",
+    source="004 P4, erratum E5",
+    verdict="refuted",
+    sizes=kernels,
+    seed=st.integers(0, 9),
+)
+def derivative_of_the_last_layer(sizes: Sequence[int], seed: int) -> None:
+    """Start the reverse pass from σ′(a_L), σ = tanh, and see what it says of b_L, which is added to y_L."""
+    layers, x, _ = _case(sizes, 1, seed)
+    tanh = _mixed((1, 0, 0))
+    y, wanted = _by_jax(layers, x, jnp.ones(1), tanh)
+    _, mistaken = _by_hand(layers, x, 1 - jnp.square(jnp.tanh(y)), tanh)
+    given, expected = float(mistaken[-1].bias), float(wanted[-1].bias)
+    if abs(given - expected) > 1e-6:
+        raise AssertionError(
+            f"∂y_L/∂b_L = {given:.9g} = σ′(a_L) for a_L = {y.item():.6g}; the last layer has no σ: {expected:.9g}"
+        )
+
+
+CLAIMS = (reverse_pass, no_matrix, derivative_of_the_last_layer)

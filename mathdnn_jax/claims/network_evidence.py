@@ -1,0 +1,135 @@
+"""What the properties of networks have in common: random variables, eval mode, and how far rounding may move it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathdnn_jax.claims.evidence import EPS
+from mathdnn_jax.nets import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Layer,
+    Pad,
+    ScaleShift,
+    Sequential,
+    SignBias,
+)
+
+Variables = dict[str, Any]
+
+
+def stack(*layers: Layer) -> Sequential:
+    """The layers under the names layer_0, layer_1, …"""
+    return Sequential(layers=[(f"layer_{k}", layer) for k, layer in enumerate(layers)])
+
+
+def random_variables(network: Sequential, input_shape: tuple[int, ...], seed: int) -> Variables:
+    """Float64 variables: kernels of variance 1/fan-in; γ of any sign, some of them 0; some variances far below ε."""
+    rng = np.random.default_rng(seed)
+    shapes = [tuple(input_shape), *network.output_shapes(input_shape).values()]
+    variables: Variables = {"params": {}}
+    for (name, layer), shape in zip(network.layers, shapes, strict=False):
+        for collection, slots in layer.slots(shape).items():
+            arrays = {key: _drawn(rng, key, slot.shape) for key, slot in slots.items() if not slot.optional}
+            variables.setdefault(collection, {})[name] = arrays
+    return variables
+
+
+def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...]) -> jax.Array:
+    array: np.ndarray = rng.normal(size=shape)
+    if key == "kernel":
+        array /= np.sqrt(np.prod(shape[:-1]))
+    elif key == "var":
+        array = np.exp(array) * np.where(rng.random(shape) < 0.2, 1e-9, 1.0)
+    elif key == "scale":
+        array *= rng.random(shape) < 0.8
+    elif key == "sign":
+        array = np.sign(array)
+    return jnp.asarray(array)
+
+
+def random_events(input_shape: tuple[int, ...], seed: int, count: int = 2) -> jax.Array:
+    """Standard normal events, independent of the variables of the same seed."""
+    return jnp.asarray(np.random.default_rng((seed, 1)).normal(size=(count, *input_shape)))
+
+
+def evaluate(network: Sequential, variables: Variables, x: jax.Array) -> np.ndarray:
+    """The network's output in eval mode."""
+    return np.asarray(network.apply(variables, x))
+
+
+def rounding(network: Sequential, variables: Variables, x: jax.Array) -> np.ndarray:
+    """How far the output of eval mode may be from the exact one, to first order in ε, entry by entry.
+
+    The network is run on magnitudes: |w| |x| + |b| bounds every partial sum of a linear layer, a sum of n terms is off
+    by at most n ε of it in whatever order it is taken, and errors made before are carried on by |w|. Eight units more
+    in every layer are for the weights, which surgery has computed.
+    """
+    magnitude, units = jnp.abs(x), jnp.zeros_like(x)
+    for name, layer in network.layers:
+        params = jax.tree.map(jnp.abs, dict(variables["params"].get(name, {})))
+        if isinstance(layer, Activation):
+            slope = max(abs(float(layer.function(jnp.asarray(end)))) for end in (1.0, -1.0)) if layer.homogeneous else 1
+            magnitude = slope * magnitude
+            units = slope * units + 8 * magnitude
+        elif isinstance(layer, Pad):
+            magnitude = _applied(layer, params, magnitude)
+            units = _applied(layer, {"value": 8 * params["value"]}, units)
+        elif isinstance(layer, Conv | ConvTranspose | Dense | BatchNorm | ScaleShift | SignBias):
+            if isinstance(layer, BatchNorm):
+                params = _affine_magnitudes(layer, params, variables["batch_stats"][name])
+                layer = ScaleShift()
+            terms = float(np.prod(params["kernel"].shape[:-1])) if "kernel" in params else 2.0
+            unbiased = {key: jnp.zeros_like(array) if key == "bias" else array for key, array in params.items()}
+            magnitude = _applied(layer, params, magnitude)
+            units = _applied(layer, unbiased, units) + (8 + terms) * magnitude
+        else:
+            magnitude = _applied(layer, {}, magnitude)
+            units = _applied(layer, {}, units)
+            if isinstance(layer, AvgPool):
+                units = units + (1 + float(np.prod(layer.kernel))) * magnitude
+    return EPS * np.asarray(units)
+
+
+def _applied(layer: Layer, params: Variables, x: jax.Array) -> jax.Array:
+    return layer.apply({"params": params}, x)[0]
+
+
+def _affine_magnitudes(layer: BatchNorm, params: Variables, statistics: Variables) -> Variables:
+    scale = params.get("scale", 1.0) / jnp.sqrt(statistics["var"] + layer.epsilon)
+    return {"scale": scale, "bias": params.get("bias", 0.0) + scale * jnp.abs(statistics["mean"])}
+
+
+def check_same(
+    what: str, given: tuple[Sequential, Variables], expected: tuple[Sequential, Variables], x: jax.Array
+) -> np.ndarray:
+    """Check that two networks have the same output to the rounding of both, entry by entry; return that of the second.
+
+    Raises:
+        AssertionError: they have not, with the numbers of the entry that is farthest off.
+    """
+    found, wanted = (evaluate(network, variables, x) for network, variables in (given, expected))
+    check_within(what, found, wanted, rounding(*given, x) + rounding(*expected, x))
+    return wanted
+
+
+def check_within(what: str, given: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> None:
+    """Check that two arrays differ by at most a bound for each entry, else raise AssertionError with the worst one."""
+    if given.shape != expected.shape:
+        raise AssertionError(f"{what}: shape {given.shape} against {expected.shape}")
+    excess = np.abs(given - expected) - bound
+    # Written so that NaN fails.
+    if not (excess <= 0).all():
+        at = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        raise AssertionError(
+            f"{what}: {given[at]:.12g} against {expected[at]:.12g} at {tuple(map(int, at))}, difference "
+            f"{abs(given[at] - expected[at]):.3g}, at most {bound[at]:.3g} by rounding"
+        )

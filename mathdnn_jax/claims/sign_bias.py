@@ -1,0 +1,201 @@
+"""Claims about a batch norm behind an activation, and its sign-bias form: C3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathdnn_jax.claims.claim import claim
+from mathdnn_jax.claims.evidence import EPS, seeds
+from mathdnn_jax.claims.network_evidence import (
+    Variables,
+    check_same,
+    check_within,
+    evaluate,
+    random_events,
+    random_variables,
+)
+from mathdnn_jax.nets import Activation, Gelu, LeakyRelu, Relu, Sequential, Sigmoid, Tanh, conv_relu_bn
+from mathdnn_jax.surgery import remove_batch_norm, to_sign_bias
+
+EVENT = (5, 4, 2)
+
+sign_lists = st.lists(st.sampled_from([1.0, -1.0, 0.0]), min_size=1, max_size=4)
+"""The signs of γ, one for each channel; by their number the channels."""
+
+slopes = st.integers(-24, 24).map(lambda eighths: eighths / 8)
+"""None so small that products are lost to underflow."""
+
+few_seeds = st.integers(0, 9)
+"""Of cases that are to be made small, where many seeds would be tried in vain."""
+
+
+@dataclass(frozen=True)
+class Homogeneous(Activation):
+    """σ(x) = x σ(1) for x > 0 and −x σ(−1) for x < 0: every positively homogeneous function of a number is this one."""
+
+    at_one: float
+    at_minus_one: float
+
+    @property
+    def homogeneous(self) -> bool:
+        """Yes."""
+        return True
+
+    def function(self, x: jax.Array) -> jax.Array:
+        """One slope on either side of 0."""
+        return jnp.where(x > 0, self.at_one * x, -self.at_minus_one * x)
+
+
+def _network(activation: Activation, signs: Sequence[float], seed: int) -> tuple[Sequential, Variables]:
+    network = conv_relu_bn(len(signs), 3, activation=activation)
+    variables = random_variables(network, EVENT, seed)
+    gamma = np.exp(np.random.default_rng((seed, 2)).normal(size=len(signs))) * np.asarray(signs)
+    variables["params"]["bn"]["scale"] = jnp.asarray(gamma)
+    return network, variables
+
+
+def _check_sign_bias(activation: Activation, signs: Sequence[float], seed: int) -> None:
+    network, variables = _network(activation, signs, seed)
+    changed, new, _ = to_sign_bias(network, variables)
+    kinds = [layer.kind for _, layer in changed.layers]
+    if kinds != ["Conv", activation.kind, "SignBias"]:
+        raise AssertionError(f"layers {kinds}")
+    conv, norm, statistics = variables["params"]["conv"], variables["params"]["bn"], variables["batch_stats"]["bn"]
+    gamma = np.asarray(norm["scale"])
+    deviation = np.sqrt(np.asarray(statistics["var"]) + 1e-5)
+    shift = gamma * np.asarray(statistics["mean"]) / deviation
+    check_within("S", np.asarray(new["params"]["bn"]["sign"]), np.where(gamma < 0, -1.0, 1.0), np.zeros_like(gamma))
+    bound = 8 * EPS * (np.abs(shift) + np.abs(norm["bias"]))
+    check_within("B", np.asarray(new["params"]["bn"]["bias"]), np.asarray(norm["bias"]) - shift, bound)
+    for name, said in (("kernel", "w̃"), ("bias", "b̃")):
+        wanted = np.abs(gamma) / deviation * np.asarray(conv[name])
+        check_within(said, np.asarray(new["params"]["conv"][name]), wanted, 8 * EPS * np.abs(wanted))
+    x = random_events(EVENT, seed)
+    check_same("sign-bias form against Conv-σ-BN", (changed, new), (network, variables), x)
+
+
+@claim(
+    "C3.sign_bias",
+    "BN(ReLU(w x + b)) = S ⊙ ReLU(w̃ x + b̃) ⊕ B with S = sign γ (+1 for γ = 0), w̃ = |γ|/√(σ²+ε) w, b̃ = |γ|/√(σ²+ε) b, "
+    "B = β − γ μ/√(σ²+ε)",
+    source="000 Q1(b)",
+    signs=sign_lists,
+    seed=seeds,
+)
+def relu_sign_bias(signs: Sequence[float], seed: int) -> None:
+    """Compare the arrays with the formulas, and the outputs."""
+    _check_sign_bias(Relu(), signs, seed)
+
+
+@claim(
+    "C3.leaky_relu",
+    "the sign-bias form holds for leaky ReLU of any slope too",
+    source="000 Q1(c)",
+    slope=slopes,
+    signs=sign_lists,
+    seed=seeds,
+)
+def leaky_relu_sign_bias(slope: float, signs: Sequence[float], seed: int) -> None:
+    """Compare the arrays with the formulas, and the outputs."""
+    _check_sign_bias(LeakyRelu(slope), signs, seed)
+
+
+@claim(
+    "C3.homogeneous",
+    "it holds for every σ with σ(a x) = a σ(x) for all a > 0, which has one slope for x > 0 and another for x < 0",
+    source="000 Q1(c)",
+    at_one=slopes,
+    at_minus_one=slopes,
+    signs=sign_lists,
+    seed=seeds,
+)
+def homogeneous_sign_bias(at_one: float, at_minus_one: float, signs: Sequence[float], seed: int) -> None:
+    """Compare the arrays with the formulas, and the outputs."""
+    _check_sign_bias(Homogeneous(at_one, at_minus_one), signs, seed)
+
+
+@claim(
+    "C3.relu_alone",
+    "some w̃ and b̃ alone make ReLU(w̃ x + b̃) what BN(ReLU(w x + b)) is",
+    source="000 Q1(a)",
+    verdict="refuted",
+    beta=st.integers(-2, 2),
+    mean=st.integers(-2, 2),
+    gamma=st.integers(-2, 2),
+    seed=few_seeds,
+)
+def relu_alone(beta: int, mean: int, gamma: int, seed: int) -> None:
+    """Look for a negative output, which no ReLU has, whatever its w̃ and b̃."""
+    network, variables = _one_channel(Relu(), gamma, seed, beta, mean)
+    least = evaluate(network, variables, random_events(EVENT, seed)).min()
+    if least < -1e-3:
+        raise AssertionError(
+            f"with γ = {gamma}, β = {beta}, μ = {mean}, σ² = 1 an output is {least:.6g}; ReLU(w̃ x + b̃) ≥ 0 for all w̃, b̃"
+        )
+
+
+@claim(
+    "C3.any_activation",
+    "for one of tanh, sigmoid and GELU, which are not positively homogeneous, the sign-bias form holds as well",
+    source="000 Q1(c)",
+    verdict="refuted",
+    gamma=st.integers(-2, 2),
+    seed=few_seeds,
+)
+def any_activation_sign_bias(gamma: int, seed: int) -> None:
+    """Take S, w̃, b̃ and B from the formulas all the same, in one case for all three activations."""
+    gaps = {}
+    x = random_events(EVENT, seed)
+    for activation in (Tanh(), Sigmoid(), Gelu()):
+        network, variables = _one_channel(activation, gamma, seed)
+        # The formulas do not know the activation.
+        form, new, _ = to_sign_bias(conv_relu_bn(1, 3), variables)
+        forced = Sequential(
+            layers=[(name, activation if name == "activation" else layer) for name, layer in form.layers]
+        )
+        gaps[activation.kind] = np.abs(evaluate(forced, new, x) - evaluate(network, variables, x)).max()
+    if min(gaps.values()) > 1e-3:
+        found = ", ".join(f"{kind} {gap:.6g}" for kind, gap in gaps.items())
+        raise AssertionError(f"the greatest differences between the form and BN(σ(w x + b)) are: {found}")
+
+
+def _one_channel(
+    activation: Activation, gamma: int, seed: int, beta: int = 0, mean: int = 0
+) -> tuple[Sequential, Variables]:
+    network, variables = _network(activation, [1.0], seed)
+    variables["params"]["bn"] = {"scale": jnp.array([float(gamma)]), "bias": jnp.array([float(beta)])}
+    variables["batch_stats"]["bn"] = {"mean": jnp.array([float(mean)]), "var": jnp.ones(1)}
+    return network, variables
+
+
+@claim(
+    "C3.left",
+    "removing batch norms leaves the function of BN(σ(w x + b)) for tanh, sigmoid and GELU, by leaving the batch norm",
+    source="000 Q1(c)",
+    activation=st.sampled_from([Tanh(), Sigmoid(), Gelu()]),
+    gamma=st.integers(-2, 2),
+    seed=few_seeds,
+)
+def other_activations_are_left(activation: Activation, gamma: int, seed: int) -> None:
+    """Compare the outputs, and look for the batch norm in the report."""
+    network, variables = _one_channel(activation, gamma, seed)
+    changed, new, report = remove_batch_norm(network, variables)
+    check_same("without batch norms against with", (changed, new), (network, variables), random_events(EVENT, seed))
+    if report.left != ("bn",):
+        raise AssertionError(f"left: {report.left}")
+
+
+CLAIMS = (
+    relu_sign_bias,
+    leaky_relu_sign_bias,
+    homogeneous_sign_bias,
+    relu_alone,
+    any_activation_sign_bias,
+    other_activations_are_left,
+)
