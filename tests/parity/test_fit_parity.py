@@ -65,9 +65,9 @@ def compare(dtype: type, mine: Any, theirs: list[float]) -> None:
 def test_a_vae_follows_torch_for_200_steps(dtype: type) -> None:
     # Two kinds of events, so that there is something to learn.
     kinds = np.random.default_rng(0).random((2, VAE_CONFIG["dim"]))
-    x = np.asarray(kinds[np.random.default_rng(1).integers(0, 2, STEPS * BATCH)] > 0.5, dtype)
+    x: np.ndarray = np.asarray(kinds[np.random.default_rng(1).integers(0, 2, STEPS * BATCH)] > 0.5, dtype)
     module = twin("vae", config=VAE_CONFIG)
-    initial = {name: array.astype(dtype) for name, array in state_of(module).items()}
+    initial: dict[str, np.ndarray] = {name: array.astype(dtype) for name, array in state_of(module).items()}
     module.to(torch.float64 if dtype == np.float64 else torch.float32)
     model = find_model("vae").build(**VAE_CONFIG)
     counts = np.repeat(np.arange(STEPS, dtype=np.int32), BATCH)
@@ -79,7 +79,8 @@ def test_a_vae_follows_torch_for_200_steps(dtype: type) -> None:
 
         def loss(params: Any, batch: Any, key: jax.Array) -> jax.Array:
             del key
-            return -model.elbo(params, batch["x"], key_of(batch["count"][0])).mean()
+            bound: jax.Array = model.elbo(params, batch["x"], key_of(batch["count"][0])).mean()
+            return -bound
 
         draw = jax.jit(lambda count: jax.random.normal(key_of(count), (BATCH, VAE_CONFIG["latent_dim"]), dtype))
         noise = np.stack([np.asarray(draw(count)) for count in np.arange(STEPS, dtype=np.int32)])
@@ -100,7 +101,7 @@ def test_a_network_with_batch_norms_follows_torch_for_200_steps(dtype: type) -> 
     from parity.reference import SmallNetTrain
 
     initial = network_state("small-net", dtype=dtype)
-    x = images("small-net", STEPS * BATCH).astype(dtype)
+    x: np.ndarray = images("small-net", STEPS * BATCH).astype(dtype)
     # What is learnt is which channel is the brighter one on the left.
     labels = (x[:, :, :2, 0].mean((1, 2)) > x[:, :, :2, 1].mean((1, 2))).astype(np.int64)
     network = small_net(**{name: NET_CONFIG[name] for name in ("channels", "hidden", "classes")})
