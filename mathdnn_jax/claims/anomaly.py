@@ -1,4 +1,4 @@
-"""Claims about anomaly detection by likelihood: F12."""
+"""Claims about anomaly detection: F12, E9; and about the data of the one-dimensional flow: E3."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy as np
 
 from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, check_equal
-from mathdnn_jax.tasks import detect, halve, likelihood_threshold
+from mathdnn_jax.recipes.mixture_cdf import MODES, three_gaussians
+from mathdnn_jax.tasks import detect, detect_by_error, halve, likelihood_threshold
 
 levels = st.integers(-1000, 1000).map(lambda n: n / 10)
 """Few enough values that ties occur, between the sets too."""
@@ -58,4 +59,49 @@ def error_counts(inliers: list[float], outliers: list[float], split: str) -> Non
     check_equal("AUROC", found.auroc, pairs, 16 * EPS)
 
 
-CLAIMS = (validation_share, error_counts)
+@claim(
+    "E9.batches",
+    "the rate of errors is their number over (number of batches · batch size)",
+    source="002 P1, erratum E9",
+    verdict="refuted",
+    errors=st.lists(st.integers(0, 10), min_size=2, max_size=40),
+    batch_size=st.integers(1, 20),
+)
+def rate_over_whole_batches(errors: list[int], batch_size: int) -> None:
+    """Compare with the share of images, which no batch size enters: a last batch that is not whole counts as one."""
+    found = detect_by_error(np.array([1.0, 2.0, 3.0]), np.array(errors, np.float64), np.array([9.0]))
+    share = found.type_1_errors / found.type_1_total
+    by_batches = found.type_1_errors / (-(-len(errors) // batch_size) * batch_size)
+    if by_batches != share:
+        raise AssertionError(
+            f"{found.type_1_errors} of {len(errors)} images are errors, {share:.6g}; in batches of {batch_size} it "
+            f"comes out as {by_batches:.6g}"
+        )
+
+
+@claim(
+    "E3.count",
+    "n, n and num − n numbers with n = ⌊num/3⌋ are num numbers, a third of each kind",
+    source="002 P2, erratum E3",
+    verdict="refuted",
+    num=st.integers(3, 5000),
+)
+def parts_of_three(num: int) -> None:
+    """Draw that data set: the last kind has twice its share."""
+    drawn = three_gaussians(np.random.default_rng(0), num, num - num // 3)
+    if len(drawn) != num:
+        raise AssertionError(f"{len(drawn):,} numbers where {num:,} were asked for")
+
+
+@claim("E3.corrected", "n, n and num − 2n numbers are", source="002 P2, erratum E3", num=st.integers(3, 5000))
+def three_even_parts(num: int) -> None:
+    """Count the numbers in all, and those near each of three modes that are nearly five standard deviations apart."""
+    drawn = three_gaussians(np.random.default_rng(0), num)
+    check_equal("how many", len(drawn), num, 0.0)
+    means = np.array([mean for mean, _ in MODES])
+    kinds = np.bincount(np.abs(drawn[:, None] - means).argmin(1), minlength=3)
+    if num >= 60 and np.abs(kinds - num / 3).max() > num / 10:
+        raise AssertionError(f"the modes have {kinds.tolist()} of {num:,} numbers")
+
+
+CLAIMS = (validation_share, error_counts, rate_over_whole_batches, parts_of_three, three_even_parts)

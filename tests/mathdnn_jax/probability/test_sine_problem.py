@@ -65,7 +65,7 @@ def test_the_closed_form_is_the_integral(mean: float, log_scale: float) -> None:
     np.testing.assert_allclose(ours, expectation + 0.5 * (mean - 1) ** 2 + scale - log_scale, rtol=1e-10)
 
 
-def test_the_optimum() -> None:
+def test_descent_from_zero_ends_at_the_minimum_that_the_source_names() -> None:
     with jax.enable_x64(True):
         objective = jax.jit(jax.value_and_grad(lambda v: sine_objective({"mean": v[0], "log_scale": jnp.log(v[1])})))
         found = optimize.minimize(
