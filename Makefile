@@ -15,7 +15,7 @@ test: $(INSTALLED)
 
 # All that `make test` leaves out, with more examples and random ones; a run of training killed 50 times.
 test-long: $(INSTALLED)
-	MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest -n 2 -m ""
+	MATHDNN_OPTIMISED=1 MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest -n 2 -m ""
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

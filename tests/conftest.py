@@ -42,12 +42,22 @@ def _forget_compiled_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
+# Rooms whose tests run small programs once each. MATHDNN_OPTIMISED=1 compiles them as users' programs are compiled.
+QUICK = {"bijectors", "claims", "generative", "nets", "probability", "recipes", "surgery"}
+
+
 @pytest.fixture(scope="module")
 def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
-    """For tests that run small programs once each: compiled in half the time, and slower to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """Compiled in half the time, and slower to run."""
+    jax.config.update("jax_disable_most_optimizations", "MATHDNN_OPTIMISED" not in os.environ)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly_where_programs_are_small(request: pytest.FixtureRequest) -> None:
+    if request.path.parent.name in QUICK:
+        request.getfixturevalue("quick_compilation")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -67,8 +66,6 @@ checked = pytest.mark.parametrize(
 
 
 KEY = jax.random.key(0)
-# Each program runs once, so that its compilation is what takes the time.
-HASTY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def random_params(bijector: Bijector, seed: int, scale: float = 1.0, dtype: type = np.float64) -> Params:
@@ -145,7 +142,7 @@ def test_gradients_are_those_of_central_differences(case: Case) -> None:
             z, log_det = case.bijector.forward(params, x, context)
             return jnp.sin(z).sum() + log_det
 
-        @functools.partial(jax.jit, compiler_options=HASTY)
+        @jax.jit
         def derivatives(point: Params, direction: Params) -> tuple[jax.Array, Params, jax.Array]:
             _, derivative = jax.jvp(loss, point, direction)
             step = 1e-6

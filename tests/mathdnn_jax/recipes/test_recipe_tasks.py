@@ -16,8 +16,6 @@ from mathdnn_jax.recipes.images import to_levels
 from mathdnn_jax.recipes.measure import finite_mean, in_batches, masked_mean
 from mathdnn_jax.training import FitResult
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_the_numbers_of_three_gaussians_with_and_without_the_seeds_mistake() -> None:
     right, as_in_the_seed = (
