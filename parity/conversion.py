@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError
 from parity.checkpoint import State, to_numpy
+from parity.containers import MappedState
 from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
 from parity.rules import Expected, check_arrays, check_table
@@ -96,7 +97,9 @@ def export(params: Params, model: str = "nice") -> State:
     return {rule.source: np.array(rule.transform.to_source(arrays[rule.target]), order="C") for rule in rules}
 
 
-def _arrays(state: Mapping[str, Any]) -> State:
+def _arrays(state: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+    if isinstance(state, MappedState):
+        return state
     strange = [name for name in state if not isinstance(name, str)]
     if strange:
         raise UnexpectedKeysError(f"a state dict's keys are strings, given {strange}")
