@@ -52,8 +52,10 @@ def load(path: str | os.PathLike[str]) -> State:
             than twice the file.
         MissingDependencyError: safetensors is needed and not installed.
     """
-    state = read(path).state
-    return {name: np.array(state[name]) for name in state}
+    path = find(path)
+    with path.open("rb") as file:
+        state = MappedState(path, file, _layout(path, file).arrays)
+    return {name: state.read(name) for name in state}
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:

@@ -48,7 +48,8 @@ def convert(
         raise ConfigurationError(f"ignore is a collection of keys, given the one string {ignore!r}; write [{ignore!r}]")
     ignore = tuple(ignore)
     arrays = _arrays(state)
-    config = specification.infer_config({name: a for name, a in arrays.items() if name not in ignore})
+    outline = arrays.outline() if isinstance(arrays, MappedState) else arrays
+    config = specification.infer_config({name: a for name, a in outline.items() if name not in ignore})
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets, ignore)

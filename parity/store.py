@@ -62,7 +62,7 @@ def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[s
         state = export(unflatten(state), model)
     params = convert(state, model, ignore=ignore)
     state = _without(state, ignore)
-    config = specification.infer_config(state)
+    config = specification.infer_config(state.outline() if isinstance(state, MappedState) else state)
     return Restored(specification.build(**config), params, state, config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -11,22 +12,28 @@ from typing import BinaryIO
 import numpy as np
 
 from parity.containers.layout import Placed
-from parity.errors import CheckpointNotFoundError, CorruptCheckpointError
+from parity.errors import CorruptCheckpointError
+
+SMALL = 2**20
+"""Arrays of fewer bytes are read: a mapping would cost more than it saves."""
 
 
 class MappedState(Mapping[str, np.ndarray]):
     """Names to arrays, as a dict has them, of which only those in use take memory.
 
     Every look-up maps the array's part of the file anew, privately: writing into an array changes neither the file
-    nor the state. The file is to stay as it is. It is looked at before each look-up, and one that was replaced may
-    go on being read (the old file is kept open), while one that was written over is an error.
+    nor the state. What is small, or lies in the file otherwise than in memory (strided, unaligned), is copied.
+
+    The file is to stay as it is. It is looked at before each look-up: one that was replaced by another goes on being
+    read, since it is kept open, and one that was written over is an error.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, arrays: Mapping[str, Placed]) -> None:
+    def __init__(self, path: Path, file: BinaryIO | io.FileIO, arrays: Mapping[str, Placed]) -> None:
         self._path = path
         self._arrays = arrays
         self._seen = _signature(file)
-        self._file = os.fdopen(os.dup(file.fileno()), "rb")
+        # Unbuffered: copies of a file share its position, of which a buffer would know nothing.
+        self._file: io.FileIO = io.FileIO(os.dup(file.fileno()), "rb")
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -50,24 +57,60 @@ class MappedState(Mapping[str, np.ndarray]):
         placed = self._arrays[name]
         if not placed.size:
             return np.empty(placed.shape, placed.dtype.newbyteorder("="))
-        if _signature(self._file) != self._seen:
-            raise CorruptCheckpointError(f"{self._path} was written over while it was in use; read it again")
+        if placed.extent < SMALL:
+            return self.read(name)
+        self._check()
         start = placed.offset - placed.offset % mmap.ALLOCATIONGRANULARITY
         first = placed.offset - start
         try:
             window = mmap.mmap(self._file.fileno(), first + placed.extent, access=mmap.ACCESS_COPY, offset=start)
-        except (OSError, ValueError) as error:
-            raise CheckpointNotFoundError(f"checkpoint {self._path} cannot be mapped into memory: {error}") from error
-        array = np.ndarray(placed.shape, placed.dtype, window, first, placed.strides)
-        if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
-            return array
-        return np.array(array, array.dtype.newbyteorder("="), order="C")
+        except OSError:
+            # Each mapping takes one of the files that a process may hold open, a thousand by default.
+            return self.read(name)
+        return _plain(np.ndarray(placed.shape, placed.dtype, window, first, placed.strides))
+
+    def read(self, name: str) -> np.ndarray:
+        """The array in memory of its own.
+
+        Raises:
+            CorruptCheckpointError: the file was written over since it was opened.
+        """
+        placed = self._arrays[name]
+        if placed.extent >= SMALL and placed.extent != placed.size * placed.dtype.itemsize:
+            return np.array(self[name])
+        self._check()
+        buffer = np.empty(placed.extent, np.uint8)
+        self._file.seek(placed.offset)
+        left = memoryview(buffer.data)
+        while left:
+            count = self._file.readinto(left)
+            if not count:
+                raise CorruptCheckpointError(f"{self._path} was cut short while it was in use; read it again")
+            left = left[count:]
+        return _plain(np.ndarray(placed.shape, placed.dtype, buffer, 0, placed.strides))
+
+    def outline(self) -> dict[str, np.ndarray]:
+        """Arrays of the same names, shapes and dtypes, all zeros, that take no memory and read nothing."""
+        return {
+            name: np.broadcast_to(np.zeros((), p.dtype.newbyteorder("=")), p.shape) for name, p in self._arrays.items()
+        }
 
     def without(self, names: Collection[str]) -> MappedState:
         """The same state but for some names."""
         return MappedState(self._path, self._file, {n: p for n, p in self._arrays.items() if n not in names})
 
+    def _check(self) -> None:
+        if _signature(self._file) != self._seen:
+            raise CorruptCheckpointError(f"{self._path} was written over while it was in use; read it again")
 
-def _signature(file: BinaryIO) -> tuple[int, int]:
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The array as it is if it lies in memory as NumPy's own do, else a copy that does."""
+    if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
+        return array
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def _signature(file: BinaryIO | io.FileIO) -> tuple[int, int]:
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns

@@ -106,7 +106,8 @@ def main() -> int:
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(*options.child, options.seed)
+        first, last = options.child
+        child(first, last, options.seed)
         return 0
     if options.only is not None:
         return only(options.only, options.seed)

@@ -57,9 +57,10 @@ class Watch:
             return
         if event in FORBIDDEN:
             self.seen.append(f"{event} {arguments[:1]!r:.80}")
-        elif event == "open" and str(arguments[0]) != str(self.allowed) and not isinstance(arguments[0], int):
-            if not str(arguments[0]).startswith("/proc/self/"):
-                self.seen.append(f"open {arguments[0]!r:.80}")
+        elif event == "open" and not isinstance(arguments[0], int):
+            name = str(arguments[0])
+            if name != str(self.allowed) and not name.startswith("/proc/self/"):
+                self.seen.append(f"open {name:.80}")
 
 
 def judge(case: Case, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:

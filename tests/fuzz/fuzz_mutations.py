@@ -161,7 +161,7 @@ def _directory_number(rng: Generator, content: bytes) -> bytes:
 ZIP: dict[str, Callable[[Generator, bytes], bytes]] = {
     "record missing": _on_records(lambda rng, r: r.__delitem__(int(rng.integers(len(r))))),
     "record doubled": _on_records(lambda rng, r: r.append((r[0][0][:-1] + "m", pick(rng, r)[1]))),
-    "order": _on_records(lambda rng, r: rng.shuffle(r)),  # type: ignore[arg-type]
+    "order": _on_records(lambda rng, r: rng.shuffle(r)),
     "contents swapped": _on_records(_swap_contents),
     "content cut": _on_records(lambda rng, r: _set(rng, r, lambda c: c[: len(c) // 2])),
     "content longer": _on_records(lambda rng, r: _set(rng, r, lambda c: c + bytes(int(pick(rng, [1, 4, 4096]))))),
@@ -184,7 +184,13 @@ ZIP: dict[str, Callable[[Generator, bytes], bytes]] = {
 
 def _legacy_claims(rng: Generator, content: bytes) -> bytes:
     keys = pickle.dumps(["0"], protocol=2)
-    return LEGACY_HEAD + claims(rng, legacy=True) + keys + struct.pack("<q", int(pick(rng, [24, 24, 24, 2**40, -1]))) + bytes(96)
+    return (
+        LEGACY_HEAD
+        + claims(rng, legacy=True)
+        + keys
+        + struct.pack("<q", int(pick(rng, [24, 24, 24, 2**40, -1])))
+        + bytes(96)
+    )
 
 
 def _inside(rng: Generator, content: bytes) -> bytes:
@@ -217,7 +223,23 @@ def _entry(rng: Generator, header: dict[str, object]) -> None:
     name = pick(rng, [name for name in header if name != "__metadata__"])
     entry = dict(header[name])  # type: ignore[call-overload]
     field = pick(rng, ["dtype", "shape", "data_offsets"])
-    values = [-1, 0, 1, 2**31, 2**63, 2**64, 1.5, None, "x", [], [2**40] * 4, [0, 2**62, 2**62], [0, 4], [4, 0], [1] * 80]
+    values = [
+        -1,
+        0,
+        1,
+        2**31,
+        2**63,
+        2**64,
+        1.5,
+        None,
+        "x",
+        [],
+        [2**40] * 4,
+        [0, 2**62, 2**62],
+        [0, 4],
+        [4, 0],
+        [1] * 80,
+    ]
     entry[field] = pick(rng, ["F64", "BF16", "F8_E4M3", "I32", "F4", *values])
     if rng.integers(2):
         del header[name]
@@ -227,7 +249,9 @@ def _entry(rng: Generator, header: dict[str, object]) -> None:
 SAFETENSORS: dict[str, Callable[[Generator, bytes], bytes]] = {
     "entry": _header(_entry),
     "entry missing": _header(lambda rng, h: h.pop(pick(rng, list(h)))),
-    "metadata": _header(lambda rng, h: h.update(__metadata__=pick(rng, [1, {"a": 1}, {"mathdnn_jax params": "x"}, []]))),
+    "metadata": _header(
+        lambda rng, h: h.update(__metadata__=pick(rng, [1, {"a": 1}, {"mathdnn_jax params": "x"}, []]))
+    ),
     "nesting": _header(lambda rng, h: b"[" * int(pick(rng, [10, 5_000, 500_000]))),
     "doubled name": _header(lambda rng, h: (json.dumps(h)[:-1] + ", " + json.dumps(h)[1:]).encode()),
     "many": _header(

@@ -148,7 +148,9 @@ def claims(rng: Generator, *, legacy: bool = False) -> bytes:
     def odd() -> int:
         return int(pick(rng, [0, 1, 2, 24, 25, 2**20, 2**31, 2**32, 2**62, 2**63, 2**64, -1, 2**66]))
 
-    def make(shape: tuple[int, ...], strides: tuple[int, ...], stored: int = 24, offset: int = 0, key: str = "0") -> bytes:
+    def make(
+        shape: tuple[int, ...], strides: tuple[int, ...], stored: int = 24, offset: int = 0, key: str = "0"
+    ) -> bytes:
         kind = pick(rng, ["Float", "Float", "Float", "Double", "BFloat16", "ComplexDouble", "QInt8", "Byte"])
         return tensor(key, shape, strides, stored, offset, kind, legacy=legacy)
 
