@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from parity.checkpoint import State, to_numpy
 from parity.containers import MappedState
 from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
-from parity.rules import Expected, check_arrays, check_table
+from parity.rules import Expected, Rule, check_arrays, check_table
 from parity.tree import flatten, unflatten
 
 
@@ -48,8 +48,7 @@ def convert(
         raise ConfigurationError(f"ignore is a collection of keys, given the one string {ignore!r}; write [{ignore!r}]")
     ignore = tuple(ignore)
     arrays = _arrays(state)
-    outline = arrays.outline() if isinstance(arrays, MappedState) else arrays
-    config = specification.infer_config({name: a for name, a in outline.items() if name not in ignore})
+    config = specification.infer_config({name: a for name, a in outline(arrays).items() if name not in ignore})
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets, ignore)
@@ -83,9 +82,42 @@ def export(params: Params, model: str = "nice") -> State:
         UnknownModelError, WrongModelError, MissingKeysError, UnexpectedKeysError, ShapeMismatchError,
         UnsupportedDtypeError, NonFiniteWeightsError: as for `convert`.
     """
+    return dict(exported({path: np.asarray(leaf) for path, leaf in flatten(params).items()}, model))
+
+
+class Exported(Mapping[str, np.ndarray]):
+    """A PyTorch state dict that is made, one array at a time, from JAX parameters when it is asked for them."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> None:
+        self._arrays = arrays
+        self._rules = {rule.source: rule for rule in rules}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        rule = self._rules[name]
+        return np.array(rule.transform.to_source(self._arrays[rule.target]), order="C")
+
+    def outline(self) -> dict[str, np.ndarray]:
+        """As `MappedState.outline`."""
+        leaves = outline(self._arrays)
+        return {
+            name: np.broadcast_to(
+                np.zeros((), np.int64 if rule.transform.counter else leaves[rule.target].dtype),
+                rule.transform.source_shape(leaves[rule.target].shape),
+            )
+            for name, rule in self._rules.items()
+        }
+
+
+def exported(arrays: Mapping[str, np.ndarray], model: str) -> Exported:
+    """As `export`, from the parameters by their tree paths, and no array is made before it is looked up."""
     specification = find_model(model)
-    arrays = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
-    config = specification.params_config(arrays)
+    config = specification.params_config(outline(arrays))
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets)
@@ -95,11 +127,16 @@ def export(params: Params, model: str = "nice") -> State:
         rule.target: Expected(targets[rule.target], counter if rule.transform.counter else floating) for rule in rules
     }
     check_arrays(arrays, expected, what="this parameter tree")
-    return {rule.source: np.array(rule.transform.to_source(arrays[rule.target]), order="C") for rule in rules}
+    return Exported(arrays, rules)
+
+
+def outline(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Arrays of which only names, shapes and dtypes matter."""
+    return arrays.outline() if isinstance(arrays, MappedState | Exported) else arrays
 
 
 def _arrays(state: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
-    if isinstance(state, MappedState):
+    if isinstance(state, MappedState | Exported):
         return state
     strange = [name for name in state if not isinstance(name, str)]
     if strange:

@@ -14,7 +14,7 @@ from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import replace_file
 from parity.checkpoint import Checkpoint, read
 from parity.containers import MappedState
-from parity.conversion import convert, export
+from parity.conversion import convert, export, exported, outline
 from parity.models import Config, find_model
 from parity.tree import flatten, unflatten
 
@@ -59,14 +59,17 @@ def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[s
     state = checkpoint.state
     if holds_params(checkpoint):
         # By way of the PyTorch state, whose conversion checks everything, dtypes too.
-        state = export(unflatten(state), model)
+        unflatten(dict.fromkeys(state))
+        state = exported(state, model)
     params = convert(state, model, ignore=ignore)
     state = _without(state, ignore)
-    config = specification.infer_config(state.outline() if isinstance(state, MappedState) else state)
+    config = specification.infer_config(outline(state))
     return Restored(specification.build(**config), params, state, config)
 
 
 def _without(state: Mapping[str, np.ndarray], names: Collection[str]) -> Mapping[str, np.ndarray]:
+    if not names:
+        return state
     if isinstance(state, MappedState):
         return state.without(names)
     return {name: array for name, array in state.items() if name not in names}
