@@ -57,7 +57,8 @@ def prepare(images: int, checkpoint: str | os.PathLike[str] | None, config: Conf
         weights = f"drawn, seed {SEED}"
         flow, params = find_model("nice").build(**config), convert(state)
     else:
-        (flow, params, state, config), weights = restore(checkpoint), Path(checkpoint).name
+        flow, params, kept, config = restore(checkpoint)
+        state, weights = dict(kept), Path(checkpoint).name
     module = on_torch.module_with(lambda: NICE(**config), state)
     grey = np.random.default_rng(SEED).integers(0, 256, (images, config["dim"]), dtype=np.uint8)
     events = unit_interval(grey)

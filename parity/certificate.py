@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -143,7 +143,7 @@ def _inputs(
     return x, source
 
 
-def _round_trip(state: State, back: State) -> bool:
+def _round_trip(state: Mapping[str, np.ndarray], back: State) -> bool:
     return state.keys() == back.keys() and all(
         array.dtype == back[name].dtype and array.tobytes() == back[name].tobytes() for name, array in state.items()
     )

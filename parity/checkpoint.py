@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import pickletools
-import re
-import warnings
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
-from parity.errors import (
-    CheckpointNotFoundError,
-    CorruptCheckpointError,
-    NotAStateDictError,
-    UnsafeCheckpointError,
+from parity.containers import (
+    Layout,
+    MappedState,
+    is_archive,
+    is_safetensors,
+    read_archive,
+    read_legacy,
+    read_safetensors,
 )
-
-if TYPE_CHECKING:
-    import torch
+from parity.containers.objects import BadPickleError, RefusedError
+from parity.errors import CheckpointNotFoundError, CorruptCheckpointError, UnsafeCheckpointError
 
 State = dict[str, np.ndarray]
 """A state dict: names as the checkpoint has them, arrays in its own layout and dtype."""
@@ -33,33 +31,43 @@ State = dict[str, np.ndarray]
 class Checkpoint(NamedTuple):
     """What a file holds: its arrays, and the texts that safetensors files may carry beside them."""
 
-    state: State
+    state: Mapping[str, np.ndarray]
     metadata: dict[str, str]
 
 
 def load(path: str | os.PathLike[str]) -> State:
-    """Read a checkpoint: PyTorch's zip and legacy containers (any suffix), or safetensors.
+    """Read a checkpoint into memory: PyTorch's zip and legacy containers (any suffix), or safetensors.
 
-    The file is taken as hostile. PyTorch's own restricted reader (`weights_only=True`) unpickles it, so that no code
-    in it runs; a zip's checksums are verified first, which PyTorch itself does not do, so that one flipped bit is an
-    error and not another weight. dtypes are kept (bfloat16 as `ml_dtypes.bfloat16`).
+    The file is taken as hostile. Its pickle is read by a machine that knows tensors and plain containers and can
+    import and call nothing (`parity.containers.pickles`), so that no code in the file runs and PyTorch is not needed;
+    nothing is unpacked to disk; what a header claims is held against the file's size before memory is taken. A zip's
+    checksums are verified, which PyTorch itself does not do, so that one flipped bit is an error and not another
+    weight; legacy and safetensors files have none. dtypes are kept (bfloat16 as `ml_dtypes.bfloat16`).
 
     Raises:
         CheckpointNotFoundError: there is no such file.
         CorruptCheckpointError: it is truncated, altered, or not a checkpoint.
         UnsafeCheckpointError: it asks for anything but tensors in plain containers.
-        NotAStateDictError: it does not hold a flat mapping from names to dense tensors.
-        MissingDependencyError: torch or safetensors is needed and not installed.
+        NotAStateDictError: it does not hold a flat mapping from names to dense tensors, or they claim together more
+            than twice the file.
+        MissingDependencyError: safetensors is needed and not installed.
     """
-    return read(path).state
+    path = find(path)
+    with path.open("rb") as file:
+        state = MappedState(path, file, _layout(path, file).arrays)
+    return {name: state.read(name) for name in state}
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint with its metadata; as `load` otherwise."""
+    """Read a checkpoint with its metadata, as `load` otherwise, but leave the arrays in the file.
+
+    The state is a `parity.containers.MappedState`: each look-up maps one array into memory, and the file has to stay
+    as it is while the state is in use.
+    """
     path = find(path)
-    if _is_safetensors(path):
-        return _read_safetensors(path)
-    return Checkpoint(_read_torch(path), {})
+    with path.open("rb") as file:
+        layout = _layout(path, file)
+        return Checkpoint(MappedState(path, file, layout.arrays), layout.metadata)
 
 
 def find(path: str | os.PathLike[str]) -> Path:
@@ -109,142 +117,18 @@ def _torch() -> Any:
     return torch
 
 
-def _is_safetensors(path: Path) -> bool:
-    if path.suffix == ".safetensors":
-        return True
-    with path.open("rb") as file:
-        head = file.read(9)
-    # Eight bytes of header length, then a JSON object; neither a zip nor a pickle has a brace there.
-    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
-
-
-def _read_safetensors(path: Path) -> Checkpoint:
+def _layout(path: Path, file: BinaryIO) -> Layout:
+    if is_safetensors(path, file):
+        return read_safetensors(path, file)
     try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise MissingDependencyError(
-            'safetensors is needed to read such files: pip install "mathdnn_jax[parity]"'
+        return read_archive(path, file) if is_archive(file) else read_legacy(path, file)
+    except RefusedError as error:
+        raise UnsafeCheckpointError(
+            f"{path} asks for more than tensors and was refused; nothing of it was run. It asks for: {error} — save "
+            f"the weights alone with torch.save(model.state_dict(), path) where the model was made"
         ) from error
-    try:
-        with safe_open(path, "numpy") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            return Checkpoint(state, dict(file.metadata() or {}))
-    except (SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:
-        raise CorruptCheckpointError(f"{path} is not a readable safetensors file: {_first_line(error)}") from error
-
-
-def _read_torch(path: Path) -> State:
-    torch = _torch()
-    if zipfile.is_zipfile(path):
-        _check_zip(path)
-    try:
-        with warnings.catch_warnings():
-            # PyTorch warns of pickle protocols that it may not support; it either reads the file or raises.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, error) from error
-    except Exception as error:
-        # PyTorch's readers raise whatever a damaged file makes them stumble over: KeyError, OSError, EOFError, …
+    except BadPickleError as error:
         raise CorruptCheckpointError(
-            f"{path} is not a readable PyTorch checkpoint ({type(error).__name__}: {_first_line(error)}); "
-            f"it is truncated, damaged, or another kind of file: obtain it again"
+            f"{path} is not a readable PyTorch checkpoint ({error}); it is truncated, damaged, or another kind of "
+            f"file: obtain it again"
         ) from error
-    return _state(path, content)
-
-
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # PyTorch stores records uncompressed, so that a record larger than the file is a decompression bomb.
-            if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
-                raise CorruptCheckpointError(f"{path} claims to unpack to more bytes than it has; refused")
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
-        if isinstance(error, CorruptCheckpointError):
-            raise
-        raise CorruptCheckpointError(f"{path} is a damaged zip archive: {error}; obtain it again") from error
-    if damaged is not None:
-        raise CorruptCheckpointError(
-            f"{path} was altered since it was written: the checksum of its record {damaged} does not match; "
-            f"obtain it again"
-        )
-
-
-def _refusal(path: Path, error: pickle.UnpicklingError) -> UnsafeCheckpointError | CorruptCheckpointError:
-    # PyTorch's own message is not passed on: it begins by recommending to read the file with code execution allowed.
-    reason = re.search(r"[^\n]*(?:nsupported (?:GLOBAL|global|class)|blocked)[^\n]*", str(error))
-    wanted = [reason.group().strip()[:300]] if reason else _imports(path)
-    if not wanted:
-        return CorruptCheckpointError(
-            f"{path} is not a readable PyTorch checkpoint; it is truncated, damaged, or another kind of file: "
-            f"obtain it again"
-        )
-    return UnsafeCheckpointError(
-        f"{path} asks for more than tensors, and PyTorch's restricted reader refused it; nothing of it was run. "
-        f"It asks for: {', '.join(wanted)} — save the weights alone with torch.save(model.state_dict(), path) "
-        f"where the model was made"
-    )
-
-
-def _imports(path: Path, limit: int = 1_000_000) -> list[str]:
-    """What a bare pickle would import, read off its first bytes without running any of it."""
-    with path.open("rb") as file:
-        head = file.read(limit)
-    names: list[str] = []
-    strings: list[str] = []
-    try:
-        for opcode, argument, _ in pickletools.genops(head):
-            if opcode.name in ("GLOBAL", "INST"):
-                names.append(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL":
-                names.append(".".join(strings[-2:]))
-            elif isinstance(argument, str):
-                strings.append(argument)
-    except Exception:
-        # The bytes are not a pickle from here on, and genops raises whatever it stumbles over.
-        return names
-    return names
-
-
-def _state(path: Path, content: Any) -> State:
-    torch = _torch()
-    if not isinstance(content, dict):
-        raise NotAStateDictError(
-            f"{path} holds a {type(content).__name__}, expected a state dict: a mapping from names to tensors, "
-            f"as torch.save(model.state_dict(), path) writes it"
-        )
-    size = path.stat().st_size
-    problems, state = [], {}
-    for name, value in content.items():
-        problem = _tensor_problem(torch, name, value, size)
-        if not problem:
-            try:
-                state[name] = to_numpy(value)
-            except (TypeError, RuntimeError) as error:
-                problem = f"{name!r} is a tensor of {value.dtype} that NumPy cannot hold ({_first_line(error)})"
-        if problem:
-            problems.append(problem)
-    if problems:
-        raise NotAStateDictError(
-            f"{path} is not a flat state dict of dense tensors: {'; '.join(problems)}. "
-            f"If the weights are one of these entries, save that entry alone"
-        )
-    return state
-
-
-def _tensor_problem(torch: Any, name: Any, value: torch.Tensor | Any, file_size: int) -> str | None:
-    if not isinstance(name, str):
-        return f"key {name!r} is not a string"
-    if not isinstance(value, torch.Tensor):
-        return f"{name!r} is a {type(value).__name__}"
-    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-        return f"{name!r} is not a dense, unquantised tensor ({value.layout}, {value.dtype}, {value.device})"
-    # A tensor of strides 0 can claim any shape over a few stored bytes.
-    if value.numel() * value.element_size() > file_size:
-        return f"{name!r} claims {value.numel():,} entries, more than the file holds"
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no further word"])[0][:300]

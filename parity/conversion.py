@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -12,9 +13,10 @@ from jax.typing import DTypeLike
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError
 from parity.checkpoint import State, to_numpy
+from parity.containers import MappedState
 from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
-from parity.rules import Expected, check_arrays, check_table
+from parity.rules import Expected, Rule, check_arrays, check_table
 from parity.tree import flatten, unflatten
 
 
@@ -47,7 +49,7 @@ def convert(
         raise ConfigurationError(f"ignore is a collection of keys, given the one string {ignore!r}; write [{ignore!r}]")
     ignore = tuple(ignore)
     arrays = _arrays(state)
-    config = specification.infer_config({name: a for name, a in arrays.items() if name not in ignore})
+    config = specification.infer_config({name: a for name, a in outline(arrays).items() if name not in ignore})
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets, ignore)
@@ -61,9 +63,13 @@ def convert(
     }
     check_arrays(arrays, sources, ignore, what="this checkpoint")
     with np.errstate(over="ignore"):  # an overflow is an error below, with the names of the weights
+        # One array after the other: those that wait for their copies would all be in memory, and their sources too.
         flat = {
-            rule.target: jnp.array(
-                rule.transform.to_target(arrays[rule.source]), None if rule.transform.counter else dtype
+            rule.target: jax.block_until_ready(
+                jnp.array(
+                    rule.transform.to_target(arrays[rule.source]),
+                    None if rule.transform.counter else dtype,
+                )
             )
             for rule in rules
         }
@@ -81,9 +87,42 @@ def export(params: Params, model: str = "nice") -> State:
         UnknownModelError, WrongModelError, MissingKeysError, UnexpectedKeysError, ShapeMismatchError,
         UnsupportedDtypeError, NonFiniteWeightsError: as for `convert`.
     """
+    return dict(exported({path: np.asarray(leaf) for path, leaf in flatten(params).items()}, model))
+
+
+class Exported(Mapping[str, np.ndarray]):
+    """A PyTorch state dict that is made, one array at a time, from JAX parameters when it is asked for them."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> None:
+        self._arrays = arrays
+        self._rules = {rule.source: rule for rule in rules}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        rule = self._rules[name]
+        return np.array(rule.transform.to_source(self._arrays[rule.target]), order="C")
+
+    def outline(self) -> dict[str, np.ndarray]:
+        """As `MappedState.outline`."""
+        leaves = outline(self._arrays)
+        return {
+            name: np.broadcast_to(
+                np.zeros((), np.int64 if rule.transform.counter else leaves[rule.target].dtype),
+                rule.transform.source_shape(leaves[rule.target].shape),
+            )
+            for name, rule in self._rules.items()
+        }
+
+
+def exported(arrays: Mapping[str, np.ndarray], model: str) -> Exported:
+    """As `export`, from the parameters by their tree paths, and no array is made before it is looked up."""
     specification = find_model(model)
-    arrays = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
-    config = specification.params_config(arrays)
+    config = specification.params_config(outline(arrays))
     targets = target_shapes(specification, config)
     rules = specification.rules(config)
     check_table(rules, targets)
@@ -93,10 +132,17 @@ def export(params: Params, model: str = "nice") -> State:
         rule.target: Expected(targets[rule.target], counter if rule.transform.counter else floating) for rule in rules
     }
     check_arrays(arrays, expected, what="this parameter tree")
-    return {rule.source: np.array(rule.transform.to_source(arrays[rule.target]), order="C") for rule in rules}
+    return Exported(arrays, rules)
 
 
-def _arrays(state: Mapping[str, Any]) -> State:
+def outline(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Arrays of which only names, shapes and dtypes matter."""
+    return arrays.outline() if isinstance(arrays, MappedState | Exported) else arrays
+
+
+def _arrays(state: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+    if isinstance(state, MappedState | Exported):
+        return state
     strange = [name for name in state if not isinstance(name, str)]
     if strange:
         raise UnexpectedKeysError(f"a state dict's keys are strings, given {strange}")

@@ -167,7 +167,7 @@ def _unsound(
     elif array.dtype.kind == "i":
         if (array < 0).any() or (array > np.iinfo(np.int32).max).any():
             yield UnsupportedDtypeError, f"range: {name} is {array}, expected a count that int32 holds"
-    elif not np.isfinite(array).all():
-        count = array.size - int(np.isfinite(array).sum())
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    elif not (finite := np.isfinite(array)).all():
+        count = array.size - int(finite.sum())
+        where = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), array.shape))
         yield NonFiniteWeightsError, f"not finite: {name} has {count} NaN or infinite entries, first at {where}"

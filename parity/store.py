@@ -12,8 +12,9 @@ import numpy as np
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import replace_file
-from parity.checkpoint import Checkpoint, State, read
-from parity.conversion import convert, export
+from parity.checkpoint import Checkpoint, read
+from parity.containers import MappedState
+from parity.conversion import convert, export, exported, outline
 from parity.models import Config, find_model
 from parity.tree import flatten, unflatten
 
@@ -25,12 +26,13 @@ class Restored(NamedTuple):
     """A model ready for use, and the PyTorch state dict that it is equal to.
 
     `model` is a `Flow`, or a Flax module for a network; its `params` are what its functions take first: for a network
-    the variables, with their collections.
+    the variables, with their collections. `state` stays in the checkpoint's file, which has to stay as it is while
+    the state is in use: each look-up maps one array into memory.
     """
 
     model: Any
     params: Params
-    state: State
+    state: Mapping[str, np.ndarray]
     config: Config
 
     @property
@@ -57,11 +59,20 @@ def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[s
     state = checkpoint.state
     if holds_params(checkpoint):
         # By way of the PyTorch state, whose conversion checks everything, dtypes too.
-        state = export(unflatten(state), model)
+        unflatten(dict.fromkeys(state))
+        state = exported(state, model)
     params = convert(state, model, ignore=ignore)
-    state = {name: array for name, array in state.items() if name not in ignore}
-    config = specification.infer_config(state)
+    state = _without(state, ignore)
+    config = specification.infer_config(outline(state))
     return Restored(specification.build(**config), params, state, config)
+
+
+def _without(state: Mapping[str, np.ndarray], names: Collection[str]) -> Mapping[str, np.ndarray]:
+    if not names:
+        return state
+    if isinstance(state, MappedState):
+        return state.without(names)
+    return {name: array for name, array in state.items() if name not in names}
 
 
 def holds_params(checkpoint: Checkpoint) -> bool:

@@ -48,7 +48,7 @@ def by_torch(state: State, events: np.ndarray) -> tuple[list[float], State]:
 def by_fit(state: State, events: np.ndarray) -> Any:
     flow = nice(**CONFIG)
     return fit(
-        lambda params, batch, key: -flow.log_prob(params, batch).mean(),  # noqa: ARG005
+        lambda params, batch, key: -flow.log_prob(params, batch).mean(),
         parity.convert(state),
         jnp.asarray(events),
         optax.adam(RATE),

@@ -1,0 +1,239 @@
+"""What a pickled state dict may name, as plain descriptions: no class of PyTorch is made, and none is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+
+class BadPickleError(Exception):
+    """The bytes are no pickle of a state dict; the reader of the container says of which file."""
+
+
+class RefusedError(BadPickleError):
+    """The pickle asks for something that is not on the list; `args[0]` is its name."""
+
+
+class StorageType(NamedTuple):
+    """A kind of storage: the dtype of its numbers, or the name of one that NumPy lacks."""
+
+    dtype: np.dtype | str
+
+
+class Storage(NamedTuple):
+    """Stored numbers: `length` of them under `key`, of which a view takes `within` from `first` on."""
+
+    dtype: np.dtype | str
+    key: str | int
+    length: int
+    first: int = 0
+    within: int | None = None
+
+
+class Dtype(NamedTuple):
+    """A dtype that is given by itself."""
+
+    dtype: np.dtype | str
+
+
+class Tensor(NamedTuple):
+    """A dense tensor: a window on a storage, with offset and strides in entries."""
+
+    storage: Storage
+    dtype: np.dtype | str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    note: str = ""
+
+
+class Other(NamedTuple):
+    """Something harmless that is no dense tensor; only what it is called is kept."""
+
+    what: str
+    tensor: bool = False
+
+
+class Function(NamedTuple):
+    """A name that a pickle may call; what is then done stands in `CALLS`."""
+
+    name: str
+
+
+NUMBERS: dict[str, np.dtype] = {
+    "Float": np.dtype(np.float32),
+    "Double": np.dtype(np.float64),
+    "Half": np.dtype(np.float16),
+    "BFloat16": np.dtype(ml_dtypes.bfloat16),
+    "Long": np.dtype(np.int64),
+    "Int": np.dtype(np.int32),
+    "Short": np.dtype(np.int16),
+    "Char": np.dtype(np.int8),
+    "Byte": np.dtype(np.uint8),
+    "Bool": np.dtype(np.bool_),
+    "ComplexFloat": np.dtype(np.complex64),
+    "ComplexDouble": np.dtype(np.complex128),
+}
+"""PyTorch's storages by their names, `torch.FloatStorage` and so on."""
+QUANTISED = ("QInt8", "QUInt8", "QInt32", "QUInt4x2", "QUInt2x4")
+DTYPES = (
+    "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32",
+    "uint64", "bool", "complex64", "complex128", "complex32", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "qint8", "quint8", "qint32", "quint4x2", "quint2x4",
+)  # fmt: skip
+OTHER_TENSORS = (
+    "torch._utils._rebuild_qtensor",
+    "torch._utils._rebuild_sparse_tensor",
+    "torch._utils._rebuild_meta_tensor_no_storage",
+    "torch._utils._rebuild_nested_tensor",
+    "torch._utils._rebuild_wrapper_subclass",
+    "torch._utils._rebuild_device_tensor_from_numpy",
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor",
+    "torch._tensor._rebuild_from_type_v2",
+)
+OTHERS = (
+    "torch.Tensor",
+    "torch.device",
+    "torch.per_tensor_affine",
+    "torch.per_tensor_symmetric",
+    "torch.per_channel_affine",
+    "torch.per_channel_symmetric",
+    "torch.per_channel_affine_float_qparams",
+    "torch.serialization._get_layout",
+    "collections.Counter",
+    "builtins.set",
+    "builtins.bytearray",
+    "builtins.complex",
+    "__builtin__.set",
+    "__builtin__.bytearray",
+    "__builtin__.complex",
+    "_codecs.encode",
+)
+
+
+def name_of(full_name: str) -> Any:
+    """What a dotted name in a pickle stands for, taken from a fixed list.
+
+    Raises:
+        RefusedError: it is not on the list.
+    """
+    found = NAMES.get(full_name)
+    if found is None:
+        raise RefusedError(full_name[:100])
+    return found
+
+
+def call(function: Any, arguments: Any) -> Any:
+    """What a pickle's call of a name on the list gives.
+
+    Raises:
+        BadPickleError: it is not called as PyTorch calls it.
+    """
+    if type(arguments) is not tuple:
+        raise BadPickleError("a call without a tuple of arguments")
+    if isinstance(function, Other):
+        return function
+    if not isinstance(function, Function):
+        raise BadPickleError(f"a call of a {type(function).__name__}")
+    return CALLS[function.name](*arguments)
+
+
+def whole(value: Any) -> int:
+    """A whole number that is not negative.
+
+    Raises:
+        BadPickleError: it is anything else.
+    """
+    if type(value) is not int or value < 0:
+        raise BadPickleError("a size, stride or offset that is no whole number")
+    return value
+
+
+def _storage_of(value: Any) -> Storage:
+    if type(value) is not Storage:
+        raise BadPickleError("a tensor without a storage")
+    return value
+
+
+def _wholes(values: Any) -> tuple[int, ...]:
+    if type(values) is not tuple:
+        raise BadPickleError("a shape or strides that are no tuple")
+    return tuple(whole(value) for value in values)
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
+    metadata = rest[2] if len(rest) > 2 else None
+    note = "a conjugate or negative view" if metadata else ""
+    return _checked(Tensor(_storage_of(storage), storage.dtype, whole(offset), _wholes(shape), _wholes(strides), note))
+
+
+def _tensor_of_dtype(
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, metadata: Any = None
+) -> Tensor:
+    if type(dtype) is not Dtype:
+        raise BadPickleError("a tensor without a dtype")
+    tensor = _tensor(storage, offset, shape, strides, grad, hooks, metadata)
+    return tensor._replace(dtype=dtype.dtype)
+
+
+def _checked(tensor: Tensor) -> Tensor:
+    if len(tensor.shape) != len(tensor.strides):
+        raise BadPickleError("a tensor with another number of strides than of axes")
+    return tensor
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    if not isinstance(data, Tensor | Other):
+        raise BadPickleError("a parameter without a tensor")
+    return data
+
+
+def _ordered(*arguments: Any) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for pair in arguments[0] if arguments else ():
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise BadPickleError("an ordered mapping that is not made of pairs")
+        result[key_of(pair[0])] = pair[1]
+    return result
+
+
+def key_of(value: Any) -> str | int:
+    """A key of a mapping. Others than names and small numbers take long to hash, in the hands of an enemy.
+
+    Raises:
+        BadPickleError: it is no such key.
+    """
+    if type(value) is str or (type(value) is int and abs(value) < 2**31):
+        return value
+    raise BadPickleError(f"a mapping with a key of type {type(value).__name__}")
+
+
+def _size(*arguments: Any) -> tuple[int, ...]:
+    return _wholes(tuple(arguments[0])) if arguments else ()
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _ordered,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of_dtype,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch.nn.parameter.Parameter": _parameter,
+    "torch.Size": _size,
+}
+
+_HELD = {str(dtype) for dtype in NUMBERS.values()} | {"uint16", "uint32", "uint64"}
+NAMES: dict[str, Any] = {
+    **{name: Function(name) for name in CALLS},
+    **{name: Other(name.rpartition(".")[2], tensor=True) for name in OTHER_TENSORS},
+    **{name: Other(name.rpartition(".")[2]) for name in OTHERS},
+    **{f"torch.{name}": Dtype(np.dtype(name) if name in _HELD else f"torch.{name}") for name in DTYPES},
+    **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in NUMBERS.items()},
+    **{f"torch.{name}Storage": StorageType(f"torch.{name.lower()}") for name in QUANTISED},
+    "torch.storage.UntypedStorage": StorageType(np.dtype(np.uint8)),
+}
+"""Every name that a pickle may mention, and what it then stands for. All are descriptions of this file."""

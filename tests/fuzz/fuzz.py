@@ -1,0 +1,129 @@
+"""Spoil checkpoints and read them: `python tests/fuzz/fuzz.py --count 10000 --seed 0`.
+
+Child processes with bounded memory read the files; one that dies or hangs is a finding, and the next goes on after it.
+`--only INDEX` reads one case again, in this process, and keeps its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import select
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+BATCH = 2500
+PATIENCE = 10.0
+"""Seconds without a word from a child that make it hang; its own clock is stricter."""
+MEMORY = 2**32
+"""Address space that a child may take beside what PyTorch and JAX have taken when it starts."""
+
+
+def child(first: int, last: int, seed: int) -> None:
+    """Judge cases and say so, one line before and one after each."""
+    from fuzz_corpus import corpus
+    from fuzz_judge import Watch, judge
+    from fuzz_mutations import Case, make
+
+    seeds, watch = corpus(), Watch()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for sound in seeds:
+            verdict = judge(Case("sound", sound.content, sound.suffix, sound, False), folder, watch, rebuilt=True)
+            assert verdict.outcome == "identical", (sound.name, verdict)
+        limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        for index in range(first, last):
+            case = make(seeds, seed, index)
+            print(json.dumps({"begin": index}), flush=True)
+            verdict = judge(case, folder, watch, rebuilt=index % 8 == 0)
+            print(json.dumps({"index": index, "how": case.how, "of": case.seed.name, **verdict._asdict()}), flush=True)
+
+
+def run(count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """All cases, and what went wrong outside of the judge: children that died or hung."""
+    results: list[dict[str, Any]] = []
+    lost: list[str] = []
+    first = 0
+    while first < count:
+        last = min(count, first + BATCH)
+        command = [sys.executable, __file__, "--child", str(first), str(last), "--seed", str(seed)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+            assert process.stdout is not None
+            at = None
+            patience = 120.0
+            while True:
+                if not select.select([process.stdout], [], [], patience)[0]:
+                    process.kill()
+                    lost.append(f"case {at} hung")
+                    break
+                line = process.stdout.readline()
+                if not line:
+                    break
+                said = json.loads(line)
+                if "begin" in said:
+                    at, patience = said["begin"], PATIENCE
+                else:
+                    results.append(said)
+                    first, at = said["index"] + 1, None
+                    if len(results) % 1000 == 0:
+                        print(f"{len(results):,} files", file=sys.stderr, flush=True)
+        if first < last:
+            if at is None:
+                lost.append(f"the child ended before case {first}, with {process.returncode}")
+                break
+            if process.returncode and not (lost and lost[-1].startswith(f"case {at} ")):
+                lost.append(f"case {at} ended the process with {process.returncode}")
+            first = at + 1
+    return results, lost
+
+
+def only(index: int, seed: int) -> int:
+    """One case again."""
+    from fuzz_corpus import corpus
+    from fuzz_judge import Watch, judge
+    from fuzz_mutations import make
+
+    case = make(corpus(), seed, index)
+    folder = Path(tempfile.mkdtemp(prefix=f"case-{index}-"))
+    print(f"{case.how} of {case.seed.name}, {len(case.content):,} bytes, in {folder}")
+    verdict = judge(case, folder, Watch(), rebuilt=True)
+    print(verdict)
+    return len(verdict.broken)
+
+
+def main() -> int:
+    """What the command line asks; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int)
+    parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        first, last = options.child
+        child(first, last, options.seed)
+        return 0
+    if options.only is not None:
+        return only(options.only, options.seed)
+    results, lost = run(options.count, options.seed)
+    for outcome, number in Counter(result["outcome"] for result in results).most_common():
+        print(f"{number:7,} {outcome}")
+    slowest = max(results, key=lambda r: float(r["seconds"]))
+    hungriest = max(results, key=lambda r: int(r["memory"]))
+    print(f"slowest {slowest['seconds']:.2f} s ({slowest['how']}), most memory {hungriest['memory'] / 2**20:.1f} MiB "
+          f"({hungriest['how']})")  # fmt: skip
+    broken = [f"case {r['index']} ({r['how']} of {r['of']}): {'; '.join(r['broken'])}" for r in results if r["broken"]]
+    for line in [*lost, *broken]:
+        print(line)
+    print(f"{len(results):,} files, {len(lost) + len(broken)} broken promises")
+    return 1 if lost or broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
