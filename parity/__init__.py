@@ -4,7 +4,7 @@
 the two networks layer by layer. `parity.reference` holds the PyTorch twins; only it, and what runs them, imports torch.
 """
 
-from parity.certificate import certify
+from parity.certification import certify
 from parity.checkpoint import load
 from parity.conversion import convert, export
 from parity.inference import infer_rules

@@ -20,7 +20,8 @@ def combine(rule: TableRule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """
     if rule.combine == "sum":
         first, second = arrays
-        return first + second
+        total: np.ndarray = first + second
+        return total
     if rule.combine == "weight_norm":
         g, v = (array.astype(np.float64) for array in arrays)
         weight: np.ndarray = (g * v / _norm(v, g.shape)).astype(arrays[1].dtype)
@@ -57,7 +58,7 @@ def source_shapes(rule: TableRule, shape: Shape) -> dict[str, tuple[Shape, ...]]
         g, v = rule.sources
         scales = [tuple(n if axis == kept else 1 for axis, n in enumerate(whole)) for kept in range(len(whole))]
         return {g: (*scales, ()), v: (whole,)}
-    return {key: (whole,) for key in rule.sources}
+    return dict.fromkeys(rule.sources, (whole,))
 
 
 def _norm(v: np.ndarray, shape: Shape) -> np.ndarray:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from parity.errors import RuleTableError
 from parity.tree import SEPARATOR
@@ -18,7 +20,7 @@ def target_leaves(variables: Any) -> dict[str, Any]:
         RuleTableError: the tree has no arrays, or two leaves of one path.
     """
     leaves: dict[str, Any] = {}
-    for path, leaf in _with_paths(variables):
+    for path, leaf in with_paths(variables):
         if path in leaves:
             raise RuleTableError(f"two leaves of the target are called {path}")
         if _is_array(leaf):
@@ -32,13 +34,21 @@ def target_leaves(variables: Any) -> dict[str, Any]:
 
 def rebuild(variables: Any, flat: Mapping[str, Any]) -> Any:
     """The tree with the leaves of `flat` in their places; what is no weight stays as it is."""
-    leaves = [flat.get(path, leaf) for path, leaf in _with_paths(variables)]
+    leaves = [flat.get(path, leaf) for path, leaf in with_paths(variables)]
     return jax.tree.unflatten(jax.tree.structure(variables), leaves)
 
 
-def _with_paths(variables: Any) -> list[tuple[str, Any]]:
+def with_paths(variables: Any) -> list[tuple[str, Any]]:
+    """Every leaf with its path, in the order of `jax.tree.leaves`."""
     pairs, _ = jax.tree_util.tree_flatten_with_path(variables)
     return [(SEPARATOR.join(map(_name, path)).removesuffix(f"{SEPARATOR}value"), leaf) for path, leaf in pairs]
+
+
+def widened(tree: Any) -> Any:
+    """The floating arrays of a tree in float64, all others as they are."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+    )
 
 
 def _name(entry: Any) -> str:
@@ -51,4 +61,4 @@ def _name(entry: Any) -> str:
 def _is_array(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
     # uint32 is how random streams count.
-    return dtype is not None and not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and str(dtype) != "uint32"
+    return dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.prng_key) and str(dtype) != "uint32"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from parity.inference.structure import Use
 from parity.inference.units import BIAS, COUNT, GATES, MEAN, VAR, WEIGHT, Unit
@@ -121,7 +121,7 @@ def _composite(target: Unit, source: Unit) -> Way | None:
         way = _rnn(target, source, kind)
     if way is None or {rule.target for rule in way} != {path for path, _ in target.arrays.values()}:
         return None
-    shapes = {path: shape for path, shape in target.arrays.values()}
+    shapes = dict(target.arrays.values())
     given = dict(source.arrays.values())
     for rule in way:
         inner = LAYOUTS[rule.layout].source_shape(shapes[rule.target], rule.options)

@@ -40,7 +40,8 @@ def infer_rules(
             prefixes of DataParallel or torch.compile; both are found and named in the table.
         variables: Linen variables, NNX state, or any tree of arrays or of `jax.ShapeDtypeStruct`.
         apply: the network, as (variables, inputs) → output. With it the trace tells the order of computation,
-            convolutions from transposed ones, and what was flattened; nothing is computed. Without it more is ambiguous.
+            convolutions from transposed ones, and what was flattened; nothing is computed. Without it more is
+            ambiguous.
         inputs: what `apply` takes, one batch, or its shape as `jax.ShapeDtypeStruct`.
         layouts: {pattern of target paths: layout}, for what the error calls ambiguous: {"params/fc1/kernel":
             "flattened 16"} says that 16 channels were flattened.

@@ -1,4 +1,4 @@
-"""Which layer fills which: by shape where one fits, else by name where all names agree, else in order of computation."""
+"""Which layer fills which: by shape where one fits, else by name where all agree, else in order of computation."""
 
 from __future__ import annotations
 

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.extend as jex
-import numpy as np
 
 from parity.inference.provenance import Activation, Leaf, activation_after, leaf_after
-from parity.targets import target_leaves
+from parity.targets import target_leaves, with_paths
 
 
 class Use(NamedTuple):
@@ -41,18 +40,16 @@ def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, 
             return apply(tree, *arguments)
 
     closed = jax.make_jaxpr(watched)(variables, *inputs)
-    paths = {id(leaf): path for path, leaf in target_leaves(variables).items()}
+    weights = target_leaves(variables)
     walk = _Walk()
-    known: list[Any] = []
-    leaves = jax.tree.leaves(variables)
-    for leaf in leaves:
-        path = paths.get(id(leaf))
-        known.append(
-            None if path is None else Leaf(path, tuple(range(np.ndim(leaf) if np.isscalar(leaf) else leaf.ndim)))
-        )
-    for array in jax.tree.leaves(inputs):
-        # Images come with their channels last; of three axes nobody knows.
-        known.append(Activation(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None))
+    known: list[Any] = [
+        Leaf(path, tuple(range(leaf.ndim))) if path in weights else None for path, leaf in with_paths(variables)
+    ]
+    # Images come with their channels last; of three axes nobody knows.
+    known += [
+        Activation(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None)
+        for array in jax.tree.leaves(inputs)
+    ]
     walk.run(closed.jaxpr, known)
     return {path: _decided(path, use, classes) for path, use in walk.uses.items()}
 

@@ -16,7 +16,8 @@ TARGET_ROLES = {
 }  # fmt: skip
 SOURCE_ROLES = {
     "weight": WEIGHT, "bias": BIAS, "running_mean": MEAN, "running_var": VAR, "num_batches_tracked": COUNT,
-    "weight_g": "g", "weight_v": "v", "parametrizations.weight.original0": "g", "parametrizations.weight.original1": "v",
+    "weight_g": "g", "weight_v": "v", "parametrizations.weight.original0": "g",
+    "parametrizations.weight.original1": "v",
     "in_proj_weight": "in_weight", "in_proj_bias": "in_bias", "out_proj.weight": "out_weight",
     "out_proj.bias": "out_bias",
 }  # fmt: skip
@@ -68,7 +69,7 @@ def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[
             groups.setdefault(_bare(parent), {})[f"{part.rstrip('_')}.{TARGET_ROLES.get(leaf, leaf)}"] = (path, shape)
         else:
             groups.setdefault(_bare(module), {})[TARGET_ROLES.get(leaf, leaf)] = (path, shape)
-    units = []
+    units: list[Unit] = []
     for name, arrays in groups.items():
         places = [order[path] for path, _ in arrays.values() if path in order]
         units += _units(name, arrays, min(places) if places else None)
@@ -116,3 +117,13 @@ def _bare(path: str) -> str:
     """A path without its collection."""
     first, _, rest = path.partition("/")
     return (rest if first in COLLECTIONS else path) if path not in COLLECTIONS else ""
+
+
+def module_of_target(path: str) -> str:
+    """The path of the layer that a leaf belongs to, without its collection."""
+    return _bare(path.rpartition("/")[0])
+
+
+def module_of_source(key: str) -> str:
+    """The PyTorch submodule that an array belongs to."""
+    return key.partition(".parametrizations.")[0] if ".parametrizations." in key else key.rpartition(".")[0]
