@@ -77,7 +77,7 @@ def certify(
             written all the same, is the exception's `certificate`.
         AmbiguousRulesError, UnmatchedArraysError, ConversionError: as `infer_rules` and `convert` do.
         EventShapeError: there are no inputs, or a layer's outputs have other sizes in PyTorch.
-        ConfigurationError: arguments of the one kind given to the other.
+        ConfigurationError: arguments of the one kind given to the other; or a network that casts to float32.
         OutputError: the certificate cannot be written.
     """
     if not hasattr(path, "named_modules"):

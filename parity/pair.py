@@ -125,6 +125,12 @@ def _layers(
         jax32 = jax.jit(capture)(variables, jnp.asarray(x))
         with jax.enable_x64(True):
             jax64 = {k: np.asarray(v) for k, v in jax.jit(capture)(widened(variables), jnp.asarray(widened(x))).items()}
+    narrow = [name for name in order if jax64[name].dtype == np.float32]
+    if narrow:
+        raise ConfigurationError(
+            f"the JAX network has to compute in the dtype of its variables and inputs, to be judged in float64; its layer "
+            f"{narrow[0]} computes in float32 even there: leave dtype= and casts out"
+        )
     pairs = pair_layers([name for name in order if name != OUTPUT], set(torch32) - {OUTPUT}, known)
     pairs[OUTPUT] = OUTPUT
     evidence: dict[str, Evidence] = {}
