@@ -128,8 +128,8 @@ def _layers(
     narrow = [name for name in order if jax64[name].dtype == np.float32]
     if narrow:
         raise ConfigurationError(
-            f"the JAX network has to compute in the dtype of its variables and inputs, to be judged in float64; its layer "
-            f"{narrow[0]} computes in float32 even there: leave dtype= and casts out"
+            f"the JAX network has to compute in the dtype of its variables and inputs, to be judged in float64; its "
+            f"layer {narrow[0]} computes in float32 even there: leave dtype= and casts out"
         )
     pairs = pair_layers([name for name in order if name != OUTPUT], set(torch32) - {OUTPUT}, known)
     pairs[OUTPUT] = OUTPUT

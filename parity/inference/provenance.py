@@ -47,7 +47,7 @@ def activation_after(equation: Any, operands: list[Any], result: Any) -> Activat
     if name == "conv_general_dilated":
         return Activation(parameters["dimension_numbers"].out_spec[1])
     if name == "dot_general":
-        return Activation(None, (1, True)) if len(shape) == 2 else Activation(len(shape) - 1)
+        return _after_product(equation, operands, shape)
     if name == "gather":
         return Activation(len(shape) - 1) if len(shape) > 2 else None
     known = [
@@ -75,6 +75,24 @@ def activation_after(equation: Any, operands: list[Any], result: Any) -> Activat
     if len(shape) != len(before):
         return None
     return operand if before == shape or operand.flat is None else Activation(axis)
+
+
+def _after_product(equation: Any, operands: list[Any], shape: tuple[int, ...]) -> Activation | None:
+    """A layer's own features are the last axis; any other product, such as a resizing, leaves the channels channels."""
+    if any(isinstance(operand, Leaf) for operand in operands):
+        return Activation(None, (1, True)) if len(shape) == 2 else Activation(len(shape) - 1)
+    contracting, batch = equation.params["dimension_numbers"]
+    start = len(batch[0])
+    for side, (operand, atom) in enumerate(zip(operands, equation.invars, strict=True)):
+        taken = {*contracting[side], *batch[side]}
+        free = [axis for axis in range(len(atom.aval.shape)) if axis not in taken]
+        axis = operand.channels if isinstance(operand, Activation) else None
+        if axis in batch[side]:
+            return Activation(tuple(batch[side]).index(axis))
+        if axis in free:
+            return Activation(start + free.index(axis))
+        start += len(free)
+    return None
 
 
 def _reshaped(operand: Activation, before: tuple[int, ...], after: tuple[int, ...]) -> Activation | None:

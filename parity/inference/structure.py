@@ -113,6 +113,8 @@ def _kind(equation: Any, operands: list[Any], position: int) -> tuple[str, tuple
         contracting, _ = parameters["dimension_numbers"]
         other = operands[1 - position]
         flat = other.flat if isinstance(other, Activation) else None
+        if isinstance(other, Activation) and (other.channels,) == tuple(contracting[1 - position]):
+            flat = (1, True)  # the channels alone, of every pixel
         if leaf.axes is not None and len(leaf.axes) == 2 and len(contracting[position]) == 1:
             return ("linear", "linear_unturned")[leaf.axes[contracting[position][0]]], flat, 1
         return "linear", flat, 1
