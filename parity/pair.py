@@ -80,7 +80,7 @@ def certify_pair(
         "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "rule": {"rms_factor": RMS_FACTOR, "max_factor": MAX_FACTOR, "text": RULE},
         "rules": table.text,
-        "unwatched": sorted(set(_modules(table).values()) - {pairs[name] for name in evidence}),
+        "unwatched": sorted(_owners(table) - {pairs[name] for name in evidence}),
         "layers": [_entry(name, layer, reasons, torch=pairs[name]) for name, layer in evidence.items()],
         "gradients": [_entry(name, layer, reasons) for name, layer in slopes.items()],
     }
@@ -152,8 +152,14 @@ def _layers(
 
 def _modules(table: RuleTable) -> dict[str, str]:
     """{JAX layer: PyTorch submodule} of the rules that fill a whole layer from a whole one."""
-    whole = [rule for rule in table.rules if rule.part == (0, 1)]
+    whole = [rule for rule in table.rules if rule.part == (0, 1) and module_of_target(rule.target)]
     return {module_of_target(r.target): table.prefix + module_of_source(r.sources[0]) for r in whole}
+
+
+def _owners(table: RuleTable) -> set[str]:
+    """The PyTorch submodules that have arrays of their own; the module itself is judged by its output."""
+    owners = {module_of_source(key) for rule in table.rules for key in rule.sources}
+    return {table.prefix + owner for owner in owners if owner}
 
 
 def _differing(expected: Any, given: Any) -> list[str]:

@@ -50,7 +50,7 @@ class Unit(NamedTuple):
 def source_units(shapes: Mapping[str, Shape]) -> list[Unit]:
     """The layers of a PyTorch state, in its order."""
     groups: dict[str, dict[str, tuple[str, Shape]]] = {}
-    attention = {key.removesuffix(".in_proj_weight") for key in shapes if key.endswith("in_proj_weight")}
+    attention = {key.rpartition(".")[0] for key in shapes if key.rpartition(".")[2] == "in_proj_weight"}
     for key, shape in shapes.items():
         name, role = _source_role(key, attention)
         groups.setdefault(name, {})[role] = (key, shape)

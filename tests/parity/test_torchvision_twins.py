@@ -54,7 +54,9 @@ def certified(module: Any, twin: Any, side: int) -> tuple[dict[str, Any], Any]:
     with jax.numpy_dtype_promotion("standard"):
         certificate = parity.certify(module, twin.apply, converted, x, rules=table)
     assert certificate["passed"]
-    assert certificate["unwatched"] == []
+    # A block of ConvNeXt has a parameter of its own, and the twin has no module for it.
+    blocks = {name.rpartition(".")[0] for name in state if name.endswith("layer_scale")}
+    assert set(certificate["unwatched"]) == blocks
     return certificate, table
 
 
@@ -108,6 +110,7 @@ def test_mobilenet_v3(models: Any) -> None:
     certified(models.mobilenet_v3_small(weights=None, num_classes=10), twins.MobileNetV3Small(10), 64)
 
 
+@pytest.mark.long
 def test_convnext(models: Any) -> None:
     torch.manual_seed(0)
     widths, depths = (8, 16, 24, 32), (1, 1, 2, 1)
