@@ -41,8 +41,8 @@ def build_pair(
 ) -> UsersPair:
     """Call both functions, load the checkpoint into the PyTorch module, strictly, and convert it for the other.
 
-    The PyTorch function returns a module; the Flax one a Linen module, or (apply, variables) for NNX and all else, where
-    the variables may be shapes alone. Naming them runs them: they are the caller's own code, the checkpoint's is not.
+    The PyTorch function returns a module; the Flax one a Linen module, or (apply, variables) for NNX and all else,
+    whose variables may be shapes alone. Naming them runs them: they are the caller's own code, the checkpoint's is not.
 
     Raises:
         ConfigurationError: a name is no `package.module:function`, or it returns something else.

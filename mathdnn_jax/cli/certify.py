@@ -18,7 +18,6 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.files import check_writable
 from mathdnn_jax.progress import progress
 
-
 EVENTS = 1024
 PAIR_EVENTS = 64
 

@@ -149,7 +149,7 @@ def test_conversion_by_a_table_is_strict(
 
 def test_the_two_kinds_of_conversion_are_not_mixed() -> None:
     with pytest.raises(ConfigurationError, match="needs the rule table"):
-        parity.convert(STATE, TARGET)  # type: ignore[arg-type]
+        parity.convert(STATE, TARGET)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="the rules of the model 'nice' are known"):
         parity.convert(STATE, "nice", TABLE)
 
@@ -184,6 +184,10 @@ def test_every_layout_has_its_inverse(name: str, sizes: list[int], ndim: int, op
     np.testing.assert_array_equal(back, source)
 
 
+def convolution(name: str, kernel: tuple[int, ...], **options: int) -> Callable[[Any], Any]:
+    return lambda nn: nn.ModuleDict({"c": getattr(nn, name)(4, 6, kernel, groups=2, **options)})
+
+
 def layer_cases() -> dict[str, tuple[Any, tuple[int, ...], Callable[[Any], Any]]]:
     cases: dict[str, tuple[Any, tuple[int, ...], Callable[[Any], Any]]] = {
         "flatten": (
@@ -201,18 +205,10 @@ def layer_cases() -> dict[str, tuple[Any, tuple[int, ...], Callable[[Any], Any]]
     }
     for ndim in (1, 2, 3):
         k, image = (3, 2, 4)[:ndim], (5, 6, 4)[:ndim]
-        cases[f"convolution {ndim}"] = (
-            Sequential(c=Conv(6, k, groups=2)),
-            (*image, 4),
-            lambda nn, n=ndim, k=k: nn.ModuleDict({"c": getattr(nn, f"Conv{n}d")(4, 6, k, groups=2)}),
-        )
-        cases[f"transposed {ndim}"] = (
-            Sequential(c=ConvTranspose(6, k, stride=2, padding=1, groups=2)),
-            (*image, 4),
-            lambda nn, n=ndim, k=k: nn.ModuleDict(
-                {"c": getattr(nn, f"ConvTranspose{n}d")(4, 6, k, stride=2, padding=1, groups=2)}
-            ),
-        )
+        network = Sequential(c=Conv(6, k, groups=2))
+        cases[f"convolution {ndim}"] = network, (*image, 4), convolution(f"Conv{ndim}d", k)
+        network = Sequential(c=ConvTranspose(6, k, stride=2, padding=1, groups=2))
+        cases[f"transposed {ndim}"] = network, (*image, 4), convolution(f"ConvTranspose{ndim}d", k, stride=2, padding=1)
     return cases
 
 

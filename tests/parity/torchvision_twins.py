@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+max_pool: Any = nn.max_pool
 Norm = partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
 
 
@@ -39,7 +40,7 @@ class ResNet18(nn.Module):
     @nn.compact
     def __call__(self, x: Any) -> Any:
         x = nn.relu(Norm(name="bn1")(conv(64, 7, 2, name="conv1")(x)))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for k, features in enumerate((64, 128, 256, 512)):
             for j in range(2):
                 x = BasicBlock(features, 2 if k and not j else 1, name=f"layer{k + 1}_{j}")(x)
@@ -55,7 +56,7 @@ class VGG11(nn.Module):
     @nn.compact
     def __call__(self, x: Any) -> Any:
         for size in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"):
-            x = nn.max_pool(x, (2, 2), (2, 2)) if isinstance(size, str) else nn.relu(Norm()(nn.Conv(size, (3, 3))(x)))
+            x = max_pool(x, (2, 2), (2, 2)) if isinstance(size, str) else nn.relu(Norm()(nn.Conv(size, (3, 3))(x)))
         x = adaptive_mean(x, 7).reshape(len(x), -1)
         x = nn.relu(nn.Dense(self.hidden)(x))
         x = nn.relu(nn.Dense(self.hidden)(x))
