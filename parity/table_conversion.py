@@ -55,14 +55,15 @@ def convert_by_table(
     if apart:
         raise ShapeMismatchError(f"these are tied in the rule table and differ in the state: {', '.join(apart)}")
     flat = {}
-    with np.errstate(over="ignore"):  # an overflow is an error below, with the names of the weights
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an overflow is an error below, with the names of the weights
         for rule in table.rules:
             array = part_of(combine(rule, [arrays[key] for key in rule.sources]), rule)
             moved = LAYOUTS[rule.layout].to_target(array, targets[rule.target], rule.options)
             flat[rule.target] = jnp.array(moved, None if rule.layout == "counter" else dtype)
     spoiled = [path for path, leaf in flat.items() if not bool(jnp.isfinite(leaf).all())]
     if spoiled:
-        raise NonFiniteWeightsError(f"weights do not fit into {np.dtype(dtype)}: {', '.join(spoiled)}")
+        why = "a weight_norm of zeros" if dtype is None else f"too large for {np.dtype(dtype)}"
+        raise NonFiniteWeightsError(f"weights are not finite once converted: {', '.join(spoiled)} ({why})")
     return rebuild(variables, flat)
 
 

@@ -75,6 +75,7 @@ def test_names_match_across_conventions() -> None:
     fits = {"conv1": ["conv1", "conv2"], "conv2": ["conv1", "conv2"]}
     assert by_name(["conv1", "conv2"], ["conv1", "conv2"], fits) == {"conv1": "conv1", "conv2": "conv2"}
     assert by_name(["model/fc_1", "model/fc_2"], ["fc.2", "fc.1"], {"model/fc_1": ["fc.1"], "model/fc_2": ["fc.2"]})
+    assert by_name(["a", "b"], ["a", "b"], {"a": ["b"], "b": ["a", "b"]}) == {}
     # Of conv1, conv2 and conv0, conv1 the two conv1 are different layers.
     assert by_name(["conv0", "conv1"], ["conv1", "conv2"], {n: ["conv1", "conv2"] for n in ("conv0", "conv1")}) == {}
     assert by_name(["a_1", "a.1"], ["a1", "b1"], {n: ["a1", "b1"] for n in ("a_1", "a.1")}) == {}
@@ -244,6 +245,13 @@ def test_weight_norm_pairs_become_the_weight(names: tuple[str, str]) -> None:
     again = parity.convert(parity.export(converted, table), variables, table)
     kernels = [np.asarray(tree["params"]["fc"]["kernel"]) for tree in (again, converted)]
     np.testing.assert_array_max_ulp(kernels[0], kernels[1], 1)
+
+
+def test_a_weight_norm_of_a_zero_row_is_refused() -> None:
+    state = {"fc.weight_g": np.ones((3, 1), np.float32), "fc.weight_v": np.zeros((3, 4), np.float32)}
+    variables = {"params": {"fc": dense(4, 3, bias=False)}}
+    with pytest.raises(errors.NonFiniteWeightsError, match="not finite once converted: params/fc/kernel"):
+        parity.convert(state, variables, parity.infer_rules(state, variables))
 
 
 def test_tied_weights_are_found_by_their_bytes() -> None:
