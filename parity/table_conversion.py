@@ -55,7 +55,8 @@ def convert_by_table(
     if apart:
         raise ShapeMismatchError(f"these are tied in the rule table and differ in the state: {', '.join(apart)}")
     flat = {}
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an overflow is an error below, with the names of the weights
+    # An overflow, or a division by zero, is an error below, with the names of the weights.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for rule in table.rules:
             array = part_of(combine(rule, [arrays[key] for key in rule.sources]), rule)
             moved = LAYOUTS[rule.layout].to_target(array, targets[rule.target], rule.options)
