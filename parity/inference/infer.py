@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
+
+import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
 from parity.checkpoint import State
@@ -154,10 +157,16 @@ def _one(target: str, source: str, fitting: list[Way]) -> list[Way]:
 
 def _tied(right: Mapping[str, Unit], left: Mapping[str, Unit], arrays: State) -> dict[str, str]:
     """{layer: the earlier one that has the same arrays}, where the tree has that many layers fewer."""
+    if len(right) <= len(left):
+        return {}
     first: dict[tuple[Any, ...], str] = {}
     tied = {}
     for name, unit in right.items():
-        content = tuple((r, s, arrays[key].tobytes()) for r, (key, s) in sorted(unit.arrays.items()) if len(s) > 1)
+        content = tuple(
+            (r, s, hashlib.sha256(np.ascontiguousarray(arrays[key]).view(np.uint8).data).digest())
+            for r, (key, s) in sorted(unit.arrays.items())
+            if len(s) > 1
+        )
         if content and len(content) == len(unit.arrays):
             if content in first:
                 tied[name] = first[content]

@@ -260,6 +260,8 @@ def test_tied_weights_are_found_by_their_bytes() -> None:
     variables = {"params": {"embed": {"embedding": shape(7, 4)}, "fc": dense(4, 4, bias=False)}}
     table = parity.infer_rules(state, variables)
     assert table.tied == {"head.weight": "embed.weight"}
+    halves = {name: array.astype(jnp.bfloat16) for name, array in state.items()}
+    assert parity.infer_rules(halves, variables) == table
     assert parity.export(parity.convert(state, variables, table), table).keys() == state.keys()
 
 
