@@ -4,10 +4,25 @@
 the two networks layer by layer. `parity.reference` holds the PyTorch twins; only it, and what runs them, imports torch.
 """
 
-from parity.certificate import certify
+from parity.certification import certify
 from parity.checkpoint import load
 from parity.conversion import convert, export
+from parity.inference import infer_rules
 from parity.models import MODELS
+from parity.rule_table import RuleTable, read_rules, write_rules
 from parity.store import restore, save_params, save_state
 
-__all__ = ["MODELS", "certify", "convert", "export", "load", "restore", "save_params", "save_state"]
+__all__ = [
+    "MODELS",
+    "RuleTable",
+    "certify",
+    "convert",
+    "export",
+    "infer_rules",
+    "load",
+    "read_rules",
+    "restore",
+    "save_params",
+    "save_state",
+    "write_rules",
+]

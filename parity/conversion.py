@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,37 +17,87 @@ from parity.checkpoint import State, to_numpy
 from parity.containers import MappedState
 from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
+from parity.rule_table import RuleTable
 from parity.rules import Expected, Rule, check_arrays, check_table
+from parity.table_conversion import convert_by_table, export_by_table
 from parity.tree import flatten, unflatten
+
+
+@overload
+def convert(
+    state: Mapping[str, Any],
+    model: str = ...,
+    *,
+    ignore: Collection[str] = ...,
+    dtype: DTypeLike | None = ...,
+) -> Params: ...
+
+
+@overload
+def convert(
+    state: Mapping[str, Any],
+    model: Any,
+    rules: RuleTable | str | os.PathLike[str],
+    *,
+    ignore: Collection[str] = ...,
+    dtype: DTypeLike | None = ...,
+) -> Any: ...
 
 
 def convert(
     state: Mapping[str, Any],
-    model: str = "nice",
+    model: Any = "nice",
+    rules: RuleTable | str | os.PathLike[str] | None = None,
     *,
     ignore: Collection[str] = (),
     dtype: DTypeLike | None = None,
-) -> Params:
+) -> Any:
     """PyTorch state dict → JAX parameters, every entry the same bits in the place that the rule table names.
 
+    `convert(state, model="nice")` is for the models of `parity.MODELS`, whose rules are known. `convert(state,
+    variables, rules)` is for any tree: Linen variables, NNX state, nested dicts, of arrays or of shapes alone. Every
+    leaf is filled once, every key used once; what the table ignores or ties has to be there, and tied arrays equal.
+
     Args:
-        state: names to arrays, as `load` returns them or `module.state_dict()` does.
-        model: a name in `parity.MODELS`.
+        state: names to arrays, as `load` returns them or `module.state_dict()` does; with a table that names them,
+            inside wrapper dictionaries.
+        model: a name in `parity.MODELS`; or the variables.
+        rules: the rule table, of `infer_rules` or a TOML file's path; for variables alone.
         ignore: source keys that are left out on purpose; every other key must be used.
-        dtype: None carries float32 (and float64, where JAX has it enabled) over unchanged; a floating dtype
-            converts all weights to it, which is the only way to take another floating type.
+        dtype: None carries float32 (and float64, where JAX has it enabled) over unchanged, with a table half precision
+            too; a floating dtype converts all weights to it, which is the only way to take another floating type.
 
     Returns:
-        A nested dict of JAX arrays, which `mathdnn_jax`'s constructor of the model takes as its parameters.
+        A nested dict of JAX arrays, which `mathdnn_jax`'s constructor of the model takes as its parameters; or a tree
+        like `variables`.
 
     Raises:
         UnknownModelError, WrongModelError: the name, or the state, is not that of the model.
+        RuleTableError: the table is no table, or not one for these variables.
         MissingKeysError, UnexpectedKeysError, DoublyUsedKeysError, ShapeMismatchError, UnsupportedDtypeError,
         NonFiniteWeightsError: all problems are listed; the class is that of the first.
     """
-    specification = find_model(model)
+    if not isinstance(model, str):
+        if rules is None:
+            raise ConfigurationError(
+                "convert(state, variables, rules) needs the rule table: propose one with parity.infer_rules(state, "
+                "variables); convert(state, 'lenet') is for the models of parity.MODELS"
+            )
+        _check_collection(ignore)
+        return convert_by_table(state, model, rules, ignore=ignore, dtype=dtype)
+    if rules is not None:
+        raise ConfigurationError(f"the rules of the model {model!r} are known; a table goes with a tree of variables")
+    return _convert_model(state, model, ignore, dtype)
+
+
+def _check_collection(ignore: Collection[str]) -> None:
     if isinstance(ignore, str):
         raise ConfigurationError(f"ignore is a collection of keys, given the one string {ignore!r}; write [{ignore!r}]")
+
+
+def _convert_model(state: Mapping[str, Any], model: str, ignore: Collection[str], dtype: DTypeLike | None) -> Params:
+    specification = find_model(model)
+    _check_collection(ignore)
     ignore = tuple(ignore)
     arrays = _arrays(state)
     config = specification.infer_config({name: a for name, a in outline(arrays).items() if name not in ignore})
@@ -80,13 +131,20 @@ def convert(
     return unflatten(flat)
 
 
-def export(params: Params, model: str = "nice") -> State:
+def export(params: Any, model: str | RuleTable | os.PathLike[str] = "nice") -> State:
     """JAX parameters → PyTorch state dict: the inverse of `convert`, to the bit, and as strict.
 
+    `export(params, "nice")` is for the models of `parity.MODELS`; with a rule table, or a `pathlib.Path` of one, any
+    tree is exported, in the table's wrapper dictionaries. A pair of `weight_norm` comes back as (‖w‖, w), a sum of two
+    biases as (b, 0); keys that the table ignores do not come back.
+
     Raises:
+        RuleTableError: the table is no table, or not one for this tree.
         UnknownModelError, WrongModelError, MissingKeysError, UnexpectedKeysError, ShapeMismatchError,
         UnsupportedDtypeError, NonFiniteWeightsError: as for `convert`.
     """
+    if not isinstance(model, str):
+        return export_by_table(params, model)
     return dict(exported({path: np.asarray(leaf) for path, leaf in flatten(params).items()}, model))
 
 

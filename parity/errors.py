@@ -87,3 +87,11 @@ class CertificationError(ParityError, AssertionError):
     def __init__(self, message: str, certificate: Mapping[str, Any]) -> None:
         super().__init__(message)
         self.certificate = certificate
+
+
+class AmbiguousRulesError(ConversionError):
+    """Rules cannot be inferred, since several fit; the message lists the candidates."""
+
+
+class UnmatchedArraysError(ConversionError):
+    """Rules cannot be inferred, since arrays of one side fit none of the other."""

@@ -203,7 +203,7 @@ def test_the_checkpoint_is_never_replaced(checkpoint: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"events": 0}, {"events": -1}, {"seed": -5}, {"seed": 2**32}])
 def test_impossible_numbers_are_refused(checkpoint: Path, tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError):
-        certify(checkpoint, output=tmp_path / "c.json", **wrong)  # type: ignore[arg-type]
+        certify(checkpoint, output=tmp_path / "c.json", **wrong)  # type: ignore[call-overload]
 
 
 def test_nothing_is_written_for_bad_input(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""The arrays of either side, grouped into the layers that they belong to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from parity.rules import Shape
+
+BIAS, WEIGHT, MEAN, VAR, COUNT = "bias", "weight", "mean", "var", "count"
+TARGET_ROLES = {
+    "kernel": WEIGHT, "scale": WEIGHT, "embedding": WEIGHT, "weight": WEIGHT, "w": WEIGHT, "W": WEIGHT,
+    "bias": BIAS, "b": BIAS, "mean": MEAN, "running_mean": MEAN, "var": VAR, "running_var": VAR,
+    "num_batches_tracked": COUNT,
+}  # fmt: skip
+SOURCE_ROLES = {
+    "weight": WEIGHT, "bias": BIAS, "running_mean": MEAN, "running_var": VAR, "num_batches_tracked": COUNT,
+    "weight_g": "g", "weight_v": "v", "parametrizations.weight.original0": "g",
+    "parametrizations.weight.original1": "v",
+    "in_proj_weight": "in_weight", "in_proj_bias": "in_bias", "out_proj.weight": "out_weight",
+    "out_proj.bias": "out_bias",
+}  # fmt: skip
+LAYERS = (
+    {WEIGHT}, {WEIGHT, BIAS}, {"g", "v"}, {"g", "v", BIAS}, {MEAN, VAR}, {MEAN, VAR, WEIGHT, BIAS},
+    {"in_weight", "out_weight"}, {"in_weight", "out_weight", "in_bias", "out_bias"},
+)  # fmt: skip
+COLLECTIONS = ("params", "batch_stats")
+RNN = re.compile(r"(?P<module>.*?)\.?(?P<role>(?:weight|bias)_(?:ih|hh))(?P<layer>_l\d+(?:_reverse)?)?")
+GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
+
+
+class Unit(NamedTuple):
+    """A layer: its name, its arrays as {role: (key, shape)}, and its place among the others of its side.
+
+    `place` is None where the order of computation is not known. An array that belongs to no known kind of layer is a
+    unit of its own, whose one role is "array".
+    """
+
+    name: str
+    arrays: Mapping[str, tuple[str, Shape]]
+    place: int | None = None
+
+    @property
+    def roles(self) -> set[str]:
+        """The roles of its arrays but for the count of batches, on which nothing depends."""
+        return set(self.arrays) - {COUNT}
+
+
+def source_units(shapes: Mapping[str, Shape]) -> list[Unit]:
+    """The layers of a PyTorch state, in its order."""
+    groups: dict[str, dict[str, tuple[str, Shape]]] = {}
+    attention = {key.rpartition(".")[0] for key in shapes if key.rpartition(".")[2] == "in_proj_weight"}
+    for key, shape in shapes.items():
+        name, role = _source_role(key, attention)
+        groups.setdefault(name, {})[role] = (key, shape)
+    return [unit for place, group in enumerate(groups.items()) for unit in _units(*group, place)]
+
+
+def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[Unit]:
+    """The layers of a tree; `order` says when each leaf is first used, as far as that is known."""
+    groups: dict[str, dict[str, tuple[str, Shape]]] = {}
+    parents = {path.rpartition("/")[0].rpartition("/")[0] for path in shapes}
+    whole = {parent: kind for parent in parents if (kind := _composite(parent, shapes))}
+    for path, shape in shapes.items():
+        module, _, leaf = path.rpartition("/")
+        parent, _, part = module.rpartition("/")
+        if parent in whole:
+            groups.setdefault(_bare(parent), {})[f"{part.rstrip('_')}.{TARGET_ROLES.get(leaf, leaf)}"] = (path, shape)
+        else:
+            groups.setdefault(_bare(module), {})[TARGET_ROLES.get(leaf, leaf)] = (path, shape)
+    units: list[Unit] = []
+    for name, arrays in groups.items():
+        places = [order[path] for path, _ in arrays.values() if path in order]
+        units += _units(name, arrays, min(places) if places else None)
+    return units
+
+
+def _units(name: str, arrays: Mapping[str, tuple[str, Shape]], place: int | None) -> Iterable[Unit]:
+    kept = {role for role in arrays if role != COUNT}
+    if (
+        kept in LAYERS
+        or any("." in role for role in kept)
+        or any(role.startswith(("weight_", "bias_")) for role in kept)
+    ):
+        return [Unit(name, arrays, place)]
+    return [Unit(key, {"array": (key, shape)}, place) for key, shape in arrays.values()]
+
+
+def _source_role(key: str, attention: set[str]) -> tuple[str, str]:
+    if match := RNN.fullmatch(key):
+        return ".".join(filter(None, (match["module"], (match["layer"] or "").lstrip("_")))), match["role"]
+    for suffix, role in sorted(SOURCE_ROLES.items(), key=lambda item: -len(item[0])):
+        module = key.removesuffix(f".{suffix}")
+        if key == suffix or module != key:
+            module = "" if key == suffix else module
+            if suffix.startswith("out_proj") and module not in attention:
+                continue
+            return module, role
+    module, _, leaf = key.rpartition(".")
+    return module, leaf
+
+
+def _composite(parent: str, shapes: Mapping[str, Shape]) -> str | None:
+    """The kind of layer that keeps its arrays in several modules, or None."""
+    below = {p.removeprefix(f"{parent}/").split("/")[0].rstrip("_") for p in shapes if p.startswith(f"{parent}/")}
+    if below == {"query", "key", "value", "out"} and len(shapes.get(f"{parent}/query/kernel", ())) == 3:
+        return "attention"
+    for kind, gates in GATES.items():
+        inner = {"in", "hn"} if kind == "gru" else set()
+        if below == {f"{side}{gate}" for side in "ih" for gate in gates} | inner:
+            return kind
+    return None
+
+
+def _bare(path: str) -> str:
+    """A path without its collection."""
+    first, _, rest = path.partition("/")
+    return (rest if first in COLLECTIONS else path) if path not in COLLECTIONS else ""
+
+
+def module_of_target(path: str) -> str:
+    """The path of the layer that a leaf belongs to, without its collection."""
+    return _bare(path.rpartition("/")[0])
+
+
+def module_of_source(key: str) -> str:
+    """The PyTorch submodule that an array belongs to."""
+    return key.partition(".parametrizations.")[0] if ".parametrizations." in key else key.rpartition(".")[0]
