@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -63,13 +62,9 @@ def convert(
     }
     check_arrays(arrays, sources, ignore, what="this checkpoint")
     with np.errstate(over="ignore"):  # an overflow is an error below, with the names of the weights
-        # One array after the other: those that wait for their copies would all be in memory, and their sources too.
         flat = {
-            rule.target: jax.block_until_ready(
-                jnp.array(
-                    rule.transform.to_target(arrays[rule.source]),
-                    None if rule.transform.counter else dtype,
-                )
+            rule.target: jnp.array(
+                rule.transform.to_target(arrays[rule.source]), None if rule.transform.counter else dtype
             )
             for rule in rules
         }
