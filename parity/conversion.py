@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, overload
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -114,13 +113,9 @@ def _convert_model(state: Mapping[str, Any], model: str, ignore: Collection[str]
     }
     check_arrays(arrays, sources, ignore, what="this checkpoint")
     with np.errstate(over="ignore"):  # an overflow is an error below, with the names of the weights
-        # One array after the other: those that wait for their copies would all be in memory, and their sources too.
         flat = {
-            rule.target: jax.block_until_ready(
-                jnp.array(
-                    rule.transform.to_target(arrays[rule.source]),
-                    None if rule.transform.counter else dtype,
-                )
+            rule.target: jnp.array(
+                rule.transform.to_target(arrays[rule.source]), None if rule.transform.counter else dtype
             )
             for rule in rules
         }

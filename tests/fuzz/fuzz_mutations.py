@@ -113,7 +113,7 @@ BLIND: dict[str, Callable[[Generator, bytes], bytes]] = {
 }
 
 
-def _rezip(records: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> bytes:
+def rezip(records: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in records:
@@ -130,7 +130,7 @@ def _on_records(change: Callable[[Generator, list[tuple[str, bytes]]], None]) ->
     def changed(rng: Generator, content: bytes) -> bytes:
         records = _records(content)
         change(rng, records)
-        return _rezip(records)
+        return rezip(records)
 
     return changed
 
@@ -169,15 +169,15 @@ ZIP: dict[str, Callable[[Generator, bytes], bytes]] = {
     "second pickle": _on_records(lambda rng, r: r.append(("other/data.pkl", hostile(rng)))),
     "byte order": _on_records(lambda rng, r: _set(rng, r, lambda c: pick(rng, [b"big", b"", b"middle"]), "byteorder")),
     "torchscript": _on_records(lambda rng, r: r.append((r[0][0].replace("data.pkl", "constants.pkl"), hostile(rng)))),
-    "nested": lambda rng, c: _rezip([("archive/data.pkl", c), ("archive/data/0", c)]),
-    "compressed": lambda rng, c: _rezip(_records(c), zipfile.ZIP_DEFLATED),
-    "bomb": lambda rng, c: _rezip([("a/data.pkl", bytes(10_000_000))], zipfile.ZIP_DEFLATED),
+    "nested": lambda rng, c: rezip([("archive/data.pkl", c), ("archive/data/0", c)]),
+    "compressed": lambda rng, c: rezip(_records(c), zipfile.ZIP_DEFLATED),
+    "bomb": lambda rng, c: rezip([("a/data.pkl", bytes(10_000_000))], zipfile.ZIP_DEFLATED),
     "list of records": _directory_number,
     "pickle spoilt": _on_records(
         lambda rng, r: _set(rng, r, lambda c: BLIND[pick(rng, list(BLIND))](rng, c), "data.pkl")
     ),
     "pickle": _on_records(lambda rng, r: _set(rng, r, lambda c: hostile(rng), "data.pkl")),
-    "claims": lambda rng, c: _rezip([("a/data.pkl", claims(rng)), ("a/data/0", bytes(range(96)))]),
+    "claims": lambda rng, c: rezip([("a/data.pkl", claims(rng)), ("a/data/0", bytes(range(96)))]),
     "pickle begun": _on_records(lambda rng, r: _set(rng, r, lambda c: hostile(rng)[:-1] + b"0" + c[2:], "data.pkl")),
 }
 
@@ -204,7 +204,7 @@ LEGACY: dict[str, Callable[[Generator, bytes], bytes]] = {
     "inside": _inside,
     "first": lambda rng, c: hostile(rng, legacy=True) + c,
     "tar": lambda rng, c: b"storages" + bytes(92) + b"0000644\0" * 3 + bytes(133) + b"ustar\x0000" + bytes(247) + c,
-    "zip in it": lambda rng, c: LEGACY_HEAD + _rezip([("a/data.pkl", c)]),
+    "zip in it": lambda rng, c: LEGACY_HEAD + rezip([("a/data.pkl", c)]),
 }
 
 

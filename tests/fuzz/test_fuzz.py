@@ -15,8 +15,8 @@ pytest.importorskip("safetensors", reason="the files to spoil are written by saf
 
 from fuzz_corpus import Seed, corpus
 from fuzz_judge import Verdict, Watch, judge
-from fuzz_mutations import LEGACY, SAFETENSORS, ZIP, Case, make
-from fuzz_pickles import hostile
+from fuzz_mutations import LEGACY, SAFETENSORS, ZIP, Case, make, rezip
+from fuzz_pickles import hostile, mapping, tensor
 
 COUNT = 400
 
@@ -67,6 +67,18 @@ def test_hostile_pickles_run_nothing(seeds: list[Seed], watch: Watch, tmp_path: 
         assert verdict.broken == (), number
         refused += verdict.outcome == "UnsafeCheckpointError"
     assert refused >= 50
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"), [((25,), (1,), 0), ((24,), (1,), 1), ((4, 6), (7, 1), 0), ((2,), (24,), 0)]
+)
+def test_tensors_beyond_their_storage(
+    seeds: list[Seed], watch: Watch, tmp_path: Path, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> None:
+    pickled = mapping([("x", tensor("0", shape, strides, 24, offset))])
+    content = rezip([("a/data.pkl", pickled), ("a/data/0", bytes(96)), ("a/data/1", bytes(4096))])
+    verdict = judge(Case("beyond", content, ".pt", seeds[0], True), tmp_path, watch, rebuilt=False)
+    assert (verdict.outcome, verdict.broken) == ("CorruptCheckpointError", ())
 
 
 @pytest.mark.long
