@@ -93,7 +93,7 @@ def parts_of_three(num: int) -> None:
         raise AssertionError(f"{len(drawn):,} numbers where {num:,} were asked for")
 
 
-@claim("E3.corrected", "n, n and num − 2n numbers are", source="002 P2, erratum E3", num=st.integers(3, 5000))
+@claim("F10.data", "n, n and num − 2n numbers are", source="002 P2, erratum E3", num=st.integers(3, 5000))
 def three_even_parts(num: int) -> None:
     """Count the numbers in all, and those near each of three modes that are nearly five standard deviations apart."""
     drawn = three_gaussians(np.random.default_rng(0), num)
