@@ -11,11 +11,11 @@ demo: $(INSTALLED)
 
 # In two processes: most of the time goes into compiling, one program after the other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # All that `make test` leaves out, with more examples and random ones; a run of training killed 50 times.
 test-long: $(INSTALLED)
-	MATHDNN_OPTIMISED=1 MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest -n 2 -m ""
+	MATHDNN_OPTIMISED=1 MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -12,6 +12,10 @@ import hypothesis
 import jax
 import pytest
 
+# The tests run in as many processes as there are cores: PyTorch's threads, here and in the processes that tests start,
+# would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -42,21 +46,37 @@ def _forget_compiled_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
-# Rooms whose tests run small programs once each. MATHDNN_OPTIMISED=1 compiles them as users' programs are compiled.
-QUICK = {"bijectors", "claims", "generative", "nets", "probability", "recipes", "surgery"}
+# Rooms whose tests run small programs once each, but for the files that train. MATHDNN_OPTIMISED=1 compiles them as
+# users' programs are compiled.
+QUICK = {
+    "bijectors",
+    "claims",
+    "flows",
+    "generative",
+    "nets",
+    "probability",
+    "recipes",
+    "surgery",
+    "tasks",
+    "testing",
+    "training",
+}
 
 
 @pytest.fixture(scope="module")
 def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
-    """Compiled in half the time, and slower to run."""
-    jax.config.update("jax_disable_most_optimizations", "MATHDNN_OPTIMISED" not in os.environ)
-    yield
+    """Compiled in half the time, and slower to run; in the processes that tests start too, to round alike."""
+    quickly = "MATHDNN_OPTIMISED" not in os.environ
+    jax.config.update("jax_disable_most_optimizations", quickly)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(quickly))
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly_where_programs_are_small(request: pytest.FixtureRequest) -> None:
-    if request.path.parent.name in QUICK:
+    if request.path.parent.name in QUICK and not request.path.stem.endswith("_training"):
         request.getfixturevalue("quick_compilation")
 
 

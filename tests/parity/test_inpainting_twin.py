@@ -87,6 +87,7 @@ def test_where_the_loop_is_stable_the_whole_trajectory_is_pytorchs(
     np.testing.assert_allclose(found.log_prob[:, 0], log_prob[:, 0], rtol=0, atol=0.02)
 
 
+@pytest.mark.long
 def test_in_float64_the_first_fifty_steps_are_pytorchs_and_rounding_grows_a_thousandfold(
     model: tuple[Flow, Params], twin: Any, image: np.ndarray
 ) -> None:

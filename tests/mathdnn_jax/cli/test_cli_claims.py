@@ -31,7 +31,7 @@ def test_a_claim_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_claims_of_a_row_are_checked_by_the_installed_command() -> None:
     # In a process of its own: JAX's dtype promotion and warnings are as a user has them.
-    wanted = ["--only", "C2.folding", "--only", "C5", "--only", "E5"]
+    wanted = ["--only", "F1.density", "--only", "C5", "--only", "E7"]
     done = subprocess.run(
         [sys.executable, "-m", "mathdnn_jax", "claims", *wanted, "--examples", "2", "--json"],
         capture_output=True,
@@ -43,10 +43,10 @@ def test_the_claims_of_a_row_are_checked_by_the_installed_command() -> None:
     rows = json.loads(done.stdout)["claims"]
     found = {row["id"]: (row["found"], row["passed"]) for row in rows}
     assert found == {
-        "C2.folding": ("holds", True),
+        "F1.density": ("holds", True),
         "C5.alexnet": ("holds", True),
         "C5.formula": ("holds", True),
-        "E5.last_layer": ("refuted", True),
+        "E7.indicator": ("refuted", True),
     }
 
 

@@ -23,6 +23,7 @@ RUN = ["train", "mixture-cdf", "--set", "numbers=256", "--set", "test_numbers=30
 WHOLE = [*RUN, "--epochs", "2", "--set", "checkpoint_epochs=1"]
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))

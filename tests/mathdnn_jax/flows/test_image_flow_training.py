@@ -23,6 +23,7 @@ MNIST: dict[str, Callable[[], Flow]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("build", DIGITS.values(), ids=DIGITS.keys())
 def test_the_loss_goes_down_on_digits(build: Callable[[], Flow]) -> None:
     images = load("digits").images[:, :, :, None]

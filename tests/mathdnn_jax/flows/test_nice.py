@@ -26,7 +26,7 @@ configs = st.sampled_from(
         {"dim": 8, "width": 16, "depth": 5, "couplings": 4},
     ]
 )
-batches = st.sampled_from([(), (1,), (3,), (2, 2)])
+batches = st.sampled_from([(), (3,), (2, 2)])
 seeds = st.integers(0, 2**31 - 1)
 scales = st.sampled_from([0.3, 1.0])
 
@@ -122,14 +122,14 @@ def test_vmap_and_grad_go_through_the_density() -> None:
     with jax.enable_x64(True):
         params, x = draw(flow, 2, 1.0, (3,))
         log_prob = flow.log_prob(params, x)
-        np.testing.assert_allclose(jax.vmap(flow.log_prob, (None, 0))(params, x), log_prob, rtol=1e-13)
+        np.testing.assert_allclose(jax.jit(jax.vmap(flow.log_prob, (None, 0)))(params, x), log_prob, rtol=1e-13)
         # One set of parameters each, as in an ensemble.
         stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, leaf]), params)
-        np.testing.assert_allclose(jax.vmap(flow.log_prob)(stacked, x)[::2], log_prob[::2], rtol=1e-13)
-        samples = jax.vmap(flow.sample, (None, 0))(params, jax.random.split(jax.random.key(0), 2))
+        np.testing.assert_allclose(jax.jit(jax.vmap(flow.log_prob))(stacked, x)[::2], log_prob[::2], rtol=1e-13)
+        samples = jax.jit(jax.vmap(flow.sample, (None, 0)))(params, jax.random.split(jax.random.key(0), 2))
         assert samples.shape == (2, 4)
         # With z_i = exp(s_i) y_i, ∂ log p / ∂s_i = 1 − z_i tanh(z_i / 2).
-        gradient = jax.grad(lambda params: flow.log_prob(params, x[0]))(params)
+        gradient = jax.jit(jax.grad(lambda params: flow.log_prob(params, x[0])))(params)
         z = np.asarray(flow.forward(params, x[0])[0])
         np.testing.assert_allclose(gradient["scaling"]["log_scale"], 1 - z * np.tanh(z / 2), rtol=1e-12)
 

@@ -98,9 +98,13 @@ def test_the_best_discriminator_is_p_over_p_plus_weighted_q(weight: float, seed:
         judge = {"dense_0": {"kernel": kernel[:, None], "bias": jnp.zeros(1)}}
         return model.discriminator_loss({**params, "discriminator": judge}, state, x, z)[0]
 
+    @jax.jit
+    def newton(kernel: jax.Array) -> jax.Array:  # the loss is convex, and the points do not interact
+        return kernel - jax.grad(loss)(kernel) / jnp.diagonal(jax.hessian(loss)(kernel))
+
     kernel = jnp.zeros(points)
-    for _ in range(60):  # Newton's method; the loss is convex, and the points do not interact
-        kernel = kernel - jax.grad(loss)(kernel) / jnp.diagonal(jax.hessian(loss)(kernel))
+    for _ in range(60):
+        kernel = newton(kernel)
     p_density, q_density = p / p.sum(), q / q.sum()
     np.testing.assert_allclose(jax.nn.sigmoid(kernel), p_density / (p_density + weight * q_density), rtol=1e-4)
 

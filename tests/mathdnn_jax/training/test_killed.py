@@ -14,7 +14,7 @@ import trainers
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
 
-KILLS = int(os.environ.get("MATHDNN_KILLS", "4"))
+KILLS = int(os.environ.get("MATHDNN_KILLS", "2"))
 EPOCHS = 6 * KILLS
 
 
