@@ -10,6 +10,7 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
 from parity.certificate import certify as certify_checkpoint
+from parity.containers import Inside
 from parity.pair import certify_pair
 from parity.rule_table import RuleTable
 
@@ -24,6 +25,7 @@ def certify(
     events: int = ...,
     seed: int = ...,
     ignore: Collection[str] = ...,
+    inside: Inside | None = ...,
     on_batch: Callable[[int], object] | None = ...,
 ) -> dict[str, Any]: ...
 
@@ -65,7 +67,7 @@ def certify(
         gradients: whether to compare the gradients of a random linear function of the output too, by the inputs and
             by every weight.
         output: where the certificate is written; for a pair by default nowhere.
-        **options: of the checkpoint: `events`, `seed`, `ignore`, `on_batch`.
+        **options: of the checkpoint: `events`, `seed`, `ignore`, `inside`, `on_batch`.
 
     Returns:
         The certificate, which `parity.report.describe_pair` shows as a table: "layers" and "gradients" in the order of

@@ -27,6 +27,7 @@ from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, mea
 from parity.rule_table import RuleTable, read_rules
 from parity.table_conversion import convert_by_table
 from parity.targets import target_leaves, widened
+from parity.wrappers import own_prefix
 
 PRECISION = "highest"
 SILENT = ("Flatten", "Dropout", "Dropout2d", "Identity")
@@ -56,9 +57,8 @@ def certify_pair(
     if rules is None:
         rules = infer_rules(state, variables, apply=apply, inputs=jax.ShapeDtypeStruct(x.shape, x.dtype))
     table = rules if isinstance(rules, RuleTable) else read_rules(rules)
-    # The module's own state has no wrappers, and the prefix only while it is wrapped itself.
-    prefixed = all(name.startswith(table.prefix) for name in state)
-    table = table._replace(wrapper=(), prefix=table.prefix if prefixed else "")
+    # The module's own state has no wrappers, and of the prefix what it is wrapped in itself.
+    table = table._replace(wrapper=(), prefix=own_prefix(table.prefix, state))
     differing = _differing(convert_by_table(state, variables, table), variables)
 
     single, double = (copy.deepcopy(torch_module).float().eval(), copy.deepcopy(torch_module).double().eval())
