@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 EPSILON = 0.02
 
 
-def norm_arrays(count: int) -> dict[str, np.ndarray]:
+def norm_arrays(count: int) -> dict[str, Any]:
     """γ of either sign, β, μ and σ², float64."""
     return {
         "scale": RNG.normal(size=count),
@@ -50,7 +50,7 @@ def test_it_is_the_surgerys_own_formula_to_the_bit(layer: Any) -> None:
     shape = {"Dense": (4,), "Conv": (5, 5, 4), "ConvTranspose": (5, 4)}[layer.kind]
     network = Sequential(a=layer, n=BatchNorm(epsilon=EPSILON))
     variables = network.init(jax.random.key(0), jnp.zeros((1, *shape)))
-    n = {name: array.astype(np.float32) for name, array in norm_arrays(6).items()}
+    n: dict[str, Any] = {name: array.astype(np.float32) for name, array in norm_arrays(6).items()}
     variables["params"]["n"] = {"scale": n["scale"], "bias": n["shift"]}
     variables["batch_stats"]["n"] = {"mean": n["mean"], "var": n["var"]}
     folded, want, _ = remove_batch_norm(network, variables)
@@ -70,7 +70,7 @@ def tree() -> dict[str, Any]:
         return {"kernel": RNG.normal(size=(3, 3, 2, 4)).astype(np.float32)}
 
     def norm() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        n = {name: array.astype(np.float32) for name, array in norm_arrays(4).items()}
+        n: dict[str, Any] = {name: array.astype(np.float32) for name, array in norm_arrays(4).items()}
         return {"scale": n["scale"], "bias": n["shift"]}, {"mean": n["mean"], "var": n["var"]}
 
     norms = [norm() for _ in range(3)]
