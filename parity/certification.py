@@ -52,9 +52,14 @@ def certify(
     `certify(path, model="nice")` is of a checkpoint file, for the models of `parity.MODELS`: see
     `parity.certificate.certify` for its options. `certify(torch_module, apply, variables, inputs)` is of any pair: both
     run in eval mode on `inputs` in float32, and in float64 for the truth, and `parity.measure.RULE` judges every layer.
-    PyTorch's layers are watched by forward hooks, JAX's by the calls of its Flax modules; layers are paired by the
-    rules, and by equal names. The weights are judged too: they have to be, bit for bit, what the rules make of the
-    module's. PyTorch's `weight_norm` recomputes its weights, with other roundings in float64: remove it first.
+    PyTorch's layers are watched by forward hooks, JAX's by the calls of its Flax modules, Linen or NNX; layers are
+    paired by the rules, and by equal names. The weights are judged too: they have to be, bit for bit, what the rules
+    make of the module's.
+
+    Linen modules are seen in whatever function calls them; NNX modules where the variables are NNX state and the
+    function merges them (`nnx.merge(graph, state)`); code without modules has no layers to see, and is judged by its
+    output, its weights and its gradients. What a loop computes, such as a recurrent cell's steps, is judged by what
+    comes of it.
 
     Args:
         path: the checkpoint; or the PyTorch module, which is not changed.
