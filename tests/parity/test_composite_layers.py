@@ -14,6 +14,7 @@ from flax import nnx
 import parity
 from mathdnn_jax.errors import ConfigurationError
 from parity import errors
+from parity.nnx_calls import nnx_calls
 
 torch = pytest.importorskip("torch", reason="the other side is PyTorch")
 
@@ -80,7 +81,7 @@ def test_what_a_loop_computes_is_judged_by_the_layer_around_it() -> None:
         # A bias that comes of two is judged too.
         spoilt = jax.tree.map(jnp.array, converted)
         spoilt["params"]["rnn"]["hf"]["bias"] *= 1.001
-        with pytest.raises(errors.CertificationError, match=r"params/rnn/hf/bias$"):
+        with pytest.raises(errors.CertificationError, match=r"(?s)first in output:.*params/rnn/hf/bias$"):
             parity.certify(module, network.apply, spoilt, X, rules=table, torch_inputs=X)
         apply = Recurrent(nn.OptimizedLSTMCell).apply
         with pytest.raises(ConfigurationError, match=r"does not run in float64, .*first carry too"):
@@ -121,6 +122,14 @@ class NNXNetwork(nnx.Module):
     def __call__(self, x: Any) -> Any:
         x = jax.nn.relu(self.bn(self.conv(x)))
         return self.fc(self.drop(x).reshape(len(x), -1))
+
+
+def test_nnx_modules_are_known_by_their_paths_whatever_is_called_first() -> None:
+    graph, state = nnx.split(NNXNetwork(nnx.Rngs(0)))
+    seen: list[tuple[str, str]] = []
+    with nnx_calls(state, lambda module, path, result: seen.append((path, f"{type(module).__name__} {result.shape}"))):
+        nnx.merge(graph, state).fc(jnp.zeros((2, 36)))
+    assert seen == [("fc", "Linear (2, 5)")]
 
 
 def test_nnx_state_is_a_target() -> None:

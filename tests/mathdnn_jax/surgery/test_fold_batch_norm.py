@@ -109,6 +109,7 @@ def test_a_tree_is_folded_by_its_pairs_and_the_report_says_what_is_left() -> Non
         "head": "kept",
     }
     assert "block/bn1    BatchNorm     removed   folded into block/conv1, which comes before it" in report.describe()
+    assert "nothing was to be done" not in report.describe()
 
 
 def test_where_there_is_no_batch_norm_nothing_is_done() -> None:
