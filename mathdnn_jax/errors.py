@@ -17,6 +17,10 @@ class MathdnnError(Exception):
     """What a command that ends with this error returns."""
 
 
+class MathdnnWarning(UserWarning):
+    """Base of every warning that this library gives: something was done that its user should know of."""
+
+
 class ConfigurationError(MathdnnError, ValueError):
     """A constructor was given arguments that describe no valid object."""
 

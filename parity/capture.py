@@ -1,4 +1,4 @@
-"""Every layer's output: of a PyTorch module by forward hooks, of a JAX function by its Flax modules' calls."""
+"""Every layer's output: of a PyTorch module by forward hooks, of a JAX function by its Linen or NNX modules' calls."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 
 from parity.inference.names import tokens
+from parity.nnx_calls import nnx_calls
 
 CHANNELS_FIRST = (
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "BatchNorm1d", "BatchNorm2d",
@@ -20,25 +22,31 @@ OUTPUT = "output"
 
 
 def jax_outputs(apply: Callable[..., Any], order: list[str]) -> Callable[..., dict[str, Any]]:
-    """A pure function (variables, x) → {path of a Linen module: its output, …, "output": the function's}.
+    """A pure function (variables, x) → {path of a Flax module: its output, …, "output": the function's}.
 
     `order` is filled with the names in the order of computation when the function is traced; jit returns them sorted.
 
-    Of a module that is called several times the later outputs are `path#2`, `path#3`, …; functions that call no Linen
-    modules have the output alone.
+    Of a module that is called several times the later outputs are `path#2`, `path#3`, …; functions that call no Flax
+    modules have the output alone. NNX modules are seen where the variables are NNX state. What a module computes within
+    a loop, such as an RNN's cell, is no array of the whole computation and is left out.
     """
 
     def outputs(variables: Any, x: Any) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        outside = get_opaque_trace_state(convention="flax")
+
+        def keep(name: str, result: Any) -> None:
+            array = _array(result)
+            if name and array is not None and get_opaque_trace_state(convention="flax") == outside:
+                values[_again(name, values)] = array
 
         def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
             result = call(*args, **kwargs)
-            name = "/".join(map(str, context.module.path))
-            if name and context.method_name == "__call__" and (array := _array(result)) is not None:
-                values[_again(name, values)] = array
+            if context.method_name == "__call__":
+                keep("/".join(map(str, context.module.path)), result)
             return result
 
-        with nn.intercept_methods(record):
+        with nn.intercept_methods(record), nnx_calls(variables, lambda _, path, result: keep(path, result)):
             values[OUTPUT] = _array(apply(variables, x))
         order[:] = values
         return values

@@ -18,13 +18,14 @@ from mathdnn_jax.errors import ConfigurationError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
 from mathdnn_jax.seeds import check_seed
 from mathdnn_jax.versions import versions
-from parity.checkpoint import State, find, sha256
+from parity.checkpoint import State, announce, find, read, sha256
+from parity.containers import Inside
 from parity.conversion import export
 from parity.errors import CertificationError, UnsupportedDtypeError
 from parity.families import Layers
 from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, merge, verdicts
 from parity.models import Model, find_model
-from parity.store import Restored, restore
+from parity.store import Restored, rebuild
 
 BATCH = 256
 VALUES = 2**26
@@ -40,6 +41,7 @@ def certify(
     events: int = 1024,
     seed: int = 0,
     ignore: Collection[str] = (),
+    inside: Inside | None = None,
     on_batch: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Run a PyTorch checkpoint in PyTorch and, converted, in JAX on the same inputs, and write what differs.
@@ -59,6 +61,8 @@ def certify(
         events: how many events are drawn if `inputs` is None.
         seed: of the drawn events, and of the latents on which a flow's inverse is compared.
         ignore: keys of the checkpoint that are left out on purpose.
+        inside: the dictionary of the checkpoint that is the state, as `load` takes it; the certificate says what else
+            was left.
         on_batch: called with the number of events of each finished batch.
 
     Returns:
@@ -79,7 +83,9 @@ def certify(
     check_seed(seed)
     if events < 1:
         raise ConfigurationError(f"a certificate compares at least one event, given events={events}")
-    restored = restore(path, model, ignore=ignore)
+    read_file = read(path, inside=inside)
+    announce(path, read_file.taken, inside)
+    restored = rebuild(read_file, model, ignore=ignore)
     state = restored.state
     wide = sorted(name for name, array in state.items() if array.dtype == np.float64)
     if wide:
@@ -98,6 +104,8 @@ def certify(
             "sha256": sha256(path),
             "bytes": path.stat().st_size,
             "parameters": restored.parameters,
+            "inside": list(read_file.taken.path),
+            "left": dict(read_file.taken.left),
         },
         "round_trip_bit_exact": exact,
         "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},

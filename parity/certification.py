@@ -10,6 +10,7 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
 from parity.certificate import certify as certify_checkpoint
+from parity.containers import Inside
 from parity.pair import certify_pair
 from parity.rule_table import RuleTable
 
@@ -24,6 +25,7 @@ def certify(
     events: int = ...,
     seed: int = ...,
     ignore: Collection[str] = ...,
+    inside: Inside | None = ...,
     on_batch: Callable[[int], object] | None = ...,
 ) -> dict[str, Any]: ...
 
@@ -50,9 +52,14 @@ def certify(
     `certify(path, model="nice")` is of a checkpoint file, for the models of `parity.MODELS`: see
     `parity.certificate.certify` for its options. `certify(torch_module, apply, variables, inputs)` is of any pair: both
     run in eval mode on `inputs` in float32, and in float64 for the truth, and `parity.measure.RULE` judges every layer.
-    PyTorch's layers are watched by forward hooks, JAX's by the calls of its Flax modules; layers are paired by the
-    rules, and by equal names. The weights are judged too: they have to be, bit for bit, what the rules make of the
-    module's. PyTorch's `weight_norm` recomputes its weights, with other roundings in float64: remove it first.
+    PyTorch's layers are watched by forward hooks, JAX's by the calls of its Flax modules, Linen or NNX; layers are
+    paired by the rules, and by equal names. The weights are judged too: they have to be, bit for bit, what the rules
+    make of the module's.
+
+    Linen modules are seen in whatever function calls them; NNX modules where the variables are NNX state and the
+    function merges them (`nnx.merge(graph, state)`); code without modules has no layers to see, and is judged by its
+    output, its weights and its gradients. What a loop computes, such as a recurrent cell's steps, is judged by what
+    comes of it.
 
     Args:
         path: the checkpoint; or the PyTorch module, which is not changed.
@@ -65,7 +72,7 @@ def certify(
         gradients: whether to compare the gradients of a random linear function of the output too, by the inputs and
             by every weight.
         output: where the certificate is written; for a pair by default nowhere.
-        **options: of the checkpoint: `events`, `seed`, `ignore`, `on_batch`.
+        **options: of the checkpoint: `events`, `seed`, `ignore`, `inside`, `on_batch`.
 
     Returns:
         The certificate, which `parity.report.describe_pair` shows as a table: "layers" and "gradients" in the order of

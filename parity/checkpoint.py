@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -13,8 +14,10 @@ import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
 from parity.containers import (
+    Inside,
     Layout,
     MappedState,
+    Taken,
     is_archive,
     is_safetensors,
     read_archive,
@@ -22,20 +25,27 @@ from parity.containers import (
     read_safetensors,
 )
 from parity.containers.objects import BadPickleError, RefusedError
-from parity.errors import CheckpointNotFoundError, CorruptCheckpointError, UnsafeCheckpointError
+from parity.errors import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    NotAStateDictError,
+    UnsafeCheckpointError,
+    WrappedCheckpointWarning,
+)
 
 State = dict[str, np.ndarray]
 """A state dict: names as the checkpoint has them, arrays in its own layout and dtype."""
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds: its arrays, and the texts that safetensors files may carry beside them."""
+    """What a file holds: its arrays, the texts that safetensors files may carry beside them, and what was left."""
 
     state: Mapping[str, np.ndarray]
     metadata: dict[str, str]
+    taken: Taken = Taken()
 
 
-def load(path: str | os.PathLike[str]) -> State:
+def load(path: str | os.PathLike[str], *, inside: Inside | None = None) -> State:
     """Read a checkpoint into memory: PyTorch's zip and legacy containers (any suffix), or safetensors.
 
     The file is taken as hostile. Its pickle is read by a machine that knows tensors and plain containers and can
@@ -44,30 +54,50 @@ def load(path: str | os.PathLike[str]) -> State:
     checksums are verified, which PyTorch itself does not do, so that one flipped bit is an error and not another
     weight; legacy and safetensors files have none. dtypes are kept (bfloat16 as `ml_dtypes.bfloat16`).
 
+    A state inside other dictionaries, as training scripts save it beside an epoch and an optimiser's state, is found
+    where one dictionary alone can be meant; a `WrappedCheckpointWarning` says which, and what was left. What is left
+    takes no memory. `inside` names it, and there is no warning; keys keep their prefixes.
+
+    Args:
+        path: the file.
+        inside: the dictionary to take, "model_state", or "checkpoint/model" for one in another, or their sequence.
+
     Raises:
         CheckpointNotFoundError: there is no such file.
         CorruptCheckpointError: it is truncated, altered, or not a checkpoint.
         UnsafeCheckpointError: it asks for anything but tensors in plain containers.
-        NotAStateDictError: it does not hold a flat mapping from names to dense tensors, or they claim together more
-            than twice the file.
+        AmbiguousCheckpointError: several dictionaries of tensors may be meant; the message lists them.
+        NotAStateDictError: it does not hold a mapping from names to dense tensors, none that is called `inside`, or
+            they claim together more than twice the file.
         MissingDependencyError: safetensors is needed and not installed.
     """
     path = find(path)
     with path.open("rb") as file:
-        state = MappedState(path, file, _layout(path, file).arrays)
+        layout = _layout(path, file, inside)
+        state = MappedState(path, file, layout.arrays)
+    announce(path, layout.taken, inside)
     return {name: state.read(name) for name in state}
 
 
-def read(path: str | os.PathLike[str]) -> Checkpoint:
+def announce(path: object, taken: Taken, inside: Inside | None) -> None:
+    """Warn of a state that was found inside other dictionaries and not chosen there."""
+    if taken.path and inside is None:
+        message = f"{path}: {taken}; inside={'/'.join(taken.path)!r} chooses it without this warning"
+        warnings.warn(message, WrappedCheckpointWarning, stacklevel=3)
+
+
+def read(path: str | os.PathLike[str], *, inside: Inside | None = None) -> Checkpoint:
     """Read a checkpoint with its metadata, as `load` otherwise, but leave the arrays in the file.
+
+    What was taken of wrapped ones is the result's `taken`, and there is no warning.
 
     The state is a `parity.containers.MappedState`: each look-up maps one array into memory, and the file has to stay
     as it is while the state is in use.
     """
     path = find(path)
     with path.open("rb") as file:
-        layout = _layout(path, file)
-        return Checkpoint(MappedState(path, file, layout.arrays), layout.metadata)
+        layout = _layout(path, file, inside)
+        return Checkpoint(MappedState(path, file, layout.arrays), layout.metadata, layout.taken)
 
 
 def find(path: str | os.PathLike[str]) -> Path:
@@ -117,11 +147,15 @@ def _torch() -> Any:
     return torch
 
 
-def _layout(path: Path, file: BinaryIO) -> Layout:
+def _layout(path: Path, file: BinaryIO, inside: Inside | None) -> Layout:
     if is_safetensors(path, file):
+        if inside is not None:
+            raise NotAStateDictError(
+                f"{path} is a safetensors file, which has no dictionaries inside: leave inside= out"
+            )
         return read_safetensors(path, file)
     try:
-        return read_archive(path, file) if is_archive(file) else read_legacy(path, file)
+        return read_archive(path, file, inside) if is_archive(file) else read_legacy(path, file, inside)
     except RefusedError as error:
         raise UnsafeCheckpointError(
             f"{path} asks for more than tensors and was refused; nothing of it was run. It asks for: {error} — save "

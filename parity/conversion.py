@@ -20,6 +20,7 @@ from parity.rule_table import RuleTable
 from parity.rules import Expected, Rule, check_arrays, check_table
 from parity.table_conversion import convert_by_table, export_by_table
 from parity.tree import flatten, unflatten
+from parity.wrappers import without_prefix
 
 
 @overload
@@ -59,10 +60,11 @@ def convert(
 
     Args:
         state: names to arrays, as `load` returns them or `module.state_dict()` does; with a table that names them,
-            inside wrapper dictionaries.
+            inside wrapper dictionaries. Of a prefix that all keys have ("module.", "_orig_mod.", "model.") a model of
+            `parity.MODELS` knows nothing: it is left out.
         model: a name in `parity.MODELS`; or the variables.
         rules: the rule table, of `infer_rules` or a TOML file's path; for variables alone.
-        ignore: source keys that are left out on purpose; every other key must be used.
+        ignore: source keys, without that prefix, that are left out on purpose; every other key must be used.
         dtype: None carries float32 (and float64, where JAX has it enabled) over unchanged, with a table half precision
             too; a floating dtype converts all weights to it, which is the only way to take another floating type.
 
@@ -98,7 +100,7 @@ def _convert_model(state: Mapping[str, Any], model: str, ignore: Collection[str]
     specification = find_model(model)
     _check_collection(ignore)
     ignore = tuple(ignore)
-    arrays = _arrays(state)
+    arrays = without_prefix(_arrays(state))
     config = specification.infer_config({name: a for name, a in outline(arrays).items() if name not in ignore})
     targets = target_shapes(specification, config)
     rules = specification.rules(config)

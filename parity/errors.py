@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mathdnn_jax.errors import MathdnnError
+from mathdnn_jax.errors import MathdnnError, MathdnnWarning
 
 
 class ParityError(MathdnnError):
@@ -33,7 +33,15 @@ class UnsafeCheckpointError(CheckpointError):
 
 
 class NotAStateDictError(CheckpointError):
-    """The file is readable and holds something else than a flat mapping from names to dense tensors."""
+    """The file is readable and holds no mapping from names to dense tensors, or none that can be chosen."""
+
+
+class AmbiguousCheckpointError(NotAStateDictError):
+    """The file holds several dictionaries of tensors; the message lists them, and `inside=` chooses."""
+
+
+class WrappedCheckpointWarning(MathdnnWarning):
+    """A file's state was found inside other dictionaries; what was taken and what was left is the message."""
 
 
 class UnknownModelError(ParityError, ValueError):

@@ -26,7 +26,8 @@ from parity.inference.units import module_of_source, module_of_target
 from parity.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, describe, measure, verdicts
 from parity.rule_table import RuleTable, read_rules
 from parity.table_conversion import convert_by_table
-from parity.targets import target_leaves, widened
+from parity.targets import rebuild, target_leaves, widened
+from parity.wrappers import own_prefix
 
 PRECISION = "highest"
 SILENT = ("Flatten", "Dropout", "Dropout2d", "Identity")
@@ -56,13 +57,13 @@ def certify_pair(
     if rules is None:
         rules = infer_rules(state, variables, apply=apply, inputs=jax.ShapeDtypeStruct(x.shape, x.dtype))
     table = rules if isinstance(rules, RuleTable) else read_rules(rules)
-    # The module's own state has no wrappers, and the prefix only while it is wrapped itself.
-    prefixed = all(name.startswith(table.prefix) for name in state)
-    table = table._replace(wrapper=(), prefix=table.prefix if prefixed else "")
+    # The module's own state has no wrappers, and of the prefix what it is wrapped in itself.
+    table = table._replace(wrapper=(), prefix=own_prefix(table.prefix, state))
     differing = _differing(convert_by_table(state, variables, table), variables)
 
     single, double = (copy.deepcopy(torch_module).float().eval(), copy.deepcopy(torch_module).double().eval())
-    evidence, pairs = _layers(single, double, apply, variables, x, xt, _modules(table))
+    exact = _joined(state, variables, table, differing)
+    evidence, pairs = _layers(single, double, apply, variables, exact, x, xt, _modules(table))
     reasons = verdicts(evidence)
     slopes: dict[str, Evidence] = {}
     if gradients:
@@ -112,7 +113,14 @@ def pair_failure(certificate: Mapping[str, Any]) -> str:
 
 
 def _layers(
-    single: Any, double: Any, apply: Callable[..., Any], variables: Any, x: np.ndarray, xt: Any, known: dict[str, str]
+    single: Any,
+    double: Any,
+    apply: Callable[..., Any],
+    variables: Any,
+    exact: Mapping[str, Any],
+    x: np.ndarray,
+    xt: Any,
+    known: dict[str, str],
 ) -> tuple[dict[str, Evidence], dict[str, str]]:
     import torch
 
@@ -124,7 +132,15 @@ def _layers(
     with jax.default_matmul_precision(PRECISION):
         jax32 = jax.jit(capture)(variables, jnp.asarray(x))
         with jax.enable_x64(True):
-            jax64 = {k: np.asarray(v) for k, v in jax.jit(capture)(widened(variables), jnp.asarray(widened(x))).items()}
+            try:
+                wide = jax.jit(capture)(rebuild(widened(variables), exact), jnp.asarray(widened(x)))
+            except TypeError as error:
+                raise ConfigurationError(
+                    f"the JAX network does not run in float64, in which it is judged: "
+                    f"{str(error).splitlines()[0][:300]} — let every dtype follow the variables and inputs, that of a "
+                    f"recurrent cell's first carry too"
+                ) from error
+            jax64 = {name: np.asarray(value) for name, value in wide.items()}
     narrow = [name for name in order if jax64[name].dtype == np.float32]
     if narrow:
         raise ConfigurationError(
@@ -148,6 +164,22 @@ def _layers(
             continue
         evidence[name] = measure(true, torch_value, np.asarray(jax32[name]), jax64[name], 0)
     return evidence, pairs
+
+
+def _joined(
+    state: Mapping[str, np.ndarray], variables: Any, table: RuleTable, differing: list[str]
+) -> dict[str, np.ndarray]:
+    """The leaves that come of two sources, in float64: in float32 they are rounded, and PyTorch's own are not.
+
+    Only of leaves whose float32 is what the rules give, so that another weight stays what it is.
+    """
+    wanted = {rule.target for rule in table.rules if rule.combine} - set(differing)
+    if not wanted:
+        return {}
+    with jax.enable_x64(True):
+        double = {name: a.astype(np.float64) if a.dtype.kind not in "iub" else a for name, a in state.items()}
+        leaves = target_leaves(convert_by_table(double, widened(variables), table))
+        return {path: np.asarray(leaves[path]) for path in wanted}
 
 
 def _modules(table: RuleTable) -> dict[str, str]:

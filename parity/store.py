@@ -12,11 +12,12 @@ import numpy as np
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import replace_file
-from parity.checkpoint import Checkpoint, read
-from parity.containers import MappedState
+from parity.checkpoint import Checkpoint, announce, read
+from parity.containers import Inside, MappedState
 from parity.conversion import convert, export, exported, outline
 from parity.models import Config, find_model
 from parity.tree import flatten, unflatten
+from parity.wrappers import without_prefix
 
 PARAMS_OF = "mathdnn_jax params"
 """Metadata of a file of `save_params`: the model. One entry, since the format writes several in no fixed order."""
@@ -42,21 +43,26 @@ class Restored(NamedTuple):
         return sum(leaf.size for path, leaf in leaves if not path.startswith("batch_stats/"))
 
 
-def restore(path: str | os.PathLike[str], model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
+def restore(
+    path: str | os.PathLike[str], model: str = "nice", *, ignore: Collection[str] = (), inside: Inside | None = None
+) -> Restored:
     """Read a PyTorch checkpoint, or a file of `save_params`, and build the JAX model that it is for.
 
-    `ignore` are keys of a PyTorch checkpoint that are left out on purpose, as `convert` takes them.
+    `ignore` are keys of a PyTorch checkpoint that are left out on purpose, as `convert` takes them; `inside` is the
+    dictionary of it that is the state, as `load` takes it.
 
     Raises:
         CheckpointError, ConversionError: as `load`, `convert` and `export` do.
     """
-    return rebuild(read(path), model, ignore=ignore)
+    checkpoint = read(path, inside=inside)
+    announce(path, checkpoint.taken, inside)
+    return rebuild(checkpoint, model, ignore=ignore)
 
 
 def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
     """As `restore`, from what `parity.checkpoint.read` has read."""
     specification = find_model(model)
-    state = checkpoint.state
+    state = without_prefix(checkpoint.state)
     if holds_params(checkpoint):
         # By way of the PyTorch state, whose conversion checks everything, dtypes too.
         unflatten(dict.fromkeys(state))

@@ -14,11 +14,12 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
 from parity.checkpoint import load
+from parity.containers import Inside
 from parity.errors import WrongModelError
 from parity.inference import infer_rules
 from parity.rule_table import RuleTable, read_rules
 from parity.table_conversion import convert_by_table
-from parity.wrappers import unwrap
+from parity.wrappers import own_prefix, unwrap
 
 
 class UsersPair(NamedTuple):
@@ -38,6 +39,7 @@ def build_pair(
     *,
     rules: str | os.PathLike[str] | None = None,
     ignore: Collection[str] = (),
+    inside: Inside | None = None,
 ) -> UsersPair:
     """Call both functions, load the checkpoint into the PyTorch module, strictly, and convert it for the other.
 
@@ -49,7 +51,7 @@ def build_pair(
         WrongModelError: the checkpoint is not the PyTorch module's.
         CheckpointError, ConversionError: as `load`, `infer_rules` and `convert` do.
     """
-    state = load(checkpoint)
+    state = load(checkpoint, inside=inside)
     module, built = _call(torch_name), _call(flax_name)
     if not hasattr(module, "load_state_dict"):
         raise ConfigurationError(f"{torch_name} has to return a PyTorch module, it returned a {type(module).__name__}")
@@ -72,19 +74,16 @@ def build_pair(
 def _load(module: Any, state: dict[str, np.ndarray], table: RuleTable, name: str) -> None:
     import torch
 
-    arrays = unwrap(state, table.wrapper, table.prefix)
-    tensors = {
-        key: torch.from_numpy(np.array(array)) for key, array in arrays.items() if key not in _foreign(module, table)
-    }
+    own = set(module.state_dict())
+    # A module may be called model itself, as a Lightning module's only part is: its own keys tell.
+    prefix = own_prefix(table.prefix, own)
+    arrays = {prefix + key: array for key, array in unwrap(state, table.wrapper, table.prefix).items()}
+    foreign = {prefix + key for key in table.ignored} - own
+    tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items() if key not in foreign}
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise WrongModelError(f"the checkpoint is not that of {name}: {error}") from error
-
-
-def _foreign(module: Any, table: RuleTable) -> set[str]:
-    """Keys that are left out on purpose and that the PyTorch module does not have either."""
-    return set(table.ignored) - set(module.state_dict())
 
 
 def _call(name: str) -> Any:

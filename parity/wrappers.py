@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from parity.checkpoint import State, to_numpy
+from parity.containers import MappedState
 from parity.errors import AmbiguousRulesError, MissingKeysError, UnexpectedKeysError, UnsupportedDtypeError
 
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every key."""
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile, and most often a Lightning module put before every key."""
 
 
 def find_wrapper(state: Mapping[str, Any]) -> tuple[str, ...]:
@@ -36,8 +37,25 @@ def find_prefix(keys: Mapping[str, Any]) -> str:
     return prefix
 
 
+def without_prefix(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arrays under their keys without what DataParallel and the like put before every one."""
+    prefix = find_prefix(state)
+    if not prefix:
+        return state
+    if isinstance(state, MappedState):
+        return state.without_prefix(prefix)
+    return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def own_prefix(prefix: str, keys: Collection[str]) -> str:
+    """What of a table's prefix a module's own keys have: all of "module.model.", its last part, or nothing."""
+    while prefix and not all(key.startswith(prefix) for key in keys):
+        prefix = prefix.partition(".")[2]
+    return prefix
+
+
 def unwrap(state: Mapping[str, Any], wrapper: tuple[str, ...], prefix: str) -> State:
-    """The arrays inside, under their keys without the prefix.
+    """The arrays inside, under their keys without the prefix; of a flat state, which `load` gives, its own.
 
     Raises:
         MissingKeysError: there is no such dictionary, or a key has not the prefix.
@@ -45,7 +63,8 @@ def unwrap(state: Mapping[str, Any], wrapper: tuple[str, ...], prefix: str) -> S
         UnsupportedDtypeError: an entry is no dense array.
     """
     inner: Any = state
-    for name in wrapper:
+    flat = bool(wrapper) and wrapper[0] not in state and all(hasattr(value, "shape") for value in state.values())
+    for name in () if flat else wrapper:
         if not isinstance(inner, Mapping) or not isinstance(inner.get(name), Mapping):
             raise MissingKeysError(f"the rule table expects the arrays inside {'/'.join(wrapper)}, which is not there")
         inner = inner[name]

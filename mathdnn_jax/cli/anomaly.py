@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     from parity import restore
 
     plot = check_picture(options.plot) if options.plot else None
-    flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore)
+    flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore, inside=options.inside)
     if not isinstance(flow, Flow):
         raise ConfigurationError(
             f"anomalies are found by likelihood, and model {options.model!r} is a network that has none; give a flow's "

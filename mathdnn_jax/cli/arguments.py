@@ -15,9 +15,12 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_ignore_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that leaves keys of a checkpoint out."""
+    """Add the options that leave keys of a checkpoint out, and say which of its dictionaries is meant."""
     parser.add_argument(
         "--ignore", action="append", default=[], metavar="KEY", help="leave this key out on purpose; may be repeated"
+    )
+    parser.add_argument(
+        "--inside", metavar="NAME", help="the dictionary of the file that holds the weights, such as model_state"
     )
 
 

@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
             events=events,
             seed=options.seed,
             ignore=options.ignore,
+            inside=options.inside,
             on_batch=advance,
         )
     print(json.dumps(certificate, indent=2) if options.json else describe(certificate))
@@ -90,7 +91,15 @@ def _run_pair(options: argparse.Namespace) -> int:
 
     output = check_writable(options.output or f"{Path(options.checkpoint).stem}.certificate.json", options.checkpoint)
     x = _pair_inputs(options)
-    pair = build_pair(options.torch, options.flax, options.checkpoint, x, rules=options.rules, ignore=options.ignore)
+    pair = build_pair(
+        options.torch,
+        options.flax,
+        options.checkpoint,
+        x,
+        rules=options.rules,
+        ignore=options.ignore,
+        inside=options.inside,
+    )
     if options.save_rules:
         write_rules(options.save_rules, pair.rules)
     certificate = certify(

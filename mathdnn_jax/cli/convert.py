@@ -21,11 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
-    from parity.checkpoint import read
+    from parity.checkpoint import announce, read
     from parity.store import holds_params, rebuild, save_params, save_state
 
     source, output = Path(options.source), check_writable(options.output, options.source)
-    checkpoint = read(source)
+    checkpoint = read(source, inside=options.inside)
+    announce(source, checkpoint.taken, options.inside)
     back = holds_params(checkpoint)
     model = rebuild(checkpoint, options.model, ignore=options.ignore)
     if back:

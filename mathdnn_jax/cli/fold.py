@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             f"model {options.model!r} has no batch norms to fold; those that have: {', '.join(FOLDED)}"
         )
     output = check_writable(options.output, options.checkpoint)
-    restored = restore(options.checkpoint, options.model, ignore=options.ignore)
+    restored = restore(options.checkpoint, options.model, ignore=options.ignore, inside=options.inside)
     folded, variables, report = remove_batch_norm(restored.model, restored.params)
     if options.inputs:
         images = data.unit_interval(data.load(options.inputs, "test", options.data_dir).images[: options.events])

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     from parity import restore
 
     picture = check_picture(options.output)
-    flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore)
+    flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore, inside=options.inside)
     images = _choose(data.load(options.data, "test", options.data_dir).images, options.images, options.data)
     missing = _mask(options, images.shape)
     corrupted = corrupt(images, missing, options.fill)

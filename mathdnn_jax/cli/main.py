@@ -6,12 +6,14 @@ import argparse
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import mathdnn_jax
 from mathdnn_jax.cli import anomaly, certify, claims, convert, count, demo, evaluate, fold, inpaint, sample, train
-from mathdnn_jax.errors import MathdnnError
+from mathdnn_jax.errors import MathdnnError, MathdnnWarning
 
 COMMANDS = {
     "anomaly": anomaly,
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        with _terminate_by_exception():
+        with _terminate_by_exception(), _notes():
             return int(options.run(options))
     except MathdnnError as error:
         print(f"mathdnn: {type(error).__name__}: {error}", file=sys.stderr)
@@ -59,6 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mathdnn: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Show this library's warnings as it shows its errors, in one line and always; others stay as they are."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, MathdnnWarning):
+            print(f"mathdnn: {message}", file=sys.stderr)
+        else:
+            before(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        warnings.simplefilter("always", MathdnnWarning)
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
 from mathdnn_jax.errors import EventShapeError, NonFiniteError
 from mathdnn_jax.nets import BatchNorm, Conv, ConvTranspose, Dense, Flatten, ScaleShift, SignBias
+from mathdnn_jax.surgery.folding import Affine, normalisation, scaled
 from mathdnn_jax.surgery.workbench import Item, Linear
 
 AFFINE = (BatchNorm, ScaleShift, SignBias)
-
-
-class Affine(NamedTuple):
-    """s and t, float64, one entry for each channel."""
-
-    scale: np.ndarray
-    shift: np.ndarray
 
 
 def affine_of(item: Item) -> Affine:
@@ -30,20 +23,11 @@ def affine_of(item: Item) -> Affine:
     layer = item.layer
     if not isinstance(layer, BatchNorm):
         return Affine(item.array("sign" if isinstance(layer, SignBias) else "scale"), item.array("bias"))
-    mean, variance = (np.asarray(item.stats[name]).astype(np.float64) for name in ("mean", "var"))
-    bad = np.flatnonzero(~(variance + layer.epsilon > 0))
-    if bad.size:
-        raise NonFiniteError(
-            f"layer {item.name!r}: variance + epsilon must be positive, it is "
-            f"{variance[bad[0]] + layer.epsilon:.6g} in channel {bad[0]} ({bad.size} of {variance.size} such channels)"
-        )
-    scale = 1 / np.sqrt(variance + layer.epsilon)
-    if layer.affine:
-        scale = scale * item.array("scale")
-    shift = (item.array("bias") if layer.affine else 0) - scale * mean
-    if not (np.isfinite(scale) & np.isfinite(shift) & np.isfinite(variance)).all():
-        raise NonFiniteError(f"layer {item.name!r}: its scale, bias or running statistics are not finite")
-    return Affine(scale, shift)
+    scale, shift = (item.params["scale"], item.params["bias"]) if layer.affine else (None, None)
+    try:
+        return normalisation(item.stats["mean"], item.stats["var"], layer.epsilon, scale, shift)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"layer {item.name!r}: {error}") from error
 
 
 def compose(first: Affine, second: Affine) -> Affine:
@@ -55,8 +39,8 @@ def fold_after(item: Item, affine: Affine) -> None:
     """Make the linear layer y the layer s ⊙ y ⊕ t: w̃ = s w, b̃ = s b + t, output channel by output channel."""
     layer = _linear(item)
     _check_length(item, affine, layer.features)
-    bias = item.array("bias") if layer.bias else 0.0
-    item.set(kernel=item.array("kernel") * affine.scale, bias=affine.scale * bias + affine.shift)
+    kernel, bias = scaled(item.array("kernel"), item.array("bias") if layer.bias else 0.0, affine)
+    item.set(kernel=kernel, bias=bias)
     item.layer = dataclasses.replace(layer, bias=True)
 
 

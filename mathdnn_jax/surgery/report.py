@@ -45,4 +45,6 @@ class SurgeryReport(NamedTuple):
         """The report as a table of plain text, one line for each layer."""
         width = max([len(entry.layer) for entry in self.layers], default=0)
         lines = [f"{e.layer:<{width}}  {e.kind:<13} {e.action:<9} {e.detail}".rstrip() for e in self.layers]
+        if all(entry.action == "kept" for entry in self.layers):
+            lines.append("nothing was to be done")
         return "\n".join(lines)

@@ -25,7 +25,6 @@ from mathdnn_jax.nets import (
 )
 from mathdnn_jax.surgery.affine_map import (
     AFFINE,
-    Affine,
     affine_of,
     compose,
     flattened,
@@ -33,6 +32,7 @@ from mathdnn_jax.surgery.affine_map import (
     fold_before,
     inputs_of,
 )
+from mathdnn_jax.surgery.folding import Affine
 from mathdnn_jax.surgery.workbench import Bench, Item
 
 Rule = Callable[[Bench, Item], str | None]

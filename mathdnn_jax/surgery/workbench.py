@@ -177,16 +177,25 @@ def on_device(array: np.ndarray) -> jax.Array:
         return placed
 
 
+def fitted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> jax.Array:
+    """A computed array rounded to the dtype it is to have.
+
+    Raises:
+        NonFiniteError: it does not fit.
+    """
+    with np.errstate(over="ignore"):
+        rounded = array.astype(dtype)
+    if not np.isfinite(rounded.astype(np.float64)).all():
+        raise NonFiniteError(
+            f"{what} does not fit into {dtype} (greatest magnitude {np.abs(array).max():.3g}); convert the variables "
+            f"to a wider dtype first"
+        )
+    return on_device(rounded)
+
+
 def _rounded(item: Item) -> dict[str, Any]:
     arrays = dict(item.params)
     for name in item.computed & set(arrays):
         dtype = item.dtypes.get(name, item.dtype)
-        with np.errstate(over="ignore"):
-            rounded = arrays[name].astype(dtype)
-        if not np.isfinite(rounded.astype(np.float64)).all():
-            raise NonFiniteError(
-                f"layer {item.name!r}: its new {name} does not fit into {dtype} (greatest magnitude "
-                f"{np.abs(arrays[name]).max():.3g}); convert the variables to a wider dtype first"
-            )
-        arrays[name] = on_device(rounded)
+        arrays[name] = fitted(arrays[name], dtype, f"layer {item.name!r}: its new {name}")
     return arrays

@@ -8,11 +8,14 @@ from parity.containers.layout import Layout, Placed, file_size
 from parity.containers.legacy import read_legacy
 from parity.containers.mapped import MappedState
 from parity.containers.safetensors import is_safetensors, read_safetensors
+from parity.containers.wrapped import Inside, Taken
 
 __all__ = [
+    "Inside",
     "Layout",
     "MappedState",
     "Placed",
+    "Taken",
     "file_size",
     "is_archive",
     "is_safetensors",

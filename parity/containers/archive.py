@@ -8,9 +8,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from parity.containers.layout import Layout, Range, file_size, place, short
+from parity.containers.layout import Layout, Range, file_size, place
 from parity.containers.objects import BadPickleError, Storage, whole
 from parity.containers.pickles import LONGEST, Machine
+from parity.containers.wrapped import Inside, short
 from parity.errors import CorruptCheckpointError, UnsafeCheckpointError
 
 DIRECTORY = 2**22
@@ -24,7 +25,7 @@ def is_archive(file: BinaryIO) -> bool:
     return file.read(4) == b"PK\x03\x04"
 
 
-def read_archive(path: Path, file: BinaryIO) -> Layout:
+def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> Layout:
     """Find the arrays of a zip. Every record's checksum is verified, which PyTorch itself does not do.
 
     Raises:
@@ -61,7 +62,7 @@ def read_archive(path: Path, file: BinaryIO) -> Layout:
         return start, stored
 
     content = Machine(_bytes(file, records[pickles[0]]), _storage).load()
-    return place(path, content, where, size, "<" if order == b"little" else ">")
+    return place(path, content, where, size, "<" if order == b"little" else ">", inside)
 
 
 def _storage(identity: tuple[object, ...]) -> Storage:

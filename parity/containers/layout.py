@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from parity.containers.objects import Other, Storage, Tensor
+from parity.containers.wrapped import Inside, Taken, find_state, kind, listed, short
 from parity.errors import CorruptCheckpointError, NotAStateDictError
 
 SLACK = 2**20
@@ -16,8 +17,6 @@ SLACK = 2**20
 AXES = 32
 LARGEST = 2**56
 """What no axis, stride or count of entries comes near, so that all of them fit NumPy's 64 bits in bytes."""
-NAMED = 10
-"""How many problems a message lists; the rest are counted."""
 
 Range = tuple[int, int]
 """A storage's first byte in the file, and how many it has."""
@@ -45,10 +44,11 @@ class Placed(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """All arrays of a file, by name and in its order, and the texts beside them."""
+    """All arrays of a file's state, by name and in its order, the texts beside them, and what else the file holds."""
 
     arrays: dict[str, Placed]
     metadata: dict[str, str]
+    taken: Taken = Taken()
 
 
 def entries(shape: tuple[int, ...]) -> int:
@@ -69,8 +69,15 @@ def file_size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def place(path: object, content: Any, where: Callable[[Storage], Range], size: int, order: str = "<") -> Layout:
-    """Find each tensor of an unpickled state dict in its file.
+def place(
+    path: object,
+    content: Any,
+    where: Callable[[Storage], Range],
+    size: int,
+    order: str = "<",
+    inside: Inside | None = None,
+) -> Layout:
+    """Find each tensor of an unpickled state dict in its file; of tensors around it nothing is looked for.
 
     Args:
         path: the file, for messages.
@@ -78,19 +85,22 @@ def place(path: object, content: Any, where: Callable[[Storage], Range], size: i
         where: a storage's place in the file; raises KeyError if there is none.
         size: how many bytes the file has.
         order: the byte order of the numbers, "<" or ">".
+        inside: which dictionary of the content is the state, as `find_state` takes it.
 
     Raises:
+        AmbiguousCheckpointError: several dictionaries may be the state.
         NotAStateDictError: the pickle holds something else, or claims more than a file of that size can hold.
         CorruptCheckpointError: a tensor reaches beyond its storage, or its storage is missing.
     """
     if not isinstance(content, Mapping):
         raise NotAStateDictError(
-            f"{path} holds a {_kind(content)}, expected a state dict: a mapping from names to tensors, "
+            f"{path} holds a {kind(content)}, expected a state dict: a mapping from names to tensors, "
             f"as torch.save(model.state_dict(), path) writes it"
         )
+    state, taken = find_state(path, content, inside)
     problems: list[str] = []
     arrays: dict[str, Placed] = {}
-    for name, value in content.items():
+    for name, value in state.items():
         problem = _problem(name, value, size)
         if problem:
             problems.append(problem)
@@ -99,10 +109,10 @@ def place(path: object, content: Any, where: Callable[[Storage], Range], size: i
     if problems:
         raise NotAStateDictError(
             f"{path} is not a flat state dict of dense tensors: {listed(problems)}. "
-            f"If the weights are one of these entries, save that entry alone"
+            f"If the weights are one of these entries, choose it by inside=, or save that entry alone"
         )
     check_claim(path, arrays, size)
-    return Layout(arrays, {})
+    return Layout(arrays, {}, taken)
 
 
 def check_claim(path: object, arrays: Mapping[str, Placed], size: int) -> None:
@@ -119,30 +129,13 @@ def check_claim(path: object, arrays: Mapping[str, Placed], size: int) -> None:
         )
 
 
-def listed(problems: list[str]) -> str:
-    """The first problems, and how many more there are."""
-    more = f"; and {len(problems) - NAMED:,} more" if len(problems) > NAMED else ""
-    return "; ".join(problems[:NAMED]) + more
-
-
-def short(name: object) -> str:
-    """A key as a message shows it: a hostile one may be long, or have no text of its own at all."""
-    if isinstance(name, str):
-        return repr(name if len(name) <= 80 else name[:77] + "...")
-    return repr(name) if isinstance(name, int) and abs(name) < 2**63 else f"of type {type(name).__name__}"
-
-
-def _kind(value: object) -> str:
-    return value.what if isinstance(value, Other) else type(value).__name__
-
-
 def _problem(name: object, value: Any, size: int) -> str | None:
     if not isinstance(name, str):
         return f"key {short(name)} is not a string"
     if isinstance(value, Other) and value.tensor:
         return f"{short(name)} is not a dense, unquantised tensor ({value.what})"
     if not isinstance(value, Tensor):
-        return f"{short(name)} is a {_kind(value)}"
+        return f"{short(name)} is a {kind(value)}"
     if value.note:
         return f"{short(name)} is not a plain tensor ({value.note})"
     if not isinstance(value.dtype, np.dtype):

@@ -6,9 +6,10 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from parity.containers.layout import Layout, Range, file_size, place, short
+from parity.containers.layout import Layout, Range, file_size, place
 from parity.containers.objects import BadPickleError, Storage, whole
 from parity.containers.pickles import LONGEST, Machine
+from parity.containers.wrapped import Inside, short
 from parity.errors import CorruptCheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -16,7 +17,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 
 
-def read_legacy(path: Path, file: BinaryIO) -> Layout:
+def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Layout:
     """Find the arrays of a legacy file.
 
     Raises:
@@ -64,7 +65,7 @@ def read_legacy(path: Path, file: BinaryIO) -> Layout:
             raise CorruptCheckpointError(f"{path} has a view beyond its storage {short(storage.key)}; obtain it again")
         return start + storage.first * width, storage.within * width
 
-    return place(path, content, where, size)
+    return place(path, content, where, size, inside=inside)
 
 
 def _storage(identity: tuple[object, ...], storages: dict[str | int, Storage]) -> Storage:

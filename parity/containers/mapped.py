@@ -99,6 +99,10 @@ class MappedState(Mapping[str, np.ndarray]):
         """The same state but for some names."""
         return MappedState(self._path, self._file, {n: p for n, p in self._arrays.items() if n not in names})
 
+    def without_prefix(self, prefix: str) -> MappedState:
+        """The same state with names that lack what all of them begin with."""
+        return MappedState(self._path, self._file, {n.removeprefix(prefix): p for n, p in self._arrays.items()})
+
     def _check(self) -> None:
         if _signature(self._file) != self._seen:
             raise CorruptCheckpointError(f"{self._path} was written over while it was in use; read it again")

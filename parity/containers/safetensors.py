@@ -10,7 +10,8 @@ import ml_dtypes
 import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
-from parity.containers.layout import Layout, Placed, check_claim, entries, file_size, listed, short, unheard_of
+from parity.containers.layout import Layout, Placed, check_claim, entries, file_size, unheard_of
+from parity.containers.wrapped import listed, short
 from parity.errors import CorruptCheckpointError, NotAStateDictError
 
 HEADER = 2**22

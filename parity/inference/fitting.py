@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from parity.inference.structure import Use
-from parity.inference.units import BIAS, COUNT, GATES, MEAN, VAR, WEIGHT, Unit
+from parity.inference.units import BIAS, COUNT, GATES, MEAN, SIDES, VAR, WEIGHT, Unit
 from parity.layouts import LAYOUTS
 from parity.rule_table import TableRule
 from parity.rules import Shape
@@ -59,6 +59,8 @@ def _layouts(
         yield "same", {}
         yield "trailing_ones", {"count": max(1, len(given) - len(shape))}
         yield "leading_ones", {"count": max(1, len(given) - len(shape))}
+    elif leaf == "negative_slope" and not shape:
+        yield "trailing_ones", {"count": 1}
     elif leaf == "embedding" or len(shape) < 2 or (use is not None and use.kind in ("lookup", "linear_unturned")):
         yield "same", {}
     elif len(shape) == 3 and len(given) == 2:
@@ -116,6 +118,8 @@ def _composite(target: Unit, source: Unit) -> Way | None:
     """An attention or an RNN cell, whose arrays PyTorch keeps stacked along the first axis."""
     if {"query.weight", "out.weight"} <= set(target.arrays):
         way = _attention(target, source)
+    elif any({f"{side}.weight" for side in sides} <= set(target.arrays) for sides in SIDES):
+        way = _cell(target, source)
     else:
         kind = "lstm" if any(role.startswith("ig") for role in target.arrays) else "gru"
         way = _rnn(target, source, kind)
@@ -142,6 +146,20 @@ def _attention(target: Unit, source: Unit) -> Way | None:
         k = (0, 1) if side == "out" else (("query", "key", "value").index(part), 3)
         layout = ("same" if side == "out" else "heads_bias") if kind == BIAS else f"heads_{side}"
         rules.append(TableRule((source.arrays[f"{side}_{kind}"][0],), path, layout, part=k))
+    return tuple(rules)
+
+
+def _cell(target: Unit, source: Unit) -> Way | None:
+    """A cell that keeps its gates stacked as PyTorch does, in the same order, but has one bias."""
+    if source.roles != {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}:
+        return None
+    rules = []
+    for role, (path, _) in target.arrays.items():
+        part, what = role.split(".")
+        names = ("bias_ih", "bias_hh") if what == BIAS else (f"weight_{part[-1]}h",)
+        keys = tuple(source.arrays[name][0] for name in names)
+        layout, joined = ("same", "sum") if what == BIAS else ("linear", "")
+        rules.append(TableRule(keys, path, layout, combine=joined))
     return tuple(rules)
 
 

@@ -6,6 +6,7 @@ Nothing is computed. The trace is that of `jax.make_jaxpr`, so that any function
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import jax
 import jax.extend as jex
 
 from parity.inference.provenance import Activation, Leaf, activation_after, leaf_after
+from parity.nnx_calls import nnx_calls
 from parity.targets import target_leaves, with_paths
 
 
@@ -36,7 +38,7 @@ def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, 
     classes: dict[str, str] = {}
 
     def watched(tree: Any, *arguments: Any) -> Any:
-        with nn.intercept_methods(_classes(classes)):
+        with nn.intercept_methods(_classes(classes)), nnx_calls(tree, partial(_nnx_class, classes)):
             return apply(tree, *arguments)
 
     closed = jax.make_jaxpr(watched)(variables, *inputs)
@@ -126,12 +128,20 @@ def _classes(classes: dict[str, str]) -> Callable[..., Any]:
 
     def note(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        layer = getattr(module, "layer", module)
-        kept_turned = isinstance(module, nn.ConvTranspose) and module.transpose_kernel
-        classes["/".join(module.path)] = "ConvTransposeKept" if kept_turned else type(layer).__name__
+        classes["/".join(module.path)] = _class(getattr(module, "layer", module))
         return call(*args, **kwargs)
 
     return note
+
+
+def _nnx_class(classes: dict[str, str], module: Any, path: str, result: Any) -> None:
+    del result
+    classes[path] = _class(module)
+
+
+def _class(module: Any) -> str:
+    name = type(module).__name__
+    return f"{name}Kept" if name == "ConvTranspose" and getattr(module, "transpose_kernel", False) else name
 
 
 def _decided(path: str, use: Use, classes: Mapping[str, str]) -> Use:

@@ -11,8 +11,8 @@ from parity.rules import Shape
 BIAS, WEIGHT, MEAN, VAR, COUNT = "bias", "weight", "mean", "var", "count"
 TARGET_ROLES = {
     "kernel": WEIGHT, "scale": WEIGHT, "embedding": WEIGHT, "weight": WEIGHT, "w": WEIGHT, "W": WEIGHT,
-    "bias": BIAS, "b": BIAS, "mean": MEAN, "running_mean": MEAN, "var": VAR, "running_var": VAR,
-    "num_batches_tracked": COUNT,
+    "negative_slope": WEIGHT, "bias": BIAS, "b": BIAS, "mean": MEAN, "running_mean": MEAN, "var": VAR,
+    "running_var": VAR, "num_batches_tracked": COUNT,
 }  # fmt: skip
 SOURCE_ROLES = {
     "weight": WEIGHT, "bias": BIAS, "running_mean": MEAN, "running_var": VAR, "num_batches_tracked": COUNT,
@@ -28,6 +28,9 @@ LAYERS = (
 COLLECTIONS = ("params", "batch_stats")
 RNN = re.compile(r"(?P<module>.*?)\.?(?P<role>(?:weight|bias)_(?:ih|hh))(?P<layer>_l\d+(?:_reverse)?)?")
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
+
+SIDES = (("i", "h"), ("dense_i", "dense_h"))
+"""What Linen's SimpleCell and NNX's SimpleCell and OptimizedLSTMCell call their two products, of x and of h."""
 
 
 class Unit(NamedTuple):
@@ -106,11 +109,25 @@ def _composite(parent: str, shapes: Mapping[str, Shape]) -> str | None:
     below = {p.removeprefix(f"{parent}/").split("/")[0].rstrip("_") for p in shapes if p.startswith(f"{parent}/")}
     if below == {"query", "key", "value", "out"} and len(shapes.get(f"{parent}/query/kernel", ())) == 3:
         return "attention"
+    for sides in SIDES:
+        if below == set(sides) and _cell([shapes.get(f"{parent}/{side}/kernel", ()) for side in sides]):
+            return "cell"
     for kind, gates in GATES.items():
         inner = {"in", "hn"} if kind == "gru" else set()
         if below == {f"{side}{gate}" for side in "ih" for gate in gates} | inner:
             return kind
     return None
+
+
+def _cell(kernels: list[Shape]) -> bool:
+    """Whether (in, n H) and (H, n H) are of a plain RNN, n = 1, or an LSTM, n = 4.
+
+    A GRU that keeps its gates stacked lacks the bias on the hidden side that PyTorch's has within the reset.
+    """
+    if [len(kernel) for kernel in kernels] != [2, 2]:
+        return False
+    first, second = kernels
+    return first[1] == second[1] and second[1] in (second[0], 4 * second[0])
 
 
 def _bare(path: str) -> str:

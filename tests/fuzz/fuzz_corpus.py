@@ -19,6 +19,8 @@ from parity.store import PARAMS_OF
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = {"dim": 6, "width": 5, "depth": 2, "couplings": 2}
 LARGEST = 4_000_000
+MADE = 8
+"""How many seeds are made here; the rest are the real files."""
 
 
 class Seed(NamedTuple):
@@ -78,6 +80,14 @@ def corpus() -> list[Seed]:
         learnt=torch.nn.Parameter(whole.clone()),
         bytes=whole.to(torch.uint8),
     )
+    # As training scripts save: an optimiser's tensors around the state.
+    moments = {k: {"step": torch.tensor(3.0), "exp_avg": value} for k, value in enumerate(tensors(state).values())}
+    wrapped = {
+        "epoch": 3,
+        "model_state": tensors(state),
+        "optimizer": {"state": moments, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0, 1]}]},
+        "rng": torch.get_rng_state(),
+    }
     mixed_state = {name: parity.checkpoint.to_numpy(value) for name, value in mixed.items()}
     params = parity.tree.flatten(parity.convert(state))
     flat = {name: np.asarray(leaf, order="C") for name, leaf in params.items()}
@@ -88,6 +98,8 @@ def corpus() -> list[Seed]:
         Seed("params.safetensors", "safetensors", save_safetensors(flat, {PARAMS_OF: "nice"}), flat, "nice"),
         Seed("mixed.zip", "zip", saved(mixed), mixed_state, None),
         Seed("mixed.legacy", "legacy", saved(mixed, legacy=True), mixed_state, None),
+        Seed("wrapped.zip", "zip", saved(wrapped), state, "nice"),
+        Seed("wrapped.legacy", "legacy", saved(wrapped, legacy=True), state, "nice"),
     ]
     folder = Path(os.environ.get("MATHDNN_SHARED", REPOSITORY.parent / "shared")) / "checkpoints"
     models = {"mlp_vae_fashion_mnist": "vae", "lenet_cifar": "lenet", "dcgan_digits_generator": "dcgan-generator"}

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from fuzz_mutations import Case
 import parity
 from mathdnn_jax.errors import MathdnnError
 from parity.checkpoint import read
+from parity.errors import WrappedCheckpointWarning
 from parity.store import rebuild, save_params
 
 CONSTANT = 2**25
@@ -74,7 +75,9 @@ def judge(case: Case, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:
     watch.allowed = path
     state, broken = None, []
     try:
-        state = parity.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", WrappedCheckpointWarning)
+            state = parity.load(path)
         outcome = "read"
     except MathdnnError as error:
         outcome = type(error).__name__
@@ -94,13 +97,13 @@ def judge(case: Case, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:
     if memory > 2 * len(case.content) + CONSTANT:
         broken.append(f"{memory / 2**20:.0f} MiB for a file of {len(case.content):,} bytes")
     if state is not None:
-        outcome = _compared(case, state, broken)
+        outcome = _compared(case, state, read(path).taken.path, broken)
         if rebuilt and case.seed.model is not None:
             _rebuild(case.seed, path, folder, same=outcome == "identical", broken=broken)
     return Verdict(outcome, tuple(broken), seconds, memory)
 
 
-def _compared(case: Case, state: Mapping[str, np.ndarray], broken: list[str]) -> str:
+def _compared(case: Case, state: Mapping[str, np.ndarray], inside: Sequence[str], broken: list[str]) -> str:
     if same(state, case.seed.state):
         return "identical"
     if case.seed.kind == "zip" and not case.forged:
@@ -110,7 +113,7 @@ def _compared(case: Case, state: Mapping[str, np.ndarray], broken: list[str]) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = _theirs(case.content)
+            theirs = _theirs(case.content, inside)
     except Exception as error:
         return f"read, unlike by PyTorch's reader ({type(error).__name__}: {str(error).strip()[:60]!r})"
     if not same(state, theirs):
@@ -118,13 +121,15 @@ def _compared(case: Case, state: Mapping[str, np.ndarray], broken: list[str]) ->
     return "another sound file" if case.forged else "altered where the format has no checksum"
 
 
-def _theirs(content: bytes) -> dict[str, np.ndarray]:
+def _theirs(content: bytes, inside: Sequence[str]) -> dict[str, np.ndarray]:
     if content[8:9] == b"{":
         from safetensors.torch import load
 
-        loaded = load(content)
+        loaded: Any = load(content)
     else:
         loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    for name in inside:
+        loaded = loaded[name]
     return {name: parity.checkpoint.to_numpy(value) for name, value in loaded.items()}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from fuzz_corpus import Seed
+from fuzz_corpus import MADE, Seed
 from fuzz_pickles import claims, hostile, pick
 
 Generator = np.random.Generator
@@ -36,7 +36,7 @@ def make(seeds: list[Seed], number: int, index: int) -> Case:
     """Case `index` of the run `number`; each can be made again by itself."""
     rng = np.random.default_rng((number, index))
     # The small files more often than the real ones.
-    seed = pick(rng, seeds[:6]) if rng.integers(8) else pick(rng, seeds)
+    seed = pick(rng, seeds[:MADE]) if rng.integers(8) else pick(rng, seeds)
     forging = {"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS}[seed.kind]
     if rng.integers(2):
         how = pick(rng, list(BLIND))

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="the files to spoil are written by PyTorch")
 pytest.importorskip("safetensors", reason="the files to spoil are written by safetensors")
 
-from fuzz_corpus import Seed, corpus
+from fuzz_corpus import MADE, Seed, corpus
 from fuzz_judge import Verdict, Watch, judge
 from fuzz_mutations import LEGACY, SAFETENSORS, ZIP, Case, make, rezip
 from fuzz_pickles import hostile, mapping, tensor
@@ -23,8 +23,8 @@ COUNT = 400
 
 @pytest.fixture(scope="module")
 def seeds() -> list[Seed]:
-    # The same six on every machine: the real files are left to the whole run.
-    return corpus()[:6]
+    # The same on every machine: the real files are left to the whole run.
+    return corpus()[:MADE]
 
 
 @pytest.fixture(scope="module")

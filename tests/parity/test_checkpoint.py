@@ -160,7 +160,7 @@ def test_whole_modules_are_refused(tmp_path: Path) -> None:
     [
         ([torch.zeros(1)], "holds a list"),
         (torch.zeros(2), "holds a Tensor"),
-        ({"model_state": {"a": torch.zeros(1)}, "epoch": 3}, "'model_state' is a dict; 'epoch' is a int"),
+        ({"model_state": {"a": torch.zeros(1), "b": 2}, "epoch": 3}, "'model_state' is a dict; 'epoch' is a int"),
         ({1: torch.zeros(1)}, "key 1 is not a string"),
         ({"a": torch.zeros(2, 2).to_sparse()}, "not a dense"),
         ({"a": torch.zeros(1).expand(10**9)}, "claims 1,000,000,000 entries"),

@@ -12,7 +12,9 @@ import pytest
 from flax import nnx
 
 import parity
+from mathdnn_jax.errors import ConfigurationError
 from parity import errors
+from parity.nnx_calls import nnx_calls
 
 torch = pytest.importorskip("torch", reason="the other side is PyTorch")
 
@@ -23,6 +25,15 @@ class Recurrent(nn.Module):
     @nn.compact
     def __call__(self, x: Any) -> Any:
         return nn.RNN(self.cell(5, name="rnn"))(x)
+
+
+class Following(nn.Module):
+    """A recurrent network whose first carry is of its input's dtype: Flax's own is float32 whatever comes."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        carry = (jnp.zeros((len(x), 5), x.dtype),) * 2
+        return nn.RNN(nn.OptimizedLSTMCell(5, name="rnn"))(x, initial_carry=carry)
 
 
 class Attention(nn.Module):
@@ -55,6 +66,26 @@ def test_gates_are_found_in_their_order(torch_cell: str, cell: Any) -> None:
     module.load_state_dict({name: torch.from_numpy(array) for name, array in back.items()}, strict=True)
     with torch.no_grad():
         np.testing.assert_allclose(module(torch.from_numpy(X))[0].numpy(), want, atol=3e-7)
+
+
+def test_what_a_loop_computes_is_judged_by_the_layer_around_it() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(4, 5, batch_first=True)
+    network = Following()
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X)
+    table = parity.infer_rules(module.state_dict(), shapes, apply=network.apply, inputs=X)
+    converted = parity.convert(module.state_dict(), shapes, table)
+    with jax.numpy_dtype_promotion("standard"):
+        certificate = parity.certify(module, network.apply, converted, X, rules=table, torch_inputs=X)
+        assert [entry["layer"] for entry in certificate["layers"]] == ["output"]
+        # A bias that comes of two is judged too.
+        spoilt = jax.tree.map(jnp.array, converted)
+        spoilt["params"]["rnn"]["hf"]["bias"] *= 1.001
+        with pytest.raises(errors.CertificationError, match=r"(?s)first in output:.*params/rnn/hf/bias$"):
+            parity.certify(module, network.apply, spoilt, X, rules=table, torch_inputs=X)
+        apply = Recurrent(nn.OptimizedLSTMCell).apply
+        with pytest.raises(ConfigurationError, match=r"does not run in float64, .*first carry too"):
+            parity.certify(module, apply, converted, X, rules=table, torch_inputs=X)
 
 
 def test_attention_is_split_into_heads() -> None:
@@ -93,6 +124,14 @@ class NNXNetwork(nnx.Module):
         return self.fc(self.drop(x).reshape(len(x), -1))
 
 
+def test_nnx_modules_are_known_by_their_paths_whatever_is_called_first() -> None:
+    graph, state = nnx.split(NNXNetwork(nnx.Rngs(0)))
+    seen: list[tuple[str, str]] = []
+    with nnx_calls(state, lambda module, path, result: seen.append((path, f"{type(module).__name__} {result.shape}"))):
+        nnx.merge(graph, state).fc(jnp.zeros((2, 36)))
+    assert seen == [("fc", "Linear (2, 5)")]
+
+
 def test_nnx_state_is_a_target() -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential()
@@ -118,6 +157,12 @@ def test_nnx_state_is_a_target() -> None:
     assert isinstance(converted, nnx.State)
     certificate = parity.certify(module, apply, converted, x, rules=table, gradients=True)
     assert certificate["passed"]
+    assert [entry["layer"] for entry in certificate["layers"]] == ["conv", "bn", "fc", "output"]
+    assert certificate["unwatched"] == []
+    spoilt = jax.tree.map(jnp.array, converted)
+    spoilt["bn"]["mean"].set_value(1.1 * spoilt["bn"]["mean"].get_value())
+    with pytest.raises(errors.CertificationError, match="first in bn:"):
+        parity.certify(module, apply, spoilt, x, rules=table)
     back = parity.export(converted, table)
     assert all(array.tobytes() == module.state_dict()[name].numpy().tobytes() for name, array in back.items())
     assert set(module.state_dict()) - set(back) == {"bn.num_batches_tracked"}

@@ -15,9 +15,9 @@ import parity
 from mathdnn_jax.errors import MathdnnError
 from parity import errors
 from parity.checkpoint import read
-from parity.containers.layout import NAMED
 from parity.containers.mapped import SMALL
 from parity.containers.pickles import INSTRUCTIONS, TEXT
+from parity.containers.wrapped import NAMED
 
 torch = pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
 

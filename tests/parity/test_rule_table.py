@@ -136,7 +136,7 @@ def rules(**changes: Any) -> RuleTable:
         ({**STATE, "fc.bias": np.full(3, np.nan, np.float32)}, TABLE, errors.NonFiniteWeightsError, "fc.bias"),
         ({**STATE, "fc.bias": np.zeros(3)}, TABLE, errors.UnsupportedDtypeError, "float64"),
         (STATE, rules(prefix="module."), errors.MissingKeysError, "begin with 'module.'"),
-        (STATE, rules(wrapper=("model",)), errors.MissingKeysError, "inside model, which is not there"),
+        ({"other": STATE}, rules(wrapper=("model",)), errors.MissingKeysError, "inside model, which is not there"),
         ({**STATE, "note": "text"}, TABLE, errors.UnsupportedDtypeError, "note: it is a str"),
     ],
 )

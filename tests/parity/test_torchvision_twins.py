@@ -1,7 +1,8 @@
-"""torchvision's architectures with random weights: inferred with no rule by hand, converted, certified."""
+"""torchvision's architectures with random weights: inferred with no rule by hand, converted, certified, folded."""
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 import torchvision_twins as twins
 
+import mathdnn_jax
 import parity
 from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
+from mathdnn_jax.nets import Sequential
+from parity.targets import widened
 
 torch = pytest.importorskip("torch", reason="torchvision's networks are PyTorch's")
 
@@ -41,11 +45,17 @@ def randomized(module: Any) -> Any:
     return module.eval()
 
 
-def certified(module: Any, twin: Any, side: int) -> tuple[dict[str, Any], Any]:
-    x = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+def images(side: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+
+
+def certified(module: Any, twin: Any, side: int) -> tuple[dict[str, Any], Any, Any]:
+    x = images(side)
     variables, state = twins.shapes(twin, x), randomized(module).state_dict()
     table = parity.infer_rules(state, variables, apply=twin.apply, inputs=x)
-    assert set(table.ignored) == {name for name in state if name.endswith("num_batches_tracked")}
+    # Flax's own batch norm has no place for PyTorch's count.
+    counts = set() if isinstance(twin, Sequential) else {n for n in state if n.endswith("num_batches_tracked")}
+    assert set(table.ignored) == counts
     converted = parity.convert(state, variables, table)
     back = parity.export(converted, table)
     assert back.keys() == state.keys() - table.ignored.keys()
@@ -57,22 +67,48 @@ def certified(module: Any, twin: Any, side: int) -> tuple[dict[str, Any], Any]:
     # A block of ConvNeXt has a parameter of its own, and the twin has no module for it.
     blocks = {name.rpartition(".")[0] for name in state if name.endswith("layer_scale")}
     assert set(certificate["unwatched"]) == blocks
-    return certificate, table
+    return certificate, table, converted
+
+
+def same_without_batch_norms(module: Any, apply: Any, variables: Any, side: int) -> None:
+    """That a folded network, float64, computes what PyTorch's does with its batch norms."""
+    x = images(side).astype(np.float64)
+    with torch.no_grad():
+        want = copy.deepcopy(module).double()(torch.from_numpy(np.moveaxis(x, -1, 1))).numpy()
+    assert "batch_stats" not in variables
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        y = np.asarray(jax.jit(apply)(variables, x))
+    # Folding rounds each weight once more: 10^5 times less than the float32 that the weights came in.
+    np.testing.assert_allclose(y, want, rtol=0, atol=1e-11 * np.abs(want).max())
+
+
+def folded_by_pairs(converted: Any, pairs: dict[str, str], epsilon: float) -> Any:
+    with jax.enable_x64(True):
+        variables, report = mathdnn_jax.fold_batch_norms(widened(converted), pairs, epsilon=epsilon)
+    assert report.left == ()
+    assert sum(entry.action == "removed" for entry in report.layers) == len(pairs)
+    return variables
 
 
 def test_resnet_18(models: Any) -> None:
     torch.manual_seed(0)
-    certificate, table = certified(models.resnet18(weights=None, num_classes=10), twins.ResNet18(10), 32)
+    module = models.resnet18(weights=None, num_classes=10)
+    certificate, table, converted = certified(module, twins.ResNet18(10), 32)
     names = [entry["layer"] for entry in certificate["layers"]]
     assert names[:2] == ["conv1", "bn1"]
     # Blocks are compared as a whole too.
     assert {"layer1_0/conv1", "layer2_0/downsample_1", "layer4_1"} <= set(names)
     assert len(table.rules) == 20 + 20 * 4 + 2
+    norms = {rule.target[12:-5] for rule in table.rules if rule.target.endswith("/mean")}
+    pairs = {norm: norm.replace("bn", "conv").replace("downsample_1", "downsample_0") for norm in norms}
+    assert len(pairs) == 20
+    variables = folded_by_pairs(converted, pairs, 1e-5)
+    same_without_batch_norms(module, twins.ResNet18(10, folded=True).apply, variables, 32)
 
 
 def test_vgg_11_with_batch_norm(models: Any) -> None:
     torch.manual_seed(0)
-    certificate, table = certified(small_vgg(models), twins.VGG11(16, 10), 64)
+    certificate, table, _ = certified(small_vgg(models), twins.VGG11(16, 10), 64)
     rules = {rule.target: rule for rule in table.rules}
     first = rules["params/Dense_0/kernel"]
     assert (first.layout, dict(first.options), first.sources) == (
@@ -83,6 +119,19 @@ def test_vgg_11_with_batch_norm(models: Any) -> None:
     assert rules["params/Conv_7/kernel"].reason == "the same place in the order of computation"
     assert rules["batch_stats/BatchNorm_7/var"].sources == ("features.26.running_var",)
     assert len(certificate["layers"]) == 8 + 8 + 3 + 1
+
+
+def test_vgg_11_as_a_sequential_is_folded_by_the_surgery(models: Any) -> None:
+    torch.manual_seed(0)
+    module, network = small_vgg(models), twins.vgg_11(16, 10)
+    certificate, _, converted = certified(module, network, 32)
+    assert len(certificate["layers"]) >= 8 + 8 + 3 + 1
+    with jax.enable_x64(True):
+        folded, variables, report = mathdnn_jax.remove_batch_norm(network, widened(converted))
+    assert report.left == ()
+    assert sum(entry.action == "removed" for entry in report.layers) == 8
+    assert len(folded.layers) == len(network.layers) - 8
+    same_without_batch_norms(module, folded.apply, variables, 32)
 
 
 def small_vgg(models: Any) -> Any:
@@ -107,7 +156,11 @@ def small_vgg(models: Any) -> Any:
 @pytest.mark.long
 def test_mobilenet_v3(models: Any) -> None:
     torch.manual_seed(0)
-    certified(models.mobilenet_v3_small(weights=None, num_classes=10), twins.MobileNetV3Small(10), 64)
+    module = models.mobilenet_v3_small(weights=None, num_classes=10)
+    _, table, converted = certified(module, twins.MobileNetV3Small(10), 64)
+    norms = {rule.target[12:-5] for rule in table.rules if rule.target.endswith("/mean")}
+    variables = folded_by_pairs(converted, {norm: f"{norm[:-1]}0" for norm in norms}, 1e-3)
+    same_without_batch_norms(module, twins.MobileNetV3Small(10, folded=True).apply, variables, 64)
 
 
 @pytest.mark.long
@@ -119,10 +172,14 @@ def test_convnext(models: Any) -> None:
         for width, after, depth in zip(widths, [*widths[1:], None], depths, strict=True)
     ]
     module = models.ConvNeXt(settings, num_classes=10)
-    certificate, table = certified(module, twins.ConvNeXt(widths, depths, 10), 64)
+    certificate, table, converted = certified(module, twins.ConvNeXt(widths, depths, 10), 64)
     layouts = {rule.target: rule.layout for rule in table.rules}
     assert layouts["params/features_1_0_layer_scale"] == "trailing_ones"
     assert "features_1_0_block_3" in [entry["layer"] for entry in certificate["layers"]]
+    # It has layer norms alone, which depend on the image: there is nothing to fold, and the report says so.
+    same, report = mathdnn_jax.fold_batch_norms(converted, {}, epsilon=1e-5)
+    assert report.describe().endswith("nothing was to be done")
+    jax.tree.map(np.testing.assert_array_equal, same, dict(converted))
 
 
 @pytest.mark.long

@@ -1,4 +1,7 @@
-"""torchvision's ResNet-18, VGG-11-BN, MobileNetV3-small and ConvNeXt, as Flax writes them."""
+"""torchvision's ResNet-18, VGG-11-BN, MobileNetV3-small and ConvNeXt, as Flax writes them.
+
+With `folded` a twin has no batch norms, and biases in the layers before them. VGG is a `Sequential` too.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mathdnn_jax.nets import BatchNorm, Conv, Dense, Dropout, Flatten, Layer, MaxPool, Relu, Sequential, Upsample
+
 max_pool: Any = nn.max_pool
 Norm = partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
+VGG = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 
 
 def conv(features: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False, name: str) -> nn.Conv:
@@ -21,29 +27,37 @@ def conv(features: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: 
     )
 
 
+def norm(folded: bool, name: str, epsilon: float = 1e-5) -> Any:
+    return (lambda x: x) if folded else Norm(epsilon=epsilon, name=name)
+
+
 class BasicBlock(nn.Module):
     features: int
     stride: int
+    folded: bool
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
-        y = nn.relu(Norm(name="bn1")(conv(self.features, 3, self.stride, name="conv1")(x)))
-        y = Norm(name="bn2")(conv(self.features, 3, name="conv2")(y))
+        layer = partial(conv, bias=self.folded)
+        y = nn.relu(norm(self.folded, "bn1")(layer(self.features, 3, self.stride, name="conv1")(x)))
+        y = norm(self.folded, "bn2")(layer(self.features, 3, name="conv2")(y))
         if self.stride != 1 or x.shape[-1] != self.features:
-            x = Norm(name="downsample_1")(conv(self.features, 1, self.stride, name="downsample_0")(x))
+            x = layer(self.features, 1, self.stride, name="downsample_0")(x)
+            x = norm(self.folded, "downsample_1")(x)
         return nn.relu(x + y)
 
 
 class ResNet18(nn.Module):
     classes: int
+    folded: bool = False
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
-        x = nn.relu(Norm(name="bn1")(conv(64, 7, 2, name="conv1")(x)))
+        x = nn.relu(norm(self.folded, "bn1")(conv(64, 7, 2, bias=self.folded, name="conv1")(x)))
         x = max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for k, features in enumerate((64, 128, 256, 512)):
             for j in range(2):
-                x = BasicBlock(features, 2 if k and not j else 1, name=f"layer{k + 1}_{j}")(x)
+                x = BasicBlock(features, 2 if k and not j else 1, self.folded, name=f"layer{k + 1}_{j}")(x)
         return nn.Dense(self.classes, name="fc")(x.mean((1, 2)))
 
 
@@ -55,12 +69,21 @@ class VGG11(nn.Module):
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
-        for size in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"):
+        for size in VGG:
             x = max_pool(x, (2, 2), (2, 2)) if isinstance(size, str) else nn.relu(Norm()(nn.Conv(size, (3, 3))(x)))
         x = adaptive_mean(x, 7).reshape(len(x), -1)
         x = nn.relu(nn.Dense(self.hidden)(x))
         x = nn.relu(nn.Dense(self.hidden)(x))
         return nn.Dense(self.classes)(x)
+
+
+def vgg_11(hidden: int, classes: int) -> Sequential:
+    """The same for images of 32 x 32, whose one last pixel adaptive pooling repeats."""
+    layers: list[Layer] = []
+    for size in VGG:
+        layers += [MaxPool(2)] if isinstance(size, str) else [Conv(size, 3, padding=1), BatchNorm(), Relu()]
+    layers += [Upsample(7), Flatten(), *[Dense(hidden), Relu(), Dropout()] * 2, Dense(classes)]
+    return Sequential(layers=[(f"layer_{k}", layer) for k, layer in enumerate(layers)])
 
 
 def adaptive_mean(x: Any, size: int) -> Any:
@@ -78,14 +101,13 @@ def adaptive_mean(x: Any, size: int) -> Any:
 
 class MobileNetV3Small(nn.Module):
     classes: int
+    folded: bool = False
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
-        norm = partial(Norm, epsilon=1e-3)
-
         def unit(x: Any, features: int, kernel: int, stride: int, groups: int, act: Any, name: str) -> Any:
-            x = conv(features, kernel, stride, groups=groups, name=f"{name}_0")(x)
-            return act(norm(name=f"{name}_1")(x))
+            x = conv(features, kernel, stride, groups=groups, bias=self.folded, name=f"{name}_0")(x)
+            return act(norm(self.folded, f"{name}_1", 1e-3)(x))
 
         x = unit(x, 16, 3, 2, 1, nn.hard_swish, "features_0")
         for k, (kernel, wide, squeeze, features, excite, hard, stride) in enumerate(MOBILE, start=1):
