@@ -11,8 +11,8 @@ from mathdnn_jax.errors import ConfigurationError
 MODULES = {
     "nice-log-prob": "nice",
     "nice-sample": "nice",
-    "nice-step": "nice",
-    "nice-epoch": "nice",
+    "nice-step": "nice_training",
+    "nice-epoch": "nice_training",
     "inpainting": "inpainting",
     "real-nvp-step": "image_flows",
     "glow-step": "image_flows",
