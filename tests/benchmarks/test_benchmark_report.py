@@ -123,7 +123,7 @@ def test_a_picture_is_of_cases_that_are_a_batch_size_alone(results: dict[str, An
 def test_other_files_are_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
-    with pytest.raises(ResultsError, match="other.json"):
+    with pytest.raises(ResultsError, match=r"other\.json"):
         read_results(path)
     assert main(["report", str(path)]) == 2
     assert capsys.readouterr().err.startswith("benchmarks: ResultsError")

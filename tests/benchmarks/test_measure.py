@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
-from benchmarks.errors import NoBaselineError, OutputsDifferError  # noqa: E402 (they need torch)
-from benchmarks.judge import falls_short, judged, slower_than_best  # noqa: E402
-from benchmarks.measure import measure  # noqa: E402
-from benchmarks.workload import Case, Run  # noqa: E402
-from mathdnn_jax.errors import ConfigurationError  # noqa: E402
+from benchmarks.errors import NoBaselineError, OutputsDifferError
+from benchmarks.judge import falls_short, judged, slower_than_best
+from benchmarks.measure import measure
+from benchmarks.workload import Case, Run
+from mathdnn_jax.errors import ConfigurationError
 
 VALUES = np.array([1.0, 2.0])
 RATES = {"jax": {"matmul": 10.0, "memory": 100.0}, "torch": {"matmul": 20.0, "memory": 50.0}}

@@ -33,7 +33,9 @@ def measured(case: Case, precision: str = "f32") -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["nice-sample", "nice-epoch", "flow-1d", "plu", "flow-peers", "growth"])
 def test_a_workload_runs(name: str) -> None:
     row = measured(first_case(name))
-    assert {"jax", *row["unable"]} < row["contenders"].keys() | row["unable"].keys()
+    assert len({**row["contenders"], **row["unable"]}) > 1
+    if name != "flow-peers":
+        assert row["unable"] == {}
     assert row["contenders"]["jax"]["items_per_s"] > 0
 
 
