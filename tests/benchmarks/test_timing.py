@@ -73,8 +73,9 @@ def test_quick_work_is_done_often_and_slow_work_seldom() -> None:
     assert turn(print, 0.001, 7, quick=True)[1:] == (1, 7)
     assert turn(print, 1.0, 7)[1:] == (1, 7)
     assert turn(print, 5.0, 7)[1:] == (1, 4)
-    assert turn(print, 100.0, 7)[1:] == (1, 3)
-    assert turn(print, 100.0, 2)[1:] == (1, 2)
+    assert turn(print, 15.0, 7)[1:] == (1, 3)
+    assert turn(print, 15.0, 2)[1:] == (1, 2)
+    assert turn(print, 100.0, 7)[1:] == (1, 1)
 
 
 def test_a_turn_is_of_several_calls_and_the_first_rounds() -> None:
