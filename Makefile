@@ -23,7 +23,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 
 benchmark: $(INSTALLED)
-	$(BIN)/python -m benchmarks nice
+	$(BIN)/python -m benchmarks run
 
 # PyTorch is capped by the extra `dev`; see pyproject.toml.
 $(INSTALLED): pyproject.toml

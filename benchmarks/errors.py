@@ -7,3 +7,11 @@ from mathdnn_jax.errors import MathdnnError
 
 class OutputsDifferError(MathdnnError, AssertionError):
     """Two programs that are to be timed against each other do not compute the same."""
+
+
+class NoBaselineError(MathdnnError, RuntimeError):
+    """None of a case's PyTorch baselines can run here."""
+
+
+class ResultsError(MathdnnError, ValueError):
+    """A file does not have the results of a run."""

@@ -1,32 +1,63 @@
-"""The rate at which either framework multiplies large matrices here, which no network of dense layers exceeds."""
+"""The rates that this machine reaches in either framework: what no network of such layers exceeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from benchmarks import on_jax, on_torch
+from benchmarks.rates import Rates
 from benchmarks.timing import interleaved
 
-SIZE = 2048
-REPEAT = 10
+REPEAT = 7
+
+
+class Sizes(NamedTuple):
+    """Of the matrix product; of the convolution (images, their sides, channels); numbers that are copied."""
+
+    matmul: int
+    convolution: tuple[int, int, int]
+    copied: int
+
+
+CPU = Sizes(2048, (32, 56, 64), 2**26)
+GPU = Sizes(8192, (256, 56, 256), 2**28)
+QUICK = Sizes(128, (1, 8, 8), 2**16)
 
 
 class Limit(NamedTuple):
-    """Matrix products of `size`³ in float32, compiled and warm, by framework."""
+    """One kind of work, compiled and warm, by framework, and how much of it one run does."""
 
-    size: int
-    products: Mapping[str, Callable[[], object]]
+    amount: float
+    runs: Mapping[str, Callable[[], object]]
 
 
-def matmul_rates(limit: Limit, repeat: int = REPEAT) -> dict[str, float]:
-    """FLOP/s of each framework's best of `repeat` products, a product being 2 size³ FLOPs.
+def prepare_limits(sizes: Sizes, precision: str) -> dict[str, Limit]:
+    """Large products and convolutions in that precision, and a pass over memory, in either framework."""
+    batch, side, channels = sizes.convolution
+    return {
+        "matmul": Limit(
+            2 * sizes.matmul**3,
+            {"jax": on_jax.matmul(sizes.matmul, precision), "torch": on_torch.matmul(sizes.matmul, precision)},
+        ),
+        "convolution": Limit(
+            2 * batch * (3 * side - 2) ** 2 * channels**2,  # at a border the kernel meets zeros
+            {
+                "jax": on_jax.convolution(batch, side, channels, precision),
+                "torch": on_torch.convolution(batch, side, channels, precision),
+            },
+        ),
+        "memory": Limit(8 * sizes.copied, {"jax": on_jax.copy(sizes.copied), "torch": on_torch.copy(sizes.copied)}),
+    }
 
-    The best, not the median: what disturbs a product makes it slower, never faster.
+
+def measure_limits(limits: Mapping[str, Limit], repeat: int = REPEAT) -> Rates:
+    """The rate of each framework's best of `repeat` runs of each kind.
+
+    The best, not the median: what disturbs a run makes it slower, never faster.
     """
-    seconds = interleaved(limit.products, repeat)
-    return {name: 2 * limit.size**3 / min(times) for name, times in seconds.items()}
-
-
-def best(*rates: Mapping[str, float]) -> dict[str, float]:
-    """The best rate of each framework in several measurements."""
-    return {name: max(rate[name] for rate in rates) for name in rates[0]}
+    rates: Rates = {}
+    for kind, limit in limits.items():
+        for name, times in interleaved(limit.runs, repeat).items():
+            rates.setdefault(name, {})[kind] = limit.amount / min(times)
+    return rates

@@ -1,10 +1,10 @@
-"""PyTorch's side of a comparison: its device, its precision, its matrix product, its waiting."""
+"""PyTorch's side of a comparison: its device, its compiler, its part of the limits, its waiting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from mathdnn_jax.errors import ConfigurationError
 
 Module = TypeVar("Module", bound=torch.nn.Module)
+Value = TypeVar("Value")
 
 PRECISION = "highest"
+DTYPES = {"f32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 @contextmanager
@@ -49,23 +51,82 @@ def on_device(array: np.ndarray) -> torch.Tensor:
     return finished(torch.from_numpy(array).to(device()))
 
 
-def finished(tensor: torch.Tensor) -> torch.Tensor:
-    """The same tensor, once it is computed: CUDA returns from a call before its work is done."""
-    if tensor.is_cuda:
+def finished(tensor: Value) -> Value:
+    """The same tensor or tuple of them, once it is computed: CUDA returns from a call before its work is done."""
+    if device().type == "cuda":
         torch.cuda.synchronize()
     return tensor
 
 
-def matmul(size: int) -> Callable[[], object]:
-    """A float32 matrix product of `size`³, 2 size³ FLOPs, ready to be timed: warm, the matrices on the device."""
-    matrix = on_device(np.random.default_rng(0).standard_normal((size, size), dtype=np.float32))
+@contextmanager
+def thread_count(count: int) -> Iterator[None]:
+    """Compute with so many threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    def multiply() -> object:
+
+def compiled(function: Callable[..., Value], name: str = "compiled") -> dict[str, Callable[..., Value]]:
+    """The function through `torch.compile`, by the name of the baseline; on CUDA also in its two faster modes.
+
+    Nothing is compiled before a first call. What a call in a mode with CUDA graphs returns is overwritten by the next.
+    """
+    modes: dict[str, str | None] = {name: None}
+    if device().type == "cuda":
+        modes |= {f"{name}, {mode}": mode for mode in ("reduce-overhead", "max-autotune")}
+    # Shapes are fixed here as they are in JAX's programs.
+    return {title: torch.compile(function, mode=mode, dynamic=False) for title, mode in modes.items()}
+
+
+def forget_compiled() -> None:
+    """Make `torch.compile` start anew: it gives up on a function that was compiled for several shapes."""
+    torch._dynamo.reset()
+
+
+def device_seconds(run: Callable[[], object]) -> float | None:
+    """Seconds between CUDA events around one run; None where the device is no GPU."""
+    if device().type != "cuda":
+        return None
+    began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    began.record()
+    run()
+    ended.record()
+    torch.cuda.synchronize()
+    return float(began.elapsed_time(ended)) / 1e3
+
+
+def matmul(size: int, precision: str = "f32") -> Callable[[], object]:
+    """A matrix product of `size`³, 2 size³ FLOPs, ready to be timed: warm, the matrices on the device."""
+    matrix = on_device(np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)).to(DTYPES[precision])
+    return _ready(lambda: matrix @ matrix)
+
+
+def convolution(batch: int, side: int, channels: int, precision: str = "f32") -> Callable[[], object]:
+    """A 3 × 3 convolution, same padding, of channels-last images of equal channels in and out, ready to be timed."""
+    rng = np.random.default_rng(0)
+    images = on_device(rng.standard_normal((batch, channels, side, side), dtype=np.float32)).to(DTYPES[precision])
+    kernel = on_device(rng.standard_normal((channels, channels, 3, 3), dtype=np.float32)).to(DTYPES[precision])
+    x, w = (array.contiguous(memory_format=torch.channels_last) for array in (images, kernel))
+    return _ready(lambda: torch.nn.functional.conv2d(x, w, padding=1))
+
+
+def copy(count: int) -> Callable[[], object]:
+    """Add one to `count` float32 numbers, in the memory where they lie: 4 count bytes read and as many written."""
+    with torch.inference_mode():
+        numbers = torch.zeros(count, device=device())
+    return _ready(lambda: numbers.add_(1))
+
+
+def _ready(work: Callable[[], Any]) -> Callable[[], object]:
+    def run() -> object:
         with torch.inference_mode():
-            return finished(matrix @ matrix)
+            return finished(work())
 
-    multiply()
-    return multiply
+    run()
+    return run
 
 
 def draw_state(build: Callable[[], torch.nn.Module], seed: int) -> dict[str, np.ndarray]:

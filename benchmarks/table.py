@@ -1,55 +1,98 @@
-"""The figures of a run for a person, as plain text."""
+"""Results for a person, as plain text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.compare import DISTURBED
+from benchmarks.judge import BEST, LIMIT, falls_short
+from benchmarks.timing import DISTURBED
 
+KIND_UNITS = {"matmul": "GFLOP/s", "convolution": "GFLOP/s", "memory": "GB/s"}
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
 
 
-def nice_table(figures: dict[str, Any]) -> str:
-    """The figures of `benchmarks.nice.measure`: a row per batch size and framework, then what they rest on."""
-    sizes = ", ".join(f"{name} {value}" for name, value in figures["config"].items())
-    images, matmul = figures["images"], figures["matmul"]
+def results_table(results: Mapping[str, Any]) -> str:
+    """A line for each row and one for each other contender, what is missed and why, then what it all rests on."""
     lines = [
-        f"NICE log p of {images:,} images, float32 ({sizes}; weights: {figures['weights']})",
-        f"{figures['repeat']} interleaved pairs; median [least - greatest]",
-        "",
-        f"{'batch':>7}  {'':<8}{f's per {images:,} images':>25}{'images/s':>11}{'first call':>12}"
-        f"{'of matmul':>11}{'largest error':>15}  PyTorch/JAX",
+        f"{'workload':<21}{'case':<30}{'':<10}{'JAX s':>10}{'a second':>18}{'first s':>9}{'of limit':>9}"
+        f"  times as long as JAX: median [least - greatest]"
     ]
-    for result in figures["batches"]:
-        ratio = result["torch_over_jax"]
-        for name, title in NAMES.items():
-            side = result[name]
-            seconds = f"{side['median_s']:.3g} [{side['least_s']:.3g} - {side['greatest_s']:.3g}]"
-            row = (
-                f"{result['batch'] if name == 'jax' else '':>7}  {title:<8}{seconds:>25}"
-                f"{side['items_per_s']:>11,.0f}{side['first_call_s']:>10.3g} s{side['matmul_share']:>11.0%}"
-                f"{side['greatest_error']:>15.2g}"
-            )
-            if name == "jax":
-                row += f"  {ratio['median']:.2f} [{ratio['least']:.2f} - {ratio['greatest']:.2f}]"
-            lines.append(row)
-    rates = ", ".join(f"{title} {matmul['flops_per_s'][name] / 1e9:,.0f}" for name, title in NAMES.items())
-    disturbed = [f"{result['batch']:,}" for result in figures["batches"] if result["disturbed"]]
-    if disturbed:
-        lines.append(
-            f"\nDISTURBED: the times with batch {', '.join(disturbed)} spread more than {DISTURBED:g} x, so something "
-            "else ran;\nrepeat on a quiet machine before believing the ratio"
-        )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"matmul     {rates} GFLOP/s, best of float32 products {matmul['size']} x {matmul['size']}; "
-            f"the network has {figures['flops_per_image'] / 1e6:,.3g} MFLOP per image",
-            f"errors     in nats; {figures['agreement']}",
-            *_circumstances(figures),
-        ]
-    )
+    for row in results["rows"]:
+        lines += _failure(row) if "error" in row else _lines(row)
+    return "\n".join([*lines, "", *circumstances(results)])
+
+
+def title(row: Mapping[str, Any], name: str) -> str:
+    """A contender as a reader knows it."""
+    kind = row["contenders"][name]["kind"]
+    return {"jax": "JAX", "torch": f"PyTorch {name}"}.get(kind, name)
+
+
+def spread_text(ratio: Mapping[str, float]) -> str:
+    """Median [least - greatest]."""
+    return f"{ratio['median']:.3g} [{ratio['least']:.3g} - {ratio['greatest']:.3g}]"
+
+
+def share_text(share: float | None) -> str:
+    """A share of the limit in per cent; nothing where the least work is not counted."""
+    return "" if share is None else f"{share:.0%}"
+
+
+def remarks(row: Mapping[str, Any]) -> list[str]:
+    """What must be said beside a row: targets missed, slower than PyTorch, why; disturbed; what could not run."""
+    said = []
+    for name, target in row["targets"].items():
+        if target["met"] is False:
+            aim, reached = target["aim"], target["reached"]
+            against = {BEST: "PyTorch's best", LIMIT: "the limit"}.get(name, name)
+            figures = f"{reached:.0%} of {aim:.0%}" if name == LIMIT else f"{reached:.2f} of {aim:g}"
+            said.append(f"target missed against {against}: {figures}")
+        elif target["met"] is None:
+            said.append(f"target against {name} not measured")
+    if row["best"] is not None and row["contenders"][row["best"]]["ratio"]["median"] < 1:
+        said.append(f"slower than PyTorch {row['best']}")
+    if row["why"] and falls_short(row):
+        said.append(f"why: {row['why']}")
+    if row["disturbed"]:
+        said.append(f"DISTURBED: times spread more than {DISTURBED:g} x")
+    said += [f"{name} did not run: {reason}" for name, reason in row["unable"].items()]
+    return said
+
+
+def circumstances(results: Mapping[str, Any]) -> list[str]:
+    """Limits, machine, threads, precisions, versions, settings, date and command, a line each."""
+    machine, threads = results["machine"], results["threads"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    settings = ", ".join(f"{name}={value}" for name, value in machine["environment"].items())
+    imports = results["imports_s"]
+    lines = [
+        f"limits     {precision}: {limit_text(rates)}" for precision, rates in results["limits"].items()
+    ]  # fmt: skip
+    lines += [
+        f"precision  {precision}: {how['dtype']}, matmul {how['jax_matmul']} in JAX, {how['torch_matmul']} in PyTorch"
+        for precision, how in results["precisions"].items()
+    ]
+    return [
+        *lines,
+        f"machine    {machine['cpu']}, {machine['cores']} cores, {machine['os']}",
+        f"device     JAX {machine['backend']} ({machine['device']}), PyTorch {results['torch']['device']}; "
+        f"threads {threads['jax']} and {threads['torch']}",
+        f"versions   {versions}",
+        f"settings   {settings or 'none of the environment variables that move the figures is set'}",
+        *([f"imports    {', '.join(f'{name} {_known(value)}' for name, value in imports.items())}"] if imports else []),
+        f"agreement  {results['agreement']}",
+        f"measured   {machine['measured']}, {results['repeat']} interleaved samples: {results['command']}",
+    ]
+
+
+def limit_text(rates: Mapping[str, Any]) -> str:
+    """Each kind's rate in either framework."""
+    parts = []
+    for kind, unit in KIND_UNITS.items():
+        each = ", ".join(f"{title} {rates[name][kind] / 1e9:,.4g}" for name, title in NAMES.items())
+        parts.append(f"{kind} {each} {unit}")
+    return "; ".join(parts)
 
 
 def training_table(figures: list[dict[str, Any]]) -> str:
@@ -76,16 +119,25 @@ def training_table(figures: list[dict[str, Any]]) -> str:
     )
 
 
-def _circumstances(figures: dict[str, Any]) -> list[str]:
-    machine, torch, precision = figures["machine"], figures["torch"], figures["precision"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    settings = ", ".join(f"{name}={value}" for name, value in machine["environment"].items())
-    return [
-        f"machine    {machine['cpu']}, {machine['cores']} cores, {machine['os']}",
-        f"JAX        {machine['backend']} ({machine['device']}), jit, matmul precision {precision['jax_matmul']}",
-        f"PyTorch    {torch['device']}, {torch['threads']} threads, eager, eval, inference mode, "
-        f"matmul precision {precision['torch_matmul']}",
-        f"versions   {versions}",
-        f"settings   {settings or 'none of the environment variables that move the figures is set'}",
-        f"measured   {machine['measured']}",
-    ]
+def _lines(row: Mapping[str, Any]) -> list[str]:
+    jax = row["contenders"]["jax"]
+    where = f"{row['backend']} {row['precision']}"
+    head = (
+        f"{row['workload']:<21}{row['case']:<30}{where:<10}{jax['median_s']:>10.3g}"
+        f"{jax['items_per_s']:>10,.5g} {row['unit']:<7}{jax['first_call_s']:>9.3g}{share_text(jax['share']):>9}"
+    )
+    lines = []
+    for name, figures in row["contenders"].items():
+        if name != "jax":
+            mark = " *" if name == row["best"] else ""
+            lines.append(f"  {spread_text(figures['ratio'])} {title(row, name)}{mark}")
+    lines = [head + (lines[0] if lines else ""), *(" " * len(head) + line for line in lines[1:])]
+    return [*lines, *(f"{'':<21}{remark}" for remark in remarks(row))]
+
+
+def _failure(row: Mapping[str, Any]) -> list[str]:
+    return [f"{row['workload']:<21}{row['case'] or '':<30}{row['backend']} {row['precision']} FAILED: {row['error']}"]
+
+
+def _known(value: float | None) -> str:
+    return "fails" if value is None else f"{value:.2f} s"

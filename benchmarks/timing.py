@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,13 @@ from typing import NamedTuple, TypeVar
 Value = TypeVar("Value")
 Clock = Callable[[], float]
 
+SHORT = 0.02
+"""Seconds that a sample lasts at the least: quicker work is done several times for one."""
+DISTURBED = 1.3
+"""How many times its least a contender's greatest time is at most on a quiet machine."""
+BUDGET = 20.0
+"""Seconds that one contender's samples of one case may take together; slow work is repeated less often."""
+
 
 class Spread(NamedTuple):
     """The median of some numbers, the least and the greatest."""
@@ -17,6 +25,14 @@ class Spread(NamedTuple):
     median: float
     least: float
     greatest: float
+
+
+class Turn(NamedTuple):
+    """A contender's work, how often it is done for one sample, and in how many rounds it takes part."""
+
+    work: Callable[[], object]
+    calls: int
+    rounds: int
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -31,18 +47,30 @@ def timed(work: Callable[[], Value], clock: Clock = time.perf_counter) -> tuple[
     return value, clock() - began
 
 
+def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = False) -> Turn:
+    """How work that takes about so many seconds is sampled `repeat` times: at least once, and three times if it may."""
+    calls = 1 if quick else max(1, math.ceil(SHORT / max(seconds, 1e-7)))
+    rounds = repeat if seconds * repeat <= BUDGET else max(1, min(repeat, 3), int(BUDGET / seconds))
+    return Turn(work, calls, min(rounds, repeat))
+
+
 def interleaved(
-    contenders: Mapping[str, Callable[[], object]], repeat: int, clock: Clock = time.perf_counter
+    contenders: Mapping[str, Callable[[], object] | Turn], repeat: int, clock: Clock = time.perf_counter
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds of `repeat` calls of each contender, in turn: A B A B …
+    """Seconds of one call in each of `repeat` samples of each contender, in turn: A B A B …
 
     The k-th times of two contenders were taken one right after the other. On a machine that others use too, or whose
-    clock rate drifts, only such neighbours can be compared.
+    clock rate drifts, only such neighbours can be compared. A `Turn` may have fewer samples: those of the first rounds.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeat):
-        for name, work in contenders.items():
-            seconds[name].append(timed(work, clock)[1])
+    turns = {name: work if isinstance(work, Turn) else Turn(work, 1, repeat) for name, work in contenders.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for k in range(repeat):
+        for name, (work, calls, rounds) in turns.items():
+            if k < rounds:
+                began = clock()
+                for _ in range(calls):
+                    work()
+                seconds[name].append((clock() - began) / calls)
     return {name: tuple(values) for name, values in seconds.items()}
 
 

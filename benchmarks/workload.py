@@ -20,6 +20,11 @@ class Settings(NamedTuple):
     """A small case of each kind, for tests and for a first look."""
     compile: bool = True
     """Whether `torch.compile` is among PyTorch's baselines; it takes a minute for each network."""
+    precision: str = "f32"
+    """With "bf16" a workload that can be run so casts its parameters and inputs, in both frameworks. "f32" and "tf32"
+    are float32 arrays, and which products are made of them is set around it."""
+    checkpoint: str | None = None
+    """A file of weights for the workloads of NICE; others draw theirs."""
 
 
 class Case(NamedTuple):
@@ -47,11 +52,16 @@ class Case(NamedTuple):
     limit: str = "matmul"
     """The measured limit that `flops` are held against: "matmul" or "convolution"; "memory" for `least_bytes`."""
     targets: Mapping[str, float] = {}
-    """The least median ratio aimed at on a CPU, by contender: "best" is the best of `torch`."""
+    """The least median ratio aimed at on a CPU, by contender: "best" is the best of `torch`, and "limit" the least
+    share of the measured limit."""
     why: str = ""
     """Said beside a row that misses a target or is slower than PyTorch's best."""
     lowered: Callable[[], Any] | None = None
     """The JAX program, `jax.jit(f).lower(…)`, for XLA's own count of operations and bytes."""
+    gpu_targets: Mapping[str, float] = {}
+    """As `targets`, on a GPU."""
+    unable: Mapping[str, str] = {}
+    """Contenders that cannot run here, each with the reason: a peer that is not installed."""
 
 
 class Workload(NamedTuple):
@@ -60,3 +70,5 @@ class Workload(NamedTuple):
     name: str
     summary: str
     cases: Callable[[Settings], Iterator[Case]]
+    precisions: tuple[str, ...] = ("f32", "tf32")
+    """Those that it can be run in; "bf16" where it casts its arrays."""

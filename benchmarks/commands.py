@@ -1,0 +1,180 @@
+"""What each command does; PyTorch is imported by those that run it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import read_results, write_results
+from mathdnn_jax.errors import ConfigurationError, MissingDependencyError
+from mathdnn_jax.files import check_writable, replace_file
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks list` asks."""
+    del options
+    with _needing_torch():
+        from benchmarks.run import workload_of
+        from benchmarks.workloads import MODULES
+    for name in MODULES:
+        workload = workload_of(name)
+        print(f"{name:<22}{workload if isinstance(workload, str) else workload.summary}")
+    return 0
+
+
+def run_workloads(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks run` asks; returns 1 if any row failed."""
+    target = check_writable(options.output) if options.output else None
+    with _needing_torch():
+        from benchmarks import on_jax
+        from benchmarks.run import Options, failed, run
+        from benchmarks.table import results_table
+        from benchmarks.workload import Settings
+        from benchmarks.workloads import check_names
+
+    names = check_names(options.names)
+    on_jax.use_backend(options.backend)
+    batches = tuple(dict.fromkeys(options.batch)) if options.batch else None
+    settings = Settings(batches, options.quick, not options.no_compile, checkpoint=options.checkpoint)
+    asked = Options(names, tuple(dict.fromkeys(options.precision)), options.repeat, settings, _command(options))
+    results: dict[str, Any] = {}
+    for results in run(asked, say=_say):
+        if target is not None:
+            write_results(target, results)
+    print(results_table(results))
+    return int(bool(failed(results)))
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks report` asks."""
+    from benchmarks.page import results_page
+    from benchmarks.pictures import throughput_figures
+    from benchmarks.table import results_table
+
+    pages = [read_results(path) for path in options.results]
+    text = "\n\n".join(results_table(results) for results in pages)
+    if options.output is None:
+        print(text)
+        return 0
+    target = Path(options.output)
+    if target.suffix in (".md", ".txt"):
+        _write(target, results_page(pages) if target.suffix == ".md" else text + "\n")
+        return 0
+    figures = throughput_figures(pages)
+    if target.suffix == ".png":
+        if len(figures) != 1:
+            raise ConfigurationError(f"one file holds one picture, and there are {len(figures)}: name a folder")
+        figures = {target.name: next(iter(figures.values()))}
+        target = target.parent
+    else:
+        target.mkdir(exist_ok=True)
+        _write(target / "report.md", results_page(pages, list(figures)))
+    for name, figure in figures.items():
+        with replace_file(target / name) as temporary:
+            figure.savefig(temporary, dpi=120)
+    return 0
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks compare` asks; returns 1 if anything got worse."""
+    from benchmarks.regression import changes, changes_table, same_circumstances
+
+    old, new = read_results(options.old), read_results(options.new)
+    found = changes(old, new)
+    print(changes_table(found, same_circumstances(old, new)))
+    return int(any(change.is_worse for change in found))
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks train` asks."""
+    if options.steps < 1 or options.repeat < 1:
+        raise ConfigurationError(f"at least one step and one repetition, given {options.steps}, {options.repeat}")
+    target = check_writable(options.output) if options.output else None
+    with _needing_torch():
+        from benchmarks.table import training_table
+        from benchmarks.training import BATCHES, measure
+
+    figures: list[dict[str, Any]] = []
+    for workload in options.workload:
+        for batch in options.batch or [BATCHES[workload]]:
+            _say(f"{workload}, batches of {batch}")
+            figures.append(measure(workload, batch, options.steps, options.repeat))
+            figures[-1]["devices"] = {
+                count: on_virtual_devices(workload, batch, options.steps, options.repeat, count)
+                for count in options.devices
+            }
+    if target is not None:
+        _write(target, json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    print(training_table(figures))
+    return 0
+
+
+def on_virtual_devices(workload: str, batch: int, steps: int, repeat: int, devices: int) -> list[float]:
+    """Seconds of `fit` in a process of its own, since the number of devices is settled when JAX starts."""
+    call = f"seconds_of_fit({workload!r}, {batch}, {steps}, {repeat}, {devices})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from benchmarks.training import seconds_of_fit; print({call})"],
+        env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ConfigurationError(f"no run on {devices} devices: {done.stderr.strip().splitlines()[-1]}")
+    return [float(value) for value in json.loads(done.stdout)]
+
+
+def run_checker(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks checker` asks; returns 1 if the checker erred on a map."""
+    from benchmarks.checker.run import run
+    from benchmarks.checker.table import checker_page
+    from benchmarks.machine import describe_machine
+
+    target = check_writable(options.output) if options.output else None
+    rows = list(run(say=_say))
+    page = checker_page(rows, describe_machine())
+    if target is not None:
+        _write(target, page)
+    print(page)
+    return int(any(row.verdict in ("ACCUSED", "MISSED") for row in rows))
+
+
+def _say(text: str) -> None:
+    print(f"benchmarks: {text}", file=sys.stderr, flush=True)
+
+
+def _write(target: Path, text: str) -> None:
+    with replace_file(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type for the same run, without where its results go."""
+    words = ["python", "-m", "benchmarks", "run", *options.names]
+    words += ["--backend", options.backend] if options.backend else []
+    words += ["--precision", *options.precision]
+    words += ["--batch", *map(str, options.batch)] if options.batch else []
+    words += ["--repeat", str(options.repeat)]
+    words += [flag for flag, given in (("--quick", options.quick), ("--no-compile", options.no_compile)) if given]
+    words += ["--checkpoint", options.checkpoint] if options.checkpoint else []
+    return shlex.join(words)
+
+
+@contextmanager
+def _needing_torch() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependencyError(
+            'a benchmark runs PyTorch beside JAX: pip install torch, in a clone pip install -e ".[bench]"'
+        ) from error

@@ -1,0 +1,116 @@
+"""One case: outputs compared, then all its contenders timed in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks import on_jax, on_torch
+from benchmarks.agreement import check_agreement, check_close
+from benchmarks.errors import NoBaselineError
+from benchmarks.precision import EPSILON, as_arrays
+from benchmarks.timing import DISTURBED, Turn, interleaved, ratios, spread, timed, turn
+from benchmarks.workload import Case, Run
+from mathdnn_jax.errors import ConfigurationError
+
+BRIEF = 1.0
+"""Seconds below which work is done once more before it is timed: what is still settling in a second call is done."""
+
+
+def measure(
+    case: Case, repeat: int, precision: str, quick: bool = False, say: Callable[[str], object] = lambda _: None
+) -> dict[str, Any]:
+    """Time a case's contenders by `repeat` interleaved samples, after their first results were found to agree.
+
+    Returns:
+        A row, as the results file has it: the case's own figures; `contenders` by name ("jax" first), each with its
+        `kind`, `seconds` of every sample, `median_s`, `least_s`, `greatest_s`, `items_per_s` at the median,
+        `first_call_s`, `error` (against the truth, or relative to JAX), and but for JAX `ratio`, the median, least and
+        greatest of its time over its neighbour's by JAX, above 1 where JAX is faster; `best`, the PyTorch baseline of
+        the least median; `unable`, what could not run and why; `xla`, its own count; and `disturbed`, whether times of
+        the same work spread by more than `DISTURBED`, so that ratios do not tell the contenders from what else ran.
+
+    Raises:
+        OutputsDifferError: contenders do not compute the same; then none was timed.
+        NoBaselineError: there are PyTorch baselines, and none could run.
+        ConfigurationError: two contenders have one name.
+        Exception: whatever the JAX program raises.
+    """
+    kinds = {"jax": "jax"} | dict.fromkeys(case.torch, "torch") | dict.fromkeys(case.others, "other")
+    if len(kinds) != 1 + len(case.torch) + len(case.others):
+        raise ConfigurationError(f"contenders of {case.label} share a name: {[*case.torch, *case.others]}, or jax")
+    runs, unable = {"jax": case.jax}, dict(case.unable)
+    results, first = {}, {}
+    for name, run in {"jax": case.jax, **case.torch, **case.others}.items():
+        try:
+            result, first[name] = timed(run)
+            results[name] = as_arrays(result)
+        except Exception as error:
+            if name == "jax":
+                raise
+            first.pop(name, None)
+            unable[name] = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            say(f"{case.label}: {name} cannot run: {unable[name]}")
+        else:
+            runs[name] = run
+    if case.torch and not any(kinds[name] == "torch" for name in runs):
+        raise NoBaselineError("; ".join(f"{name}: {reason}" for name, reason in unable.items()))
+    errors = _compare(case, results, EPSILON[precision])
+    del results
+
+    turns = {name: _warm(run, repeat, quick) for name, run in runs.items()}
+    seconds = interleaved(turns, repeat)
+    contenders = {
+        name: {"kind": kinds[name], **_figures(case, times), "first_call_s": first[name], "error": errors[name]}
+        for name, times in seconds.items()
+    }
+    for name, times in seconds.items():
+        if name != "jax":
+            contenders[name]["ratio"] = spread(ratios(times, seconds["jax"][: len(times)]))._asdict()
+        if kinds[name] == "torch":
+            contenders[name]["device_s"] = on_torch.device_seconds(runs[name])
+    baselines = [name for name in contenders if kinds[name] == "torch"]
+    return {
+        "case": case.label,
+        "items": case.items,
+        "unit": case.unit,
+        "contenders": contenders,
+        "best": min(baselines, key=lambda name: contenders[name]["median_s"]) if baselines else None,
+        "unable": unable,
+        "flops": case.flops,
+        "least_bytes": case.least_bytes,
+        "limit": case.limit,
+        "xla": None if case.lowered is None else on_jax.cost(case.lowered()),
+        "why": case.why,
+        "disturbed": any(max(times) > DISTURBED * min(times) for times in seconds.values()),
+    }
+
+
+def _compare(case: Case, results: Mapping[str, tuple[np.ndarray, ...]], epsilon: float) -> dict[str, float | None]:
+    """The error of each contender's first results, in the unit of the results, or relative to JAX's."""
+    if case.truth is None:
+        reference = results["jax"]
+        return {name: check_close(reference, arrays, name, case.tolerance, epsilon) for name, arrays in results.items()}
+    greatest: dict[str, float | None] = {}
+    for k, truth in enumerate(as_arrays(case.truth())):
+        errors = check_agreement(truth, {name: arrays[k] for name, arrays in results.items()}, epsilon)
+        greatest = {name: max(error, greatest.get(name) or 0.0) for name, error in errors.items()}
+    return greatest
+
+
+def _warm(run: Run, repeat: int, quick: bool) -> Turn:
+    seconds = timed(run)[1]
+    if seconds < BRIEF:
+        seconds = timed(run)[1]
+    return turn(run, seconds, repeat, quick)
+
+
+def _figures(case: Case, times: tuple[float, ...]) -> dict[str, Any]:
+    all_of_them = spread(times)
+    return {
+        "seconds": list(times),
+        **{f"{key}_s": value for key, value in all_of_them._asdict().items()},
+        "items_per_s": case.items / all_of_them.median,
+    }

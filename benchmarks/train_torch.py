@@ -1,0 +1,135 @@
+"""PyTorch's ways to train: eager, with fused or foreach Adam, compiled, as one CUDA graph a step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import on_torch
+from benchmarks.workload import Run, Settings
+
+TOLD = 3
+"""Of how many first steps the losses are compared: later ones of two correct float32 programs drift apart."""
+Loss = Callable[[torch.Tensor], torch.Tensor]
+Order = Callable[[], Sequence[torch.Tensor]]
+
+
+class Objective(nn.Module):
+    """A module with the loss of its training as its forward."""
+
+    def __init__(self, module: nn.Module, loss: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.module, self.loss = module, loss
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """A batch → its mean loss."""
+        return self.loss(self.module, rows)
+
+
+class _Trainer:
+    """One baseline: its own copy of the weights, its optimiser, its loss."""
+
+    def __init__(self, objective: Objective, rate: float, precision: str, **adam: Any) -> None:
+        self.objective = copy.deepcopy(objective)
+        self.precision = precision
+        self.parameters = list(self.objective.parameters())
+        self.first = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=rate, **adam)
+        self.loss: Loss = self.compute_loss
+
+    def compute_loss(self, rows: torch.Tensor) -> torch.Tensor:
+        """With bf16 parameters and rows are cast to it for the loss, and the parameters that are kept are float32."""
+        value: torch.Tensor
+        if self.precision == "bf16":
+            low = {name: parameter.bfloat16() for name, parameter in self.objective.named_parameters()}
+            value = torch.func.functional_call(self.objective, low, (rows.bfloat16(),))
+        else:
+            value = self.objective(rows)
+        return value
+
+    def restart(self) -> None:
+        """The first weights again, and an optimiser that has seen nothing, in the memory where they lie."""
+        with torch.no_grad():
+            for parameter, first in zip(self.parameters, self.first, strict=True):
+                parameter.copy_(first)
+            for state in self.optimizer.state.values():
+                for tensor in state.values():
+                    tensor.zero_()
+
+    def step(self, rows: torch.Tensor) -> torch.Tensor:
+        value = self.loss(rows)
+        self.optimizer.zero_grad()
+        value.backward()
+        self.optimizer.step()
+        return value.detach()
+
+
+class _GraphTrainer(_Trainer):
+    """A whole step, forward, backward and fused Adam, captured once as a CUDA graph and replayed."""
+
+    graph: torch.cuda.CUDAGraph | None = None
+
+    def step(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.graph is None:
+            self._capture(rows)
+        assert self.graph is not None
+        self.rows.copy_(rows)
+        self.graph.replay()
+        return self.value.clone()
+
+    def _capture(self, rows: torch.Tensor) -> None:
+        self.rows = rows.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                super().step(self.rows)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.optimizer.zero_grad()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.value = super().step(self.rows)
+        self.restart()
+
+
+def training_runs(
+    objective: Objective, rate: float, order: Order, settings: Settings, *, restart: bool
+) -> dict[str, Run]:
+    """Adam's steps over the batches that `order()` returns, one run after the other; each returns its first losses.
+
+    Args:
+        objective: what is minimised, its weights as training starts.
+        rate: Adam's.
+        order: the batches of one run, drawn within it where they are shuffled.
+        settings: whether `torch.compile` is among the ways, and the precision.
+        restart: whether every run starts from the first weights; else each goes on where the last one ended.
+    """
+    trainers = {
+        "eager": _Trainer(objective, rate, settings.precision),
+        "eager, fused Adam": _Trainer(objective, rate, settings.precision, fused=True),
+        "eager, foreach Adam": _Trainer(objective, rate, settings.precision, foreach=True),
+    }
+    if settings.compile:
+        for name in on_torch.compiled(abs):
+            trainer = _Trainer(objective, rate, settings.precision, fused=True)
+            trainer.loss = on_torch.compiled(trainer.compute_loss)[name]
+            trainers[f"{name}, fused Adam"] = trainer
+    if on_torch.device().type == "cuda":
+        trainers["CUDA graphs, fused Adam"] = _GraphTrainer(
+            objective, rate, settings.precision, fused=True, capturable=True
+        )
+
+    def runner(trainer: _Trainer) -> Run:
+        def run() -> torch.Tensor:
+            if restart:
+                trainer.restart()
+            losses = [trainer.step(rows) for rows in order()]
+            return on_torch.finished(torch.stack(losses[:TOLD]))
+
+        return run
+
+    return {name: runner(trainer) for name, trainer in trainers.items()}

@@ -1,0 +1,105 @@
+"""NICE: Adam's steps and whole epochs, by maximum likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import torch
+from torch import nn
+
+from benchmarks.train_jax import fit_run, step_run
+from benchmarks.train_torch import Objective, training_runs
+from benchmarks.workload import Case, Settings, Workload
+from benchmarks.workloads.nice import ALL, batches
+from benchmarks.workloads.nice_model import Model, images, on_both, prepare, products, size
+
+RATE = 1e-3
+STEPS = 3
+"""In a run of the step: the losses of the second and the third depend on the gradients."""
+ADAM_PASSES = 6
+"""Of the parameters' bytes, each step: parameters, mean and square are read and written."""
+
+
+def step_cases(settings: Settings) -> Iterator[Case]:
+    """Three steps of Adam on batches that lie on the device, each dispatched for itself."""
+    model = prepare(settings._replace(precision="f32"))
+    for batch in batches(settings, cpu=(128, 1000), gpu=(128, 1024, 8192)):
+        yield _step(model, batch, settings)
+
+
+def _step(model: Model, batch: int, settings: Settings) -> Case:
+    rows, same = on_both(images(STEPS * batch, model.config["dim"]), "f32")
+    run, lowered = step_run(_loss(model), model.params, list(rows.reshape(STEPS, batch, -1)), RATE, settings)
+    return Case(
+        label=f"batch {batch}",
+        items=STEPS * batch,
+        unit="images",
+        jax=run,
+        torch=training_runs(_objective(model), RATE, lambda: same.split(batch), settings, restart=False),
+        tolerance=1e-3,
+        flops=STEPS * batch * training_products(model),
+        least_bytes=STEPS * ADAM_PASSES * size(model.params),
+        targets={"best": 1.8, "limit": 0.75} if batch == 1000 else {},
+        lowered=lowered,
+    )
+
+
+def epoch_cases(settings: Settings) -> Iterator[Case]:
+    """An epoch of `fit` under one jit, from the same weights each time, the batches in the order of the data."""
+    model = prepare(settings._replace(precision="f32"))
+    for batch in batches(settings, cpu=(128, 1024, 8192), gpu=(128, 1024, 8192)):
+        yield _epoch(model, batch, settings)
+
+
+def _epoch(model: Model, batch: int, settings: Settings) -> Case:
+    large = jax.default_backend() == "gpu"
+    count = max(3 * batch if settings.quick else 49152 if large else 4096, batch) // batch * batch
+    data, same = on_both(images(count, model.config["dim"]), "f32")
+    run = fit_run(_loss(model), model.params, data, RATE, settings, batch=batch, epochs=1)
+    others = {}
+    if not large:
+        loop, _ = step_run(
+            _loss(model), model.params, list(data.reshape(-1, batch, data.shape[-1])), RATE, settings, restart=True
+        )
+        others["JAX, a jitted step in a Python loop"] = loop
+    return Case(
+        label=f"batch {batch}",
+        items=count,
+        unit="images",
+        jax=run,
+        torch=training_runs(_objective(model), RATE, lambda: same.split(batch), settings, restart=True),
+        others=others,
+        tolerance=1e-3,
+        flops=count * training_products(model),
+        least_bytes=count // batch * ADAM_PASSES * size(model.params),
+        gpu_targets={"CUDA graphs, fused Adam": 1.3, "eager": 3.0} if batch == 128 else {},
+    )
+
+
+def training_products(model: Model) -> int:
+    """FLOPs of an image's matrix products in a step: forward, and backward twice that, but for the data's gradient."""
+    kernel = model.params["coupling_0"]["dense_0"]["kernel"]
+    return 3 * products(model.params) - 2 * int(kernel.size)
+
+
+def _loss(model: Model) -> Any:
+    flow = model.flow
+
+    def loss(params: Any, rows: jax.Array) -> jax.Array:
+        return -flow.log_prob(params, rows).mean()
+
+    return loss
+
+
+def _objective(model: Model) -> Objective:
+    def loss(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = -module.log_prob(rows).mean()  # type: ignore[operator]
+        return value
+
+    return Objective(model.module, loss).train()
+
+
+STEP = Workload("nice-step", "Adam's steps of the same NICE, each dispatched for itself", step_cases, ALL)
+EPOCH = Workload("nice-epoch", "an epoch of the same NICE by mathdnn_jax.training.fit, under one jit", epoch_cases, ALL)
