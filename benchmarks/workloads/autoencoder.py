@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def _epoch(widths: tuple[int, ...], count: int, batch: int, settings: Settings) 
 
 
 def _flops(widths: tuple[int, ...], count: int) -> int:
-    products = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    products = sum(a * b for a, b in itertools.pairwise(widths))
     # Forward, and backward twice that, but for the gradient by the images; encoder and decoder.
     return count * (12 * products - 2 * widths[0] * widths[1])
 

@@ -79,5 +79,7 @@ def _case(model: Model, batch: int, steps: int, settings: Settings, one_by_one: 
 
 
 WORKLOAD = Workload(
-    "inpainting", "missing pixels filled in by projected gradient ascent of a NICE's log p, by mathdnn_jax.inpaint", cases
+    "inpainting",
+    "missing pixels filled in by projected gradient ascent of a NICE's log p, by mathdnn_jax.inpaint",
+    cases,
 )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
@@ -15,8 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from benchmarks import on_jax, on_torch
 from benchmarks.train_torch import TOLD, Objective, training_runs
-from benchmarks.workload import Case, Run, Settings, Workload
-from benchmarks.workloads.networks import SEED, channels_first, draw, inference_runs, on_cpu, size, uniform
+from benchmarks.workload import Case, Settings, Workload
+from benchmarks.workloads.networks import SEED, channels_first, draw, inference_runs, size, uniform
 from mathdnn_jax.nets import Sequential, small_net
 from mathdnn_jax.surgery import count_operations, remove_batch_norm
 from mathdnn_jax.training import fit
@@ -128,9 +127,7 @@ def _inference(
     )
 
 
-def _step(
-    network: Sequential, variables: dict[str, Any], module: nn.Module, batch: int, settings: Settings
-) -> Case:
+def _step(network: Sequential, variables: dict[str, Any], module: nn.Module, batch: int, settings: Settings) -> Case:
     steps = TOLD if settings.quick else STEPS
     images = uniform(steps * batch, SIDE, SIDE, 3)
     classes = int(np.shape(variables["params"]["fc2_0"]["bias"])[0])

@@ -1,6 +1,7 @@
 """Surgery: pure functions from (network, variables) to (network, variables, report) that keep what is computed."""
 
 from mathdnn_jax.surgery.batch_norm_removal import remove_batch_norm
+from mathdnn_jax.surgery.frequency_domain import frequency_domain
 from mathdnn_jax.surgery.operation_count import LayerCount, OperationCount, count_operations
 from mathdnn_jax.surgery.receptive_field import receptive_fields
 from mathdnn_jax.surgery.report import LayerReport, SurgeryReport
@@ -14,6 +15,7 @@ __all__ = [
     "SurgeryReport",
     "count_operations",
     "dense_to_conv",
+    "frequency_domain",
     "receptive_fields",
     "remove_batch_norm",
     "to_sign_bias",

@@ -15,6 +15,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     """A tiny network, as PyTorch's file and as the library's own; the limit is measured by a tiny product."""
     pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
     from benchmarks.nice import measure
+
     from benchmarks.on_torch import draw_state
     from parity import convert, save_params, save_state
     from parity.reference import NICE
