@@ -78,7 +78,7 @@ def _sliding(widths: Widths, batch: int, shape: tuple[int, int], settings: Setti
     others = {PATCHES: patches} if rows * columns <= 36 else {}
     label = f"{batch} of {shape[0]} x {shape[1]}" + (", a quarter of the widths" if widths is QUARTER else "")
     yield _case(label, network, variables, larger, images, settings, {}, others)
-    network, variables, report = frequency_domain(network, variables, (*shape, 3))
+    network, variables, _ = frequency_domain(network, variables, (*shape, 3))
     targets = {"best": 2.5, PATCHES: 15.0} if others and not settings.quick else {}
     label += f", head in the frequency domain, {size(variables) / 2**20:.0f} MiB of weights"
     yield _case(label, network, on_jax.cast(variables, "f32"), larger, images, settings, targets, others)

@@ -131,7 +131,8 @@ def count_operations(network: Sequential, input_shape: Shape) -> OperationCount:
     takes one multiplication for each pixel and tap that meet inside the output. A batch norm in eval mode and a
     `ScaleShift` take one of each for an entry, a `SignBias` an addition; mean pooling over k pixels k − 1 additions and
     a multiplication. A `FrequencyConv` takes 4 of each for the complex product of a tile's frequency, an input and an
-    output channel; its transforms are not counted. Comparisons (ReLU, max-pooling) and transcendental functions are not counted.
+    output channel; its transforms are not counted. Comparisons (ReLU, max-pooling) and transcendental functions
+    are not counted either.
 
     Beside these: parameters (all numbers in `params`, no running statistics), activations (the size of a layer's
     output), and the receptive field and stride of `receptive_fields`.

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from benchmarks.measure import measure
 from benchmarks.workload import Settings
-from benchmarks.workloads import load_workload
-from benchmarks.workloads.autoencoder import grey_images, in_process
 from benchmarks.workloads.autoencoder_start import images
+
+pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
 
 QUICK = Settings(quick=True, compile=False)
 NAMES = [
@@ -32,6 +29,9 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_quick_case_agrees_and_is_timed(name: str) -> None:
+    from benchmarks.measure import measure
+    from benchmarks.workloads import load_workload
+
     for case in load_workload(name).cases(QUICK):
         row = measure(case, 1, "f32", quick=True)
         assert row["unable"] == {}
@@ -41,8 +41,12 @@ def test_every_quick_case_agrees_and_is_timed(name: str) -> None:
 
 
 def test_a_process_of_its_own_trains_an_epoch() -> None:
+    from benchmarks.workloads.autoencoder import in_process
+
     assert 0 < in_process("jax", 200) < 0.2
 
 
 def test_both_autoencoder_programs_have_the_same_images() -> None:
+    from benchmarks.workloads.autoencoder import grey_images
+
     np.testing.assert_array_equal(grey_images(5).astype(np.float32) / np.float32(255), images(5))

@@ -25,14 +25,16 @@ def network(shape: tuple[int, int, int], dtype: Any = np.float64) -> tuple[Seque
     return net, variables, *frequency_domain(net, variables, shape)[:2]
 
 
-@pytest.mark.parametrize("shape", [(12, 13, 2), (15, 14, 2), (30, 40, 2)])
+@pytest.mark.parametrize("shape", [(12, 13, 2), (30, 40, 2)])
 def test_the_outputs_are_the_same_on_images_of_any_size(shape: tuple[int, int, int]) -> None:
     with jax.enable_x64(True):
         net, variables, other, others = network(shape)
         assert [layer.kind for _, layer in other.layers] == ["Conv", "Relu", "FrequencyConv", "Conv"]
-        for size in (shape[:2], (11, 10), (25, 33)):
+        apply = [jax.jit(net.apply), jax.jit(other.apply)]
+        for size in (shape[:2], (25, 33)):
             x = jnp.asarray(np.random.default_rng(0).standard_normal((2, *size, 2)))
-            np.testing.assert_allclose(other.apply(others, x), net.apply(variables, x), atol=1e-13)
+            expected, outputs = apply[0](variables, x), apply[1](others, x)
+            np.testing.assert_allclose(np.asarray(outputs), np.asarray(expected), atol=1e-13)
 
 
 def test_float32_stays_float32_and_about_as_exact() -> None:
