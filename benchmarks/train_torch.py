@@ -18,6 +18,13 @@ Loss = Callable[[torch.Tensor], torch.Tensor]
 Order = Callable[[], Sequence[torch.Tensor]]
 
 
+Told = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _first(losses: torch.Tensor) -> torch.Tensor:
+    return losses[:TOLD]
+
+
 class Objective(nn.Module):
     """A module with the loss of its training as its forward."""
 
@@ -97,7 +104,7 @@ class _GraphTrainer(_Trainer):
 
 
 def training_runs(
-    objective: Objective, rate: float, order: Order, settings: Settings, *, restart: bool
+    objective: Objective, rate: float, order: Order, settings: Settings, *, restart: bool, told: Told = _first
 ) -> dict[str, Run]:
     """Adam's steps over the batches that `order()` returns, one run after the other; each returns its first losses.
 
@@ -107,6 +114,7 @@ def training_runs(
         order: the batches of one run, drawn within it where they are shuffled.
         settings: whether `torch.compile` is among the ways, and the precision.
         restart: whether every run starts from the first weights; else each goes on where the last one ended.
+        told: what a run returns of the losses of all its steps.
     """
     trainers = {
         "eager": _Trainer(objective, rate, settings.precision),
@@ -128,7 +136,7 @@ def training_runs(
             if restart:
                 trainer.restart()
             losses = [trainer.step(rows) for rows in order()]
-            return on_torch.finished(torch.stack(losses[:TOLD]))
+            return on_torch.finished(told(torch.stack(losses)))
 
         return run
 

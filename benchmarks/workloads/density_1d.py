@@ -1,0 +1,94 @@
+"""The one-dimensional flow made of Gaussian distribution functions, trained for 100 epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks import on_jax, on_torch
+from benchmarks.train_jax import fit_run, step_run
+from benchmarks.train_torch import TOLD, Objective, training_runs
+from benchmarks.workload import Case, Settings, Workload
+from mathdnn_jax.flows import mixture_cdf_flow
+from mathdnn_jax.recipes.mixture_cdf import three_gaussians
+
+NUMBERS, BATCH, EPOCHS, COMPONENTS, RATE = 5000, 128, 100, 5, 5e-2
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class MixtureCDF(nn.Module):
+    """The seed's flow in PyTorch: z = Σ_k w_k (Φ(a_k) − ½), a_k = (x − μ_k)/σ_k, under a standard normal prior."""
+
+    def __init__(self, mean: torch.Tensor) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(mean)
+        self.log_scale = nn.Parameter(torch.zeros_like(mean))
+        self.weight_logits = nn.Parameter(torch.ones_like(mean))
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        """Log p(x) in nats, of the shape of x."""
+        a = (x[:, None] - self.mean) * torch.exp(-self.log_scale)
+        z = (torch.exp(self.weight_logits) / 2 * torch.erf(a * math.sqrt(0.5))).sum(-1)
+        log_slope = torch.logsumexp(self.weight_logits - self.log_scale - a * a / 2 - HALF_LOG_TWO_PI, -1)
+        return log_slope - z * z / 2 - HALF_LOG_TWO_PI
+
+
+def cases(settings: Settings) -> Iterator[Case]:
+    """All epochs in the order of the data, of which the first losses are compared; then shuffled, as one trains."""
+    batch = (settings.batches or (16,))[0] if settings.quick else (settings.batches or (BATCH,))[0]
+    yield _case(settings, batch, shuffle=False)
+    yield _case(settings, batch, shuffle=True)
+
+
+def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
+    epochs = 3 if settings.quick else EPOCHS
+    numbers = three_gaussians(np.random.default_rng(0), 10 * batch if settings.quick else NUMBERS)
+    numbers = np.random.default_rng(1).permutation(numbers)
+    whole = len(numbers) // batch * batch
+    data, same = on_jax.on_device(numbers), on_torch.on_device(numbers)
+    flow = mixture_cdf_flow(COMPONENTS)
+    params = flow.init(jax.random.key(0))
+    module = MixtureCDF(on_torch.on_device(np.array(params["mean"])))
+    steps = whole // batch
+
+    def loss(params: Any, rows: jax.Array) -> jax.Array:
+        return -flow.log_prob(params, rows).mean()
+
+    def order() -> Sequence[torch.Tensor]:
+        return [rows for _ in range(epochs) for rows in epoch()[:whole].split(batch)]
+
+    def epoch() -> torch.Tensor:
+        return same[torch.randperm(len(same), device=same.device)] if shuffle else same
+
+    def told(losses: Any) -> Any:
+        # Of shuffled runs the means of the last epoch are compared: those of the same numbers in another order.
+        return losses[-steps:].mean() if shuffle else losses[:TOLD]
+
+    objective = Objective(module, lambda module, rows: -module.log_prob(rows).mean())  # type: ignore[operator]
+    run = fit_run(loss, params, data, RATE, settings, batch=batch, epochs=epochs, shuffle=shuffle, told=told)
+    others = {}
+    if not shuffle:
+        rows = [data[start : start + batch] for start in range(0, whole, batch)]
+        others["JAX, a jitted step in a Python loop"], _ = step_run(
+            loss, params, rows * epochs, RATE, settings, restart=True
+        )
+    return Case(
+        label=f"{epochs} epochs, {'shuffled' if shuffle else 'in order'}",
+        items=epochs * steps,
+        unit="steps",
+        jax=run,
+        torch=training_runs(objective, RATE, order, settings, restart=True, told=told),
+        others=others,
+        tolerance=0.02 if shuffle else 1e-4,
+        targets={"eager": 40.0},
+        gpu_targets={"eager": 10.0},
+    )
+
+
+WORKLOAD = Workload("flow-1d", f"the 1-D mixture flow trained by fit for {EPOCHS} epochs of batches of {BATCH}", cases)

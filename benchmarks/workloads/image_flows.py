@@ -1,0 +1,83 @@
+"""RealNVP and Glow on images of 28 × 28: Adam's steps, each dispatched for itself."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import on_jax, on_torch
+from benchmarks.train_jax import step_run
+from benchmarks.train_torch import Objective, training_runs
+from benchmarks.workload import Case, Settings, Workload
+from benchmarks.workloads.torch_flows import ImageFlow
+from mathdnn_jax.flows import Flow, glow, real_nvp
+
+BATCH, RATE, STEPS = 128, 1e-3, 3
+Build = Callable[..., Flow]
+
+
+def cases(build: Build, settings: Settings) -> Iterator[Case]:
+    """Three steps of the flow with its default sizes, or with tiny ones."""
+    shape = (4, 4, 1) if settings.quick else (28, 28, 1)
+    for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
+        yield _case(build(shape, width=4) if settings.quick else build(shape), shape, batch, settings)
+
+
+def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
+    params = _away_from_zero(flow.init(jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    rows = rng.random((STEPS * batch, *shape), dtype=np.float32)
+    data, same = on_jax.on_device(rows).reshape(STEPS, batch, *shape), on_torch.on_device(rows)
+
+    def loss(params: Any, rows: jax.Array) -> jax.Array:
+        return -flow.log_prob(params, rows).mean()
+
+    module = ImageFlow(params, shape).to(on_torch.device())
+    objective = Objective(module, lambda module, rows: -module.log_prob(rows).mean())  # type: ignore[operator]
+    run, lowered = step_run(loss, params, list(data), RATE, settings)
+    return Case(
+        label=f"batch {batch}",
+        items=STEPS * batch,
+        unit="images",
+        jax=run,
+        torch=training_runs(objective, RATE, lambda: same.split(batch), settings, restart=False),
+        tolerance=1e-3,
+        flops=3 * STEPS * _products(flow, params, (batch, *shape)),
+        limit="convolution",
+        lowered=lowered,
+    )
+
+
+def _away_from_zero(params: Any) -> Any:
+    """The parameters with noise on each: convolutions that start at zero would hide what the others compute."""
+    leaves, structure = jax.tree.flatten(params)
+    rng = np.random.default_rng(1)
+    noise = [0.02 * rng.standard_normal(leaf.shape, dtype=np.float32) for leaf in leaves]
+    return jax.tree.unflatten(structure, [leaf + extra for leaf, extra in zip(leaves, noise, strict=True)])
+
+
+def _products(flow: Flow, params: Any, shape: tuple[int, ...]) -> int:
+    """FLOPs of a forward pass's convolutions, zeros beyond the border counted as if they were pixels."""
+    program = jax.make_jaxpr(flow.log_prob)(params, jax.ShapeDtypeStruct(shape, np.float32))
+    return sum(_of_equations(program.jaxpr))
+
+
+def _of_equations(jaxpr: Any) -> Iterator[int]:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            yield 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel[:3])
+        for value in equation.params.values():
+            if hasattr(value, "jaxpr"):
+                yield from _of_equations(value.jaxpr)
+
+
+REAL_NVP = Workload(
+    "real-nvp-step", "Adam's steps of a RealNVP on images of 28 × 28", functools.partial(cases, real_nvp)
+)
+GLOW = Workload("glow-step", "Adam's steps of a Glow on images of 28 × 28", functools.partial(cases, glow))
