@@ -37,7 +37,7 @@ DIM = 784
 BATCH = 128
 STEPS = 100
 VAE_RATE, GAN_RATE, BETAS = 1e-3, 2e-4, (0.5, 0.999)
-ROUGHLY = 0.2
+ROUGHLY = 0.1
 """How far the first losses may be apart, relatively: each framework draws noise of its own."""
 PLAYERS = ("discriminator", "generator")
 
