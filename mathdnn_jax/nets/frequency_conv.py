@@ -100,9 +100,10 @@ class FrequencyConv(Layer):
         tiles = self._cut(x.astype(spectrum.dtype))
         real, imaginary = _transform(tiles, self.tiles)
         count = real.shape[1]
-        # Either part of the spectrum, by far the largest array, is read once.
+        # The spectrum, by far the largest array, is read once and never cut in two, which would copy it.
         parts = jnp.concatenate([real, imaginary], axis=1)
-        by_real, by_imaginary = (parts @ spectrum[k] for k in range(2))
+        products = jnp.concatenate([parts, parts]) @ spectrum.reshape(-1, *spectrum.shape[2:])
+        by_real, by_imaginary = products[: self.frequencies], products[self.frequencies :]
         real = by_real[:, :count] - by_imaginary[:, count:]
         imaginary = by_imaginary[:, :count] + by_real[:, count:]
         y = self._join(_transform_back(real, imaginary, self.kernel, self.tiles), x.shape)
