@@ -22,8 +22,8 @@ from mathdnn_jax.training import fit
 from parity import convert
 from parity.reference import SmallNetTest, SmallNetTrain
 
-FULL = {"channels": 16, "hidden": 1024, "classes": 10}
-QUICK = {"channels": 4, "hidden": 8, "classes": 3}
+FULL: dict[str, Any] = {"channels": 16, "hidden": 1024, "classes": 10}
+QUICK: dict[str, Any] = {"channels": 4, "hidden": 8, "classes": 3}
 SIDE = 32
 IMAGES = 2000
 RATE = 1e-3
@@ -62,7 +62,7 @@ def folded_cases(settings: Settings) -> Iterator[Case]:
         yield _inference(network, variables, module, batch, settings, targets, {"best": 1.0})
 
 
-def fused(module: SmallNetTrain, widths: dict[str, int]) -> SmallNetTest:
+def fused(module: SmallNetTrain, widths: dict[str, Any]) -> SmallNetTest:
     """The same network without batch norms, by PyTorch's own folding."""
     test = SmallNetTest(**widths).to(on_torch.device()).eval()
     with torch.no_grad():

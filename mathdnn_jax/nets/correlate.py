@@ -55,9 +55,10 @@ def correlate(
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _by_winograd(x: jax.Array, kernel: jax.Array, pads: tuple[tuple[int, int], ...]) -> jax.Array:
     """By Winograd's algorithm on a CPU, by XLA elsewhere."""
-    return lax.platform_dependent(
+    y: jax.Array = lax.platform_dependent(
         x, kernel, cpu=partial(winograd.winograd, pads=pads), default=partial(_by_definition, pads=pads)
     )
+    return y
 
 
 @_by_winograd.defjvp

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 CHANNELS = 32
@@ -85,7 +84,7 @@ def _of_tile(d: list[jax.Array]) -> list[jax.Array]:
 
 def _of_kernel(g: list[jax.Array]) -> list[jax.Array]:
     """G g."""
-    half = np.asarray(0.5, g[0].dtype)
+    half = jnp.asarray(0.5, g[0].dtype)
     outer = g[0] + g[2]
     return [g[0], half * (outer + g[1]), half * (outer - g[1]), g[2]]
 

@@ -43,7 +43,7 @@ def test_float32_stays_float32_and_about_as_exact() -> None:
     y = jax.jit(other.apply)(others, x)
     assert isinstance(y, jax.Array)
     assert y.dtype == jnp.float32
-    np.testing.assert_allclose(y, net.apply(variables, x), atol=2e-6)
+    np.testing.assert_allclose(np.asarray(y), np.asarray(net.apply(variables, x)), atol=2e-6)
 
 
 def test_the_spectrum_is_the_conjugate_transform() -> None:
