@@ -74,11 +74,14 @@ def compiled(function: Callable[..., Value], name: str = "compiled") -> dict[str
 
     Nothing is compiled before a first call. What a call in a mode with CUDA graphs returns is overwritten by the next.
     """
-    modes: dict[str, str | None] = {name: None}
-    if device().type == "cuda":
-        modes |= {f"{name}, {mode}": mode for mode in ("reduce-overhead", "max-autotune")}
     # Shapes are fixed here as they are in JAX's programs.
-    return {title: torch.compile(function, mode=mode, dynamic=False) for title, mode in modes.items()}
+    return {title: torch.compile(function, mode=mode, dynamic=False) for title, mode in compile_modes(name).items()}
+
+
+def compile_modes(name: str = "compiled") -> dict[str, str | None]:
+    """The modes of `torch.compile` that are tried on this device, by the name of the baseline."""
+    faster = ("reduce-overhead", "max-autotune") if device().type == "cuda" else ()
+    return {name: None, **{f"{name}, {mode}": mode for mode in faster}}
 
 
 def forget_compiled() -> None:

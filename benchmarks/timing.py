@@ -48,9 +48,9 @@ def timed(work: Callable[[], Value], clock: Clock = time.perf_counter) -> tuple[
 
 
 def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = False) -> Turn:
-    """How work that takes about so many seconds is sampled `repeat` times: at least once, and three times if it may."""
+    """How work that takes about so many seconds is sampled `repeat` times; once where one sample takes the budget."""
     calls = 1 if quick else max(1, math.ceil(SHORT / max(seconds, 1e-7)))
-    rounds = repeat if seconds * repeat <= BUDGET else max(1, min(repeat, 3), int(BUDGET / seconds))
+    rounds = repeat if seconds * repeat <= BUDGET else 1 if seconds >= BUDGET else max(3, int(BUDGET / seconds))
     return Turn(work, calls, min(rounds, repeat))
 
 

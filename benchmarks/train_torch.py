@@ -122,9 +122,9 @@ def training_runs(
         "eager, foreach Adam": _Trainer(objective, rate, settings.precision, foreach=True),
     }
     if settings.compile:
-        for name in on_torch.compiled(abs):
+        for name, mode in on_torch.compile_modes().items():
             trainer = _Trainer(objective, rate, settings.precision, fused=True)
-            trainer.loss = on_torch.compiled(trainer.compute_loss)[name]
+            trainer.loss = torch.compile(trainer.compute_loss, mode=mode, dynamic=False)
             trainers[f"{name}, fused Adam"] = trainer
     if on_torch.device().type == "cuda":
         trainers["CUDA graphs, fused Adam"] = _GraphTrainer(

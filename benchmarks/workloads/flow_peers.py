@@ -46,6 +46,8 @@ def _case(config: dict[str, int], batch: int) -> Case:
                 runs[name] = build(networks, events, same)
         except ImportError as error:
             unable[name] = f"not installed: {error}"
+        except Exception as error:  # a release that does not go with this JAX or PyTorch
+            unable[name] = f"{type(error).__name__}: {error}"
     layers = sum(2 * kernel.size for network in networks for kernel, _ in network)
     return Case(
         label=f"batch {batch}",

@@ -29,7 +29,7 @@ def cases(build: Build, settings: Settings) -> Iterator[Case]:
 
 
 def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
-    params = _away_from_zero(flow.init(jax.random.key(0)))
+    params = _away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
     rng = np.random.default_rng(0)
     rows = rng.random((STEPS * batch, *shape), dtype=np.float32)
     data, same = on_jax.on_device(rows).reshape(STEPS, batch, *shape), on_torch.on_device(rows)

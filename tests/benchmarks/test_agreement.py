@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.agreement import check_agreement
+from benchmarks.agreement import check_agreement, check_close
 from benchmarks.errors import OutputsDifferError
 from mathdnn_jax.errors import MathdnnError
 
@@ -45,3 +45,35 @@ def test_another_shape() -> None:
 
 def test_the_error_is_the_librarys() -> None:
     assert issubclass(OutputsDifferError, MathdnnError)
+
+
+def test_a_coarser_precision_has_larger_ulps() -> None:
+    outputs = {"jax": off_by(0, 100, 0), "torch": off_by(0, 0, 0)}
+    with pytest.raises(OutputsDifferError):
+        check_agreement(TRUTH, outputs)
+    check_agreement(TRUTH, outputs, epsilon=2.0**-17)
+
+
+def test_outputs_of_several_axes_name_the_entry() -> None:
+    wrong = TRUTH[None].astype(np.float32) + np.array([0, 1, 0], np.float32)
+    with pytest.raises(OutputsDifferError, match=r"entry \(0, 1\)"):
+        check_agreement(TRUTH[None], {"jax": wrong, "torch": TRUTH[None].astype(np.float32)})
+
+
+def test_without_a_truth_results_are_close_to_jax() -> None:
+    jax, other = (np.array([1.0, -10.0]), np.array(3.0)), (np.array([1.0, -10.0]), np.array(3.003))
+    assert check_close(jax, other, "peer", 2e-3, 2.0**-23) == pytest.approx(1e-3)
+    with pytest.raises(OutputsDifferError, match=r"peer .* differ by 0.001 .* allowed 0.0005"):
+        check_close(jax, other, "peer", 5e-4, 2.0**-23)
+    # In bf16 the tolerance is stretched, but not to where everything passes.
+    check_close(jax, other, "peer", 5e-4, 2.0**-7)
+    with pytest.raises(OutputsDifferError, match=r"allowed 0.1"):
+        check_close((np.array(1.0),), (np.array(1.2),), "peer", 5e-4, 2.0**-7)
+    with pytest.raises(OutputsDifferError, match="nan"):
+        check_close((np.array(1.0),), (np.array(np.nan),), "peer", 0.1, 2.0**-23)
+
+
+def test_random_results_have_the_same_shapes() -> None:
+    assert check_close((np.zeros(2),), (np.ones(2),), "peer", None, 2.0**-23) is None
+    with pytest.raises(OutputsDifferError, match="shapes"):
+        check_close((np.zeros(2),), (np.ones(3),), "peer", None, 2.0**-23)

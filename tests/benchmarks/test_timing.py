@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.limit import Limit, best, matmul_rates
-from benchmarks.timing import interleaved, ratios, spread, timed
+from benchmarks.rates import best, machine_rates
+from benchmarks.timing import Turn, interleaved, ratios, spread, timed, turn
 
 
 class Clock:
@@ -56,9 +56,35 @@ def test_ratios_are_of_neighbours() -> None:
         ratios((1.0, 2.0), (1.0,))
 
 
-def test_matmul_rate_is_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {"jax": (0.5, 0.25), "torch": (1.0, 2.0)}
-    monkeypatch.setattr("benchmarks.limit.interleaved", lambda *_: times)
-    rates = matmul_rates(Limit(10, {}), 2)
-    assert rates == {"jax": 2 * 1000 / 0.25, "torch": 2 * 1000 / 1.0}
-    assert best(rates, {"jax": 1.0, "torch": 1e9}) == {"jax": 8000.0, "torch": 1e9}
+def test_rates_are_of_the_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="limits are measured in both frameworks")
+    from benchmarks.limit import Limit, measure_limits
+
+    monkeypatch.setattr("benchmarks.limit.interleaved", lambda *_: {"jax": (0.5, 0.25), "torch": (1.0, 2.0)})
+    rates = measure_limits({"matmul": Limit(10.0, {}), "memory": Limit(3.0, {})}, 2)
+    assert rates == {"jax": {"matmul": 40.0, "memory": 12.0}, "torch": {"matmul": 10.0, "memory": 3.0}}
+    later = {"jax": {"matmul": 1.0, "memory": 99.0}, "torch": {"matmul": 1e9, "memory": 0.0}}
+    assert best(rates, later) == {"jax": {"matmul": 40.0, "memory": 99.0}, "torch": {"matmul": 1e9, "memory": 3.0}}
+    assert machine_rates(rates) == {"matmul": 40.0, "memory": 12.0}
+
+
+def test_quick_work_is_done_often_and_slow_work_seldom() -> None:
+    assert turn(print, 0.001, 7)[1:] == (20, 7)
+    assert turn(print, 0.001, 7, quick=True)[1:] == (1, 7)
+    assert turn(print, 1.0, 7)[1:] == (1, 7)
+    assert turn(print, 5.0, 7)[1:] == (1, 4)
+    assert turn(print, 15.0, 7)[1:] == (1, 3)
+    assert turn(print, 15.0, 2)[1:] == (1, 2)
+    assert turn(print, 100.0, 7)[1:] == (1, 1)
+
+
+def test_a_turn_is_of_several_calls_and_the_first_rounds() -> None:
+    clock, order = Clock(), list[str]()
+
+    def worker(name: str) -> None:
+        order.append(name)
+        clock.now += 1.5
+
+    turns = {"a": Turn(lambda: worker("a"), 1, 2), "b": Turn(lambda: worker("b"), 2, 1)}
+    assert interleaved(turns, 2, clock) == {"a": (1.5, 1.5), "b": (1.5,)}
+    assert order == ["a", "b", "b", "a"]
