@@ -9,6 +9,7 @@ from mathdnn_jax.nets.conv_nets import alexnet, conv_relu_bn, net1, net2, small_
 from mathdnn_jax.nets.conv_transpose import ConvTranspose
 from mathdnn_jax.nets.convolution import Conv
 from mathdnn_jax.nets.dense import Dense, Flatten
+from mathdnn_jax.nets.frequency_conv import FrequencyConv
 from mathdnn_jax.nets.initializers import torch_default, torch_default_variance
 from mathdnn_jax.nets.layer import Layer
 from mathdnn_jax.nets.mlp import MLP
@@ -27,6 +28,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "FrequencyConv",
     "Gelu",
     "Layer",
     "LeakyRelu",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mathdnn_jax.nets import winograd
 from mathdnn_jax.nets.layer import Shape
 
 LARGE_KERNEL = 64
@@ -35,6 +37,8 @@ def correlate(
         if any(low or high for low, high in pads):
             x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
         return _by_patches(x, kernel, strides)
+    if plain and set(strides) == {1} and winograd.pays(x, kernel, pads):
+        return _by_winograd(x, kernel, tuple(pads))
     letters = "DHW"[-spatial:]
     return lax.conv_general_dilated(
         x,
@@ -46,6 +50,29 @@ def correlate(
         dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         feature_group_count=groups,
     )
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _by_winograd(x: jax.Array, kernel: jax.Array, pads: tuple[tuple[int, int], ...]) -> jax.Array:
+    """By Winograd's algorithm on a CPU, by XLA elsewhere."""
+    y: jax.Array = lax.platform_dependent(
+        x, kernel, cpu=partial(winograd.winograd, pads=pads), default=partial(_by_definition, pads=pads)
+    )
+    return y
+
+
+@_by_winograd.defjvp
+def _(
+    pads: tuple[tuple[int, int], ...], primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    # Gradients are XLA's own convolutions: its transposes of Winograd's slices would be slower.
+    (x, kernel), (dx, dkernel) = primals, tangents
+    tangent = _by_definition(dx, kernel, pads) + _by_definition(x, dkernel, pads)
+    return _by_winograd(x, kernel, pads), tangent
+
+
+def _by_definition(x: jax.Array, kernel: jax.Array, pads: tuple[tuple[int, int], ...]) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array, strides: Shape) -> jax.Array:

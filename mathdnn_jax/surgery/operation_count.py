@@ -12,6 +12,7 @@ from mathdnn_jax.nets import (
     Conv,
     ConvTranspose,
     Dense,
+    FrequencyConv,
     Layer,
     ScaleShift,
     Sequential,
@@ -54,7 +55,9 @@ class OperationCount(NamedTuple):
     @property
     def convolution_operations(self) -> int:
         """Those of convolutions and transposed convolutions."""
-        return sum(entry.operations for entry in self.layers if entry.kind in ("Conv", "ConvTranspose"))
+        return sum(
+            entry.operations for entry in self.layers if entry.kind in ("Conv", "ConvTranspose", "FrequencyConv")
+        )
 
     @property
     def dense_operations(self) -> int:
@@ -127,7 +130,9 @@ def count_operations(network: Sequential, input_shape: Shape) -> OperationCount:
     addition for the bias, so 2 n operations. Zeros that are padded are counted like pixels. A transposed convolution
     takes one multiplication for each pixel and tap that meet inside the output. A batch norm in eval mode and a
     `ScaleShift` take one of each for an entry, a `SignBias` an addition; mean pooling over k pixels k − 1 additions and
-    a multiplication. Comparisons (ReLU, max-pooling) and transcendental functions are not counted.
+    a multiplication. A `FrequencyConv` takes 4 of each for the complex product of a tile's frequency, an input and an
+    output channel; its transforms are not counted. Comparisons (ReLU, max-pooling) and transcendental functions
+    are not counted either.
 
     Beside these: parameters (all numbers in `params`, no running statistics), activations (the size of a layer's
     output), and the receptive field and stride of `receptive_fields`.
@@ -156,6 +161,9 @@ def _costs(layer: Layer, before: Shape, after: Shape) -> tuple[int, int]:
     if isinstance(layer, Conv):
         products = outputs * math.prod(layer.kernel) * (before[-1] // layer.groups)
         return products, products if layer.bias else products - outputs
+    if isinstance(layer, FrequencyConv):
+        products = 4 * math.prod(layer.tile_counts(before)) * layer.frequencies * before[-1] * layer.features
+        return products, products + (outputs if layer.bias else 0)
     if isinstance(layer, Dense):
         products = outputs * before[-1]
         return products, products if layer.bias else products - outputs

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
-from mathdnn_jax.nets import Conv, ConvTranspose, Dense, Flatten, Layer, Sequential, Upsample
+from mathdnn_jax.nets import Conv, ConvTranspose, Dense, Flatten, FrequencyConv, Layer, Sequential, Upsample
 from mathdnn_jax.nets.layer import Shape
 from mathdnn_jax.nets.pooling import Pool
 
@@ -61,6 +61,8 @@ def _steps(layer: Layer, spatial: int) -> list[tuple[int, Fraction]]:
     """For each axis how many strides the field grows, and the factor of the stride."""
     if isinstance(layer, Conv):
         return [(k - 1, Fraction(s)) for k, s in zip(layer.reach, layer.strides, strict=True)]
+    if isinstance(layer, FrequencyConv):
+        return [(k - 1, Fraction(1)) for k in layer.kernel]
     if isinstance(layer, Pool):
         return [(k - 1, Fraction(s)) for k, s in zip(layer.kernel, layer.strides, strict=True)]
     if isinstance(layer, ConvTranspose):
