@@ -179,13 +179,13 @@ def _transform_back(real: jax.Array, imaginary: jax.Array, kernel: Shape, tile: 
         twice[-1] = 1
     columns = _half(tile[1]).T[: steps[1]] * twice / math.prod(tile)
     matrix = np.concatenate([columns.real, -columns.imag], axis=1)
-    y = _constant(matrix, real) @ jnp.concatenate([lines[0], lines[1]], axis=1)
+    y: jax.Array = _constant(matrix, real) @ jnp.concatenate([lines[0], lines[1]], axis=1)
     return y.reshape(*steps, *real.shape[1:])
 
 
 def _full(n: int) -> np.ndarray:
     """exp(2πi f p/n) (n, n)."""
-    return np.exp(2j * np.pi * (np.outer(np.arange(n), np.arange(n)) % n) / n)
+    return np.asarray(np.exp(2j * np.pi * (np.outer(np.arange(n), np.arange(n)) % n) / n))
 
 
 def _half(n: int) -> np.ndarray:

@@ -21,7 +21,7 @@ def test_the_kept_entries_pass_unchanged_and_the_others_move_by_the_shift(mask: 
     conditioner = MLP((3, len(moved)))
     bijector = additive_coupling(conditioner, mask)
     params = jax.jit(bijector.init)(jax.random.key(0))
-    x = np.random.default_rng(1).normal(size=(4, len(mask))).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, len(mask))), np.float32)
     z, _ = bijector.forward(params, x)
     np.testing.assert_array_equal(z[:, kept], x[:, kept])
     shift = np.asarray(conditioner.apply({"params": params}, x[:, kept]))

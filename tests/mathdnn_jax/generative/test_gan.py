@@ -100,7 +100,8 @@ def test_the_best_discriminator_is_p_over_p_plus_weighted_q(weight: float, seed:
 
     @jax.jit
     def newton(kernel: jax.Array) -> jax.Array:  # the loss is convex, and the points do not interact
-        return kernel - jax.grad(loss)(kernel) / jnp.diagonal(jax.hessian(loss)(kernel))
+        moved: jax.Array = kernel - jax.grad(loss)(kernel) / jnp.diagonal(jax.hessian(loss)(kernel))
+        return moved
 
     kernel = jnp.zeros(points)
     for _ in range(60):
