@@ -82,7 +82,8 @@ class _Walk:
             constants = parameters["num_consts"]
             operands = operands[:constants] + [o if isinstance(o, Leaf) else None for o in operands[constants:]]
         if name == "cond":
-            results = [self.run(branch.jaxpr, operands[1:]) for branch in parameters["branches"]]
+            # The last is what all platforms have in common, where an algorithm is chosen by platform.
+            results = [self.run(branch.jaxpr, operands[1:]) for branch in reversed(parameters["branches"])]
             return results[0]
         if name == "while":
             skipped = parameters["cond_nconsts"]
