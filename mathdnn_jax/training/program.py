@@ -79,7 +79,7 @@ def indexed_program(recipe: Recipe) -> Compiled:
             return _advance(recipe, carry, _along_data(recipe.mesh, batch, axis=0), keys, now[1])
 
         steps = start + jnp.arange(length, dtype=jnp.int32)
-        return _placed(recipe, jax.lax.scan(step, carry, (rows, steps)))
+        return _placed(recipe, _loop(step, carry, (rows, steps)))
 
     return jax.jit(run, static_argnames=("length", "epochs"), donate_argnames="carry")
 
@@ -97,9 +97,22 @@ def streamed_program(recipe: Recipe) -> Compiled:
 
         length = jax.tree.leaves(data)[0].shape[0]
         steps = start + jnp.arange(length, dtype=jnp.int32)
-        return _placed(recipe, jax.lax.scan(step, carry, (data, steps)))
+        return _placed(recipe, _loop(step, carry, (data, steps)))
 
     return jax.jit(run, donate_argnames="carry")
+
+
+def _loop(step: Callable[[Carry, Any], tuple[Carry, Told]], carry: Carry, each: tuple[Any, jax.Array]) -> Any:
+    """`lax.scan`, but that a loop of one step stays a loop: XLA would dissolve it, and fuse and round otherwise."""
+    steps = each[1]
+    if len(steps) != 1:
+        return jax.lax.scan(step, carry, each)
+    now = jax.tree.map(lambda leaf: leaf[0], each)
+    blank = jax.tree.map(lambda told: jnp.zeros(told.shape, told.dtype), jax.eval_shape(step, carry, now)[1])
+    # Steps are counted from zero: it is once, and XLA does not know.
+    times = jnp.where(steps[0] >= 0, 1, 0).astype(jnp.int32)
+    carry, told = jax.lax.fori_loop(0, times, lambda _, state: step(state[0], now), (carry, blank))
+    return carry, jax.tree.map(lambda leaf: leaf[None], told)
 
 
 def _advance(recipe: Recipe, carry: Carry, batch: Tree, keys: Keys, step: jax.Array) -> tuple[Carry, Told]:

@@ -79,7 +79,7 @@ class _Walk:
         inner = parameters.get("jaxpr", parameters.get("call_jaxpr"))
         if name == "scan":
             # A loop's slices have lost an axis; of its constants all holds.
-            constants = parameters["num_consts"]
+            constants = _constants(parameters)
             operands = operands[:constants] + [o if isinstance(o, Leaf) else None for o in operands[constants:]]
         if name == "cond":
             # The last is what all platforms have in common, where an algorithm is chosen by platform.
@@ -105,6 +105,13 @@ class _Walk:
             if isinstance(operand, Leaf) and operand.path not in self.uses:
                 kind, flat, groups = _kind(equation, operands, position)
                 self.uses[operand.path] = Use(len(self.uses), kind, flat, groups)
+
+
+def _constants(parameters: dict[str, Any]) -> int:
+    """How many of a loop's operands are constants: JAX 0.12 has (constants, carry, slices) where 0.10 has the count."""
+    if "num_consts" in parameters:
+        return int(parameters["num_consts"])
+    return len(parameters["ft_in"].unpack()[0])
 
 
 def _kind(equation: Any, operands: list[Any], position: int) -> tuple[str, tuple[int, bool] | None, int]:
