@@ -16,8 +16,8 @@ import pytest
 # would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# XLA's older generator of code, in one piece, compiles small programs in two thirds of the time. XLA ends a process that
-# gives it a flag it does not know, so only the JAX that this was tried with is given it.
+# XLA's older generator of code, in one piece, compiles small programs in two thirds of the time. XLA ends a process
+# that gives it a flag it does not know, so only the JAX that this was tried with is given it.
 if jax.__version__.startswith("0.10.") and "MATHDNN_OPTIMISED" not in os.environ:
     hasty = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {hasty}".strip()
