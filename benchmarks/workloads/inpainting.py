@@ -14,7 +14,8 @@ from benchmarks.workloads.nice_model import Model, images, prepare, products, si
 from mathdnn_jax.tasks import corrupt, inpaint, rectangle
 from parity.reference.inpaint import inpaint as inpaint_by_torch
 
-STEP_SIZE = 1e-3
+STEP_SIZE = 1e-5
+"""A hundredth of the seed's, with which the loop is chaotic: PyTorch itself, started one ulp off, ends elsewhere."""
 STEPS = 300
 FEW_STEPS = 30
 """Where images are also taken one by one, whose time is as proportional to the steps as that of all at once."""
