@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from benchmarks.workload import Run, Settings
 TOLD = 3
 """Of how many first steps the losses are compared: later ones of two correct float32 programs drift apart."""
 Loss = Callable[[torch.Tensor], torch.Tensor]
-Order = Callable[[], Sequence[torch.Tensor]]
+Order = Callable[[], Iterable[torch.Tensor]]
 
 
 Told = Callable[[torch.Tensor], torch.Tensor]

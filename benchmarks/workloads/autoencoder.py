@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import subprocess
@@ -22,6 +23,7 @@ from benchmarks.train_jax import fit_run
 from benchmarks.train_torch import Objective, training_runs
 from benchmarks.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.networks import SEED, draw, on_cpu, size
+from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
 from mathdnn_jax.generative import autoencoder
 from parity import convert
 from parity.reference import Autoencoder
@@ -36,17 +38,21 @@ ROUGHLY = 0.05
 LOADER = "seed's DataLoader, eager"
 
 
-class Grey(Dataset[torch.Tensor]):
-    """Images of bytes that are scaled one by one as they are asked for, as the seed's transform does it."""
+class Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """Images that are pictures with labels until they are asked for, one by one, as torchvision's MNIST has them."""
 
     def __init__(self, images: np.ndarray) -> None:
-        self.images = images
+        import_torchvision_datasets()
+        self.to_tensor = importlib.import_module("torchvision.transforms.functional").to_tensor
+        self.picture = importlib.import_module("PIL.Image").fromarray
+        self.images = torch.from_numpy(images)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(self.images[index]).float().div(255)
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        row = self.images[index]
+        return self.to_tensor(self.picture(row.reshape(28, -1).numpy(), mode="L")), 0
 
 
 def epoch_cases(settings: Settings) -> Iterator[Case]:
@@ -129,11 +135,14 @@ def _epoch(widths: tuple[int, ...], count: int, batch: int, settings: Settings) 
     def objective() -> Objective:
         return Objective(module, error).train()
 
-    loader = DataLoader(Grey(grey), batch_size=batch, shuffle=True)
+    def loaded() -> Iterator[torch.Tensor]:
+        for pictures, _ in DataLoader(Pictures(grey), batch_size=batch, shuffle=True):
+            yield pictures.to(there.device).reshape(batch, -1)
+
     by_loader = training_runs(
         objective(),
         RATE,
-        lambda: [rows.to(there.device) for rows in loader],
+        loaded,
         settings._replace(compile=False),
         restart=True,
         told=torch.mean,

@@ -95,6 +95,18 @@ def test_all_finite() -> None:
         assert not all_finite({"a": jnp.ones(3), "b": jnp.array([0.0, bad])})
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 1), (2, 4), (3, 2, 2, 3), (0,), (3, 0)])
+def test_all_finite_sees_every_entry_of_every_shape(shape: tuple[int, ...], dtype: Any) -> None:
+    greatest = np.full(shape, jnp.finfo(dtype).max, dtype)
+    assert all_finite(jnp.asarray(greatest))
+    for bad in (np.nan, np.inf, -np.inf):
+        for place in np.ndindex(shape):
+            spoilt = greatest.copy()
+            spoilt[place] = bad
+            assert not all_finite([jnp.ones(2), jnp.asarray(spoilt)])
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
