@@ -24,13 +24,17 @@ def build_parser() -> argparse.ArgumentParser:
     checker = commands.add_parser("checker", help=summary, description=summary)
     checker.add_argument("--output", "-o", metavar="FILE", help="write the page to a file as well")
     checker.set_defaults(run=run_checker)
-    summary = "Steps of training: mathdnn_jax.training.fit beside a Python loop over a jitted step, and PyTorch eager."
+    summary = (
+        "Steps of training: mathdnn_jax.training.fit beside a Python loop over a jitted step, and PyTorch eager; "
+        "compile time, memory, and fit on several devices."
+    )
     train = commands.add_parser("train", help=summary, description=summary)
     train.add_argument("--workload", nargs="+", choices=("autoencoder", "nice"), default=["autoencoder", "nice"])
-    train.add_argument("--batch", type=int, nargs="+", help="batch sizes (default: 100 and 128, the seeds' own)")
-    train.add_argument("--steps", type=int, default=100, help="steps of a run (default: 100)")
+    train.add_argument("--batch", type=int, nargs="+", help="batch sizes (default: some around the seeds' own)")
+    train.add_argument("--steps", type=int, default=20, help="steps of a run (default: 20)")
     train.add_argument("--repeat", type=int, default=5, help="interleaved triples (default: 5)")
-    train.add_argument("--devices", type=int, nargs="*", default=[], help="also fit alone, on so many virtual devices")
+    devices = "fit on so many virtual devices of the processor, each in a process of its own (default: 1 2 4)"
+    train.add_argument("--devices", type=int, nargs="*", default=[1, 2, 4], help=devices)
     train.add_argument("--output", "-o", metavar="FILE", help="write the figures as JSON")
     train.set_defaults(run=run_train)
     return parser

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,36 +98,20 @@ def run_train(options: argparse.Namespace) -> int:
     target = check_writable(options.output) if options.output else None
     with _needing_torch():
         from benchmarks.table import training_table
-        from benchmarks.training import BATCHES, measure
+        from benchmarks.training import BATCHES, measure, measure_alone
 
     figures: list[dict[str, Any]] = []
     for workload in options.workload:
-        for batch in options.batch or [BATCHES[workload]]:
+        for batch in options.batch or BATCHES[workload]:
             _say(f"{workload}, batches of {batch}")
             figures.append(measure(workload, batch, options.steps, options.repeat))
-            figures[-1]["devices"] = {
-                count: on_virtual_devices(workload, batch, options.steps, options.repeat, count)
-                for count in options.devices
+            figures[-1]["alone"] = {
+                count: measure_alone(workload, batch, options.steps, options.repeat, count) for count in options.devices
             }
     if target is not None:
         _write(target, json.dumps(figures, indent=2, allow_nan=False) + "\n")
     print(training_table(figures))
     return 0
-
-
-def on_virtual_devices(workload: str, batch: int, steps: int, repeat: int, devices: int) -> list[float]:
-    """Seconds of `fit` in a process of its own, since the number of devices is settled when JAX starts."""
-    call = f"seconds_of_fit({workload!r}, {batch}, {steps}, {repeat}, {devices})"
-    done = subprocess.run(
-        [sys.executable, "-c", f"from benchmarks.training import seconds_of_fit; print({call})"],
-        env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ConfigurationError(f"no run on {devices} devices: {done.stderr.strip().splitlines()[-1]}")
-    return [float(value) for value in json.loads(done.stdout)]
 
 
 def run_checker(options: argparse.Namespace) -> int:

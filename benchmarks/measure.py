@@ -68,7 +68,8 @@ def measure(
     }
     for name, times in seconds.items():
         if name != "jax":
-            contenders[name]["ratio"] = spread(ratios(times, seconds["jax"][: len(times)]))._asdict()
+            both = min(len(times), len(seconds["jax"]))
+            contenders[name]["ratio"] = spread(ratios(times[:both], seconds["jax"][:both]))._asdict()
         if kinds[name] == "torch":
             contenders[name]["device_s"] = on_torch.device_seconds(runs[name])
     baselines = [name for name in contenders if kinds[name] == "torch"]

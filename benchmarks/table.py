@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,12 +97,12 @@ def limit_text(rates: Mapping[str, Any]) -> str:
 
 
 def training_table(figures: list[dict[str, Any]]) -> str:
-    """The figures of `benchmarks.training.measure`, a row for each workload and batch size."""
+    """The figures of `benchmarks.training`, a row for each workload and batch size."""
     names = {"fit": "fit", "loop": "a jitted step", "torch": "PyTorch"}
     lines = [
         "Adam steps per second, float32, and how many times as long the others took as fit: median [least - greatest]",
         f"{'workload':<12}{'batch':>6}" + "".join(f"{title:>15}" for title in names.values())
-        + f"{'step/fit':>22}{'PyTorch/fit':>22}{'first fit':>12}",
+        + f"{'step/fit':>22}{'PyTorch/fit':>22}{'compilation':>13}{'memory':>12}",
     ]  # fmt: skip
     for result in figures:
         row = f"{result['workload']:<12}{result['batch']:>6}"
@@ -109,10 +110,11 @@ def training_table(figures: list[dict[str, Any]]) -> str:
         for name in ("loop_over_fit", "torch_over_fit"):
             ratio = result[name]
             row += f"{ratio['median']:>8.2f} [{ratio['least']:.2f} - {ratio['greatest']:.2f}]".rjust(22)
-        lines.append(row + f"{result['first_call_s']['fit']:>10.3g} s")
-        for count, seconds in result["devices"].items():
-            rate = result["steps"] / sorted(seconds)[len(seconds) // 2]
-            lines.append(f"{'':<12}{'':>6}{rate:>15,.1f}  on {count} virtual devices of the same processor")
+        lines.append(row + f"{result['compile_s']['fit']:>11.2f} s")
+        for count, alone in result["alone"].items():
+            rate = result["steps"] / statistics.median(alone["seconds"])
+            memory = "" if alone["memory_bytes"] is None else f"{alone['memory_bytes'] / 2**20:,.0f} MiB"
+            lines.append(f"{'':<18}{rate:>15,.1f}  alone, on {count} of the processor's virtual devices{memory:>53}")
     machine = figures[0]["machine"]
     return "\n".join(
         [*lines, f"{machine['cpu']}, {machine['cores']} cores, {machine['backend']}; {machine['measured']}"]

@@ -2,92 +2,70 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import torch
-from jax.sharding import Mesh
 from torch import nn
 
 from benchmarks import on_jax, on_torch
 from benchmarks.errors import OutputsDifferError
 from benchmarks.machine import describe_machine
 from benchmarks.timing import interleaved, ratios, spread, timed
+from benchmarks.train_jax import Loss, fit_run, step_run
+from benchmarks.train_torch import Objective, training_runs
+from benchmarks.worker import Worker
+from benchmarks.workload import Settings
 from mathdnn_jax.flows import nice
-from mathdnn_jax.nets import MLP
-from mathdnn_jax.training import device_mesh, fit
+from mathdnn_jax.generative import autoencoder
+from mathdnn_jax.training import device_mesh
 from parity import convert
-from parity.reference import NICE
+from parity.reference import NICE, Autoencoder
 
 RATE = 1e-3
-BATCHES = {"autoencoder": 100, "nice": 128}
-WIDTHS = (784, 256, 128, 32, 128, 256, 784)
+DIM = 784
+BATCHES = {"autoencoder": (25, 100, 400, 1600), "nice": (32, 128, 512)}
+"""The seeds' own are 100 and 128."""
 AGREE = 1e-3
 """How far the losses of the first steps of two float32 programs may be apart, relative to their size."""
+SETTINGS = Settings(compile=False)
 
 
 class Work(NamedTuple):
-    """A model to train in both frameworks: the same weights, the same batches in the same order."""
+    """A model to train in both frameworks: the same weights, the same losses."""
 
     params: Any
-    loss: Callable[..., jax.Array]
-    module: nn.Module
-    torch_loss: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    loss: Loss
+    objective: Objective
 
 
-def autoencoder() -> Work:
-    """The seed's autoencoder (002 P1): ReLU also on the code, sigmoid out, mean squared error."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(WIDTHS):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    module = nn.Sequential(*layers[:-1], nn.Sigmoid())
-    linear = [layer for layer in module if isinstance(layer, nn.Linear)]
-    params = {
-        f"dense_{k}": {"kernel": layer.weight.detach().numpy().T.copy(), "bias": layer.bias.detach().numpy().copy()}
-        for k, layer in enumerate(linear)
-    }
-    network = MLP(WIDTHS[1:])
-
-    def loss(params: Any, batch: jax.Array, key: jax.Array) -> jax.Array:
-        del key
-        output: Any = network.apply({"params": params}, batch)
-        return jnp.mean((jax.nn.sigmoid(output) - batch) ** 2)
-
-    return Work(params, loss, module, lambda module, batch: nn.functional.mse_loss(module(batch), batch))
+def autoencoder_work() -> Work:
+    """The seed's autoencoder (002 P1), mean squared error."""
+    twin, model = Autoencoder(), autoencoder()
+    return Work(
+        _converted(twin, "autoencoder"),
+        lambda params, rows: model.reconstruction_error(params, rows).mean(),
+        Objective(twin, lambda module, rows: nn.functional.mse_loss(module(rows), rows)),
+    )
 
 
-def nice_flow() -> Work:
+def nice_work() -> Work:
     """The seed's NICE (000 Q3), by maximum likelihood."""
     twin, flow = NICE(), nice()
-    params = convert({name: tensor.numpy().copy() for name, tensor in twin.state_dict().items()})
 
-    def loss(params: Any, batch: jax.Array, key: jax.Array) -> jax.Array:
-        del key
-        return -flow.log_prob(params, batch).mean()
+    def nats(module: Any, rows: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = -module.log_prob(rows).mean()
+        return value
 
-    return Work(params, loss, twin, lambda _, batch: -twin.log_prob(batch).mean())
-
-
-WORKLOADS: dict[str, Callable[[], Work]] = {"autoencoder": autoencoder, "nice": nice_flow}
+    return Work(
+        _converted(twin, "nice"), lambda params, rows: -flow.log_prob(params, rows).mean(), Objective(twin, nats)
+    )
 
 
-def seconds_of_fit(workload: str, batch: int, steps: int, repeat: int, devices: int) -> list[float]:
-    """Seconds of `repeat` runs of `fit` on a mesh of so many devices, after one that compiles.
-
-    Raises:
-        ConfigurationError: there are not as many devices.
-    """
-    torch.manual_seed(0)
-    work = WORKLOADS[workload]()
-    data = np.random.default_rng(0).random((steps * batch, WIDTHS[0]), dtype=np.float32)
-    train = _by_fit(work, on_jax.on_device(data), batch, device_mesh(data=devices))
-    train()
-    return [timed(train)[1] for _ in range(repeat)]
+WORKLOADS: dict[str, Callable[[], Work]] = {"autoencoder": autoencoder_work, "nice": nice_work}
 
 
 def measure(workload: str, batch: int, steps: int, repeat: int) -> dict[str, Any]:
@@ -101,94 +79,81 @@ def measure(workload: str, batch: int, steps: int, repeat: int) -> dict[str, Any
     """
     torch.manual_seed(0)
     with on_jax.highest_precision(), on_torch.highest_precision():
-        work = WORKLOADS[workload]()
-        data = np.random.default_rng(0).random((steps * batch, WIDTHS[0]), dtype=np.float32)
+        work, data = WORKLOADS[workload](), _data(batch, steps)
+        on_device, there = on_jax.on_device(data), on_torch.on_device(data)
+        batches = [on_device[start : start + batch] for start in range(0, len(data), batch)]
         contenders = {
-            "fit": _by_fit(work, on_jax.on_device(data), batch),
-            "loop": _by_loop(work, on_jax.on_device(data), batch),
-            "torch": _by_torch(work, torch.from_numpy(data), batch),
+            "fit": fit_run(work.loss, work.params, on_device, RATE, SETTINGS, batch=batch, epochs=1),
+            "loop": step_run(work.loss, work.params, batches, RATE, SETTINGS, restart=True)[0],
+            "torch": training_runs(work.objective, RATE, lambda: there.split(batch), SETTINGS, restart=True)["eager"],
         }
         first = {name: timed(contender) for name, contender in contenders.items()}
-        _check({name: losses for name, (losses, _) in first.items()})
+        _check({name: np.asarray(losses) for name, (losses, _) in first.items()})
         seconds = interleaved(contenders, repeat)
+    medians = {name: spread(times).median for name, times in seconds.items()}
     return {
         "workload": workload,
         "batch": batch,
         "steps": steps,
         "repeat": repeat,
-        "steps_per_s": {name: steps / spread(times).median for name, times in seconds.items()},
-        "first_call_s": {name: taken for name, (_, taken) in first.items()},
+        "steps_per_s": {name: steps / median for name, median in medians.items()},
+        "compile_s": {name: taken - medians[name] for name, (_, taken) in first.items()},
         "loop_over_fit": spread(ratios(seconds["loop"], seconds["fit"]))._asdict(),
         "torch_over_fit": spread(ratios(seconds["torch"], seconds["fit"]))._asdict(),
         "machine": describe_machine(),
     }
 
 
-def _by_fit(work: Work, data: jax.Array, batch: int, mesh: Mesh | None = None) -> Callable[[], np.ndarray]:
-    optimizer = optax.adam(RATE)
+def measure_alone(workload: str, batch: int, steps: int, repeat: int, devices: int) -> dict[str, Any]:
+    """`fit` in a process of its own: seconds of each run on so many virtual devices, and the memory it comes to need.
 
-    def train() -> np.ndarray:
-        result = fit(
-            work.loss,
-            work.params,
-            data,
-            optimizer,
-            epochs=1,
-            batch_size=batch,
-            key=jax.random.key(0),
-            shuffle=False,
-            mesh=mesh,
-        )
-        jax.block_until_ready(result.params)
-        return result.history.loss
-
-    return train
+    `memory_bytes` is the greatest resident size over what the process had before the weights and the data were made:
+    data, weights, the optimiser's state, temporaries and compiled code. None where the system does not tell.
+    """
+    arguments: dict[str, str | int] = {"workload": workload, "batch": batch, "steps": steps, "devices": devices}
+    with closing(Worker(f"{__name__}:prepare_alone", arguments, devices)) as worker:
+        answers = [timed(worker.run) for _ in range(repeat)]
+    return {"seconds": [seconds for _, seconds in answers], "memory_bytes": next(iter(answers[-1][0]), None)}
 
 
-def _by_loop(work: Work, data: jax.Array, batch: int) -> Callable[[], np.ndarray]:
-    optimizer = optax.adam(RATE)
+def prepare_alone(workload: str, batch: int, steps: int, devices: int) -> Callable[[], list[float]]:
+    """What the process of `measure_alone` does at each turn: train, and say how much memory it has come to need."""
+    before = _peak_bytes()
+    torch.manual_seed(0)
+    work = WORKLOADS[workload]()
+    mesh = device_mesh(data=devices) if devices > 1 else None
+    data = on_jax.on_device(_data(batch, steps))
+    train = fit_run(work.loss, work.params, data, RATE, SETTINGS, batch=batch, epochs=1, mesh=mesh)
 
-    def step(params: Any, state: Any, rows: jax.Array) -> tuple[Any, Any, jax.Array]:
-        value, gradient = jax.value_and_grad(work.loss)(params, rows, jax.random.key(0))
-        updates, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, value
+    def turn() -> list[float]:
+        train()
+        peak = _peak_bytes()
+        return [] if peak is None or before is None else [float(peak - before)]
 
-    compiled = jax.jit(step, donate_argnums=(0, 1))
-    batches = [data[start : start + batch] for start in range(0, len(data), batch)]
-
-    def train() -> np.ndarray:
-        params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), work.params)
-        state, losses = optimizer.init(params), []
-        for rows in batches:
-            params, state, value = compiled(params, state, rows)
-            losses.append(value)
-        jax.block_until_ready(params)
-        return np.asarray(losses)
-
-    return train
+    return turn
 
 
-def _by_torch(work: Work, data: torch.Tensor, batch: int) -> Callable[[], np.ndarray]:
-    state = {name: tensor.clone() for name, tensor in work.module.state_dict().items()}
+def _converted(twin: nn.Module, model: str) -> Any:
+    variables = convert({name: tensor.numpy().copy() for name, tensor in twin.state_dict().items()}, model)
+    return on_jax.cast(variables.get("params", variables), "f32")
 
-    def train() -> np.ndarray:
-        work.module.load_state_dict(state)
-        optimizer = torch.optim.Adam(work.module.parameters(), lr=RATE)
-        losses = []
-        for rows in data.split(batch):
-            value = work.torch_loss(work.module, rows)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            losses.append(value.detach())
-        return torch.stack(losses).numpy()
 
-    return train
+def _data(batch: int, steps: int) -> np.ndarray:
+    return np.random.default_rng(0).random((steps * batch, DIM), dtype=np.float32)
+
+
+def _peak_bytes() -> int | None:
+    """The greatest resident size of this process alone; `resource` would count what its parent had when it forked."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(peak.split()[1])
 
 
 def _check(losses: dict[str, np.ndarray]) -> None:
-    expected = losses["torch"][:3]
+    expected = losses["torch"]
     for name, values in losses.items():
-        worst = float(np.max(np.abs(values[:3] - expected) / np.abs(expected)))
+        worst = float(np.max(np.abs(values - expected) / np.abs(expected)))
         if not worst <= AGREE:
             raise OutputsDifferError(f"the first losses of {name} differ from PyTorch's by {worst:.2g}, relatively")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mathdnn_jax.errors import ConfigurationError
 
@@ -23,10 +23,10 @@ class Worker:
         ConfigurationError: the process ended before that.
     """
 
-    def __init__(self, prepare: str, arguments: dict[str, int], devices: int) -> None:
+    def __init__(self, prepare: str, arguments: Mapping[str, str | int], devices: int) -> None:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", prepare, json.dumps(arguments)],
+            [sys.executable, "-m", "benchmarks.worker", prepare, json.dumps(dict(arguments))],
             env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+from flax.typing import Initializer
+
+from mathdnn_jax.nets.correlate import correlate
 
 
 class ConvNet(nn.Module):
@@ -30,9 +35,9 @@ class ConvNet(nn.Module):
         x = _with_context(x, context)
         last = len(self.features) - 1
         for k, channels in enumerate(self.features):
-            kernel_size = (3, 3) if k in (0, last) else (1, 1)
+            side = 3 if k in (0, last) else 1
             initializer = nn.initializers.zeros if k == last else nn.initializers.he_normal()
-            x = nn.Conv(channels, kernel_size, kernel_init=initializer, name=f"conv_{k}")(x)
+            x = _Convolution(channels, side, initializer, name=f"conv_{k}")(x)
             if k < last:
                 x = nn.relu(x)
         return x
@@ -56,8 +61,26 @@ class PooledConvNet(nn.Module):
     def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """Apply the network to images (..., H, W, inputs), with a context (..., more inputs) if there is one."""
         x = _with_context(x, context)
-        x = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=nn.initializers.he_normal(), name="conv")(x))
+        x = nn.relu(_Convolution(self.width, 3, nn.initializers.he_normal(), name="conv")(x))
         return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros, name="dense")(x.mean((-3, -2)))
+
+
+class _Convolution(nn.Module):
+    """`nn.Conv` with stride 1 that keeps height and width, by `correlate`."""
+
+    features: int
+    side: int
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (self.side, self.side, x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        x, kernel, bias = promote_dtype(x, kernel, bias)
+        images = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
+        edge = self.side // 2
+        y: jax.Array = correlate(images, kernel, (1, 1), ((edge, edge), (edge, edge)), (1, 1), 1) + bias
+        return y.reshape(*x.shape[:-1], self.features)
 
 
 def _with_context(x: jax.Array, context: jax.Array | None) -> jax.Array:

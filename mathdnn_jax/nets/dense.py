@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets.initializers import torch_default
 from mathdnn_jax.nets.layer import Layer, Shape, Slot, Values, per_channel, whole
+from mathdnn_jax.nets.rowwise import rowwise
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Dense(Layer):
         """The product, in the kernel's dtype."""
         del train, key
         params = values["params"]
-        y = x.astype(params["kernel"].dtype) @ params["kernel"]
+        y = rowwise(x.astype(params["kernel"].dtype), params["kernel"])
         return (y + params["bias"] if self.bias else y), {}
 
 

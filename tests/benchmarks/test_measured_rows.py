@@ -76,6 +76,12 @@ def test_figures_from_known_times(times: dict[str, Any]) -> None:
     assert not row["disturbed"]
 
 
+def test_jax_may_be_the_one_that_is_sampled_less_often(times: dict[str, Any]) -> None:
+    times["jax"] = (1.0, 2.0)
+    contenders = measure(case([]), 3, "f32")["contenders"]
+    assert contenders["eager"]["ratio"] == {"median": 2.5, "least": 2.0, "greatest": 3.0}
+
+
 def test_what_cannot_run_is_told_with_its_reason() -> None:
     row = measure(case([], torch={"eager": gives("eager", []), "compiled": fails}, unable={"zuko": "absent"}), 1, "f32")
     assert row["unable"] == {"zuko": "absent", "compiled": "RuntimeError: no compiler"}
