@@ -40,6 +40,8 @@ VAE_RATE, GAN_RATE, BETAS = 1e-3, 2e-4, (0.5, 0.999)
 ROUGHLY = 0.1
 """How far the first losses may be apart, relatively: each framework draws noise of its own."""
 PLAYERS = ("discriminator", "generator")
+TRANSPOSED = "transposed convolutions with stride 2 are XLA's own on a CPU, and slower than PyTorch's library"
+KEPT = "keeping the old state where a gradient is not finite, which XLA on a CPU pays with copies of Adam's averages"
 
 
 def vae_cases(settings: Settings) -> Iterator[Case]:
@@ -90,6 +92,7 @@ def _dcgan(
 
     flops = count_operations(network, (1, 1, 64)).operations if isinstance(network, Sequential) else None
     return Case(
+        why=TRANSPOSED,
         label=f"batch {batch}",
         items=batch,
         unit="images",
@@ -123,6 +126,7 @@ def _vae(batch: int, settings: Settings) -> Case:
 
     products = DIM * hidden + 2 * hidden * latent + latent * hidden + hidden * DIM
     return Case(
+        why=KEPT,
         label=f"batch {batch}",
         items=len(images),
         unit="images",
@@ -177,6 +181,7 @@ def _gan(batch: int, settings: Settings) -> Case:
             ways[f"{name}, fused Adam"] = players
     products = {name: sum(a.size for a in states[name].values() if a.ndim == 2) for name in PLAYERS}
     return Case(
+        why=KEPT,
         label=f"batch {batch}",
         items=len(images),
         unit="images",

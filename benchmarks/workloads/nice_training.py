@@ -20,6 +20,7 @@ STEPS = 3
 """In a run of the step: the losses of the second and the third depend on the gradients."""
 ADAM_PASSES = 6
 """Of the parameters' bytes, each step: parameters, mean and square are read and written."""
+ADAM = "Adam's pass over all parameters, and the choice that keeps old ones where a gradient is not finite"
 
 
 def step_cases(settings: Settings) -> Iterator[Case]:
@@ -33,6 +34,7 @@ def _step(model: Model, batch: int, settings: Settings) -> Case:
     rows, same = on_both(images(STEPS * batch, model.config["dim"]), "f32")
     run, lowered = step_run(_loss(model), model.params, list(rows.reshape(STEPS, batch, -1)), RATE, settings)
     return Case(
+        why=ADAM,
         label=f"batch {batch}",
         items=STEPS * batch,
         unit="images",
@@ -65,6 +67,7 @@ def _epoch(model: Model, batch: int, settings: Settings) -> Case:
         )
         others["JAX, a jitted step in a Python loop"] = loop
     return Case(
+        why=ADAM,
         label=f"batch {batch}",
         items=count,
         unit="images",

@@ -24,6 +24,11 @@ QUICK: Widths = {"channels": (2, 3, 4, 3, 2), "hidden": 5}
 SIDE = 32
 BATCH = 10
 PATCHES = "Net1 on each patch"
+DIRECT = (
+    "an 18 x 18 kernel is 324 products for every entry of the image; frequency_domain, the row after this one, is how "
+    "to serve it"
+)
+STREAMED = "products of a matrix and a vector: bound by how fast 1.4 GB of weights are streamed from memory"
 CLOSE = 1e-4
 """How far outputs may be apart, relative to the greatest: a sum of 82,944 products in float32."""
 
@@ -35,7 +40,8 @@ def net1_cases(settings: Settings) -> Iterator[Case]:
     module = on_torch.module_with(lambda: Net1(**widths), state)
     for batch in settings.batches or ((2,) if settings.quick else (1, BATCH)):
         images = uniform(batch, SIDE, SIDE, 3)
-        yield _case(f"batch {batch}", network, variables, module, images, settings, {"best": 1.5} if batch > 1 else {})
+        targets, why = ({"best": 1.5}, "") if batch > 1 else ({}, STREAMED)
+        yield _case(f"batch {batch}", network, variables, module, images, settings, targets, why=why)
 
 
 def net2_cases(settings: Settings) -> Iterator[Case]:
@@ -77,7 +83,7 @@ def _sliding(widths: Widths, batch: int, shape: tuple[int, int], settings: Setti
     # Of the largest images the patches would take minutes.
     others = {PATCHES: patches} if rows * columns <= 36 else {}
     label = f"{batch} of {shape[0]} x {shape[1]}" + (", a quarter of the widths" if widths is QUARTER else "")
-    yield _case(label, network, variables, larger, images, settings, {}, others)
+    yield _case(label, network, variables, larger, images, settings, {}, others, DIRECT)
     network, variables, _ = frequency_domain(network, variables, (*shape, 3))
     targets = {"best": 2.5, PATCHES: 15.0} if others and not settings.quick else {}
     label += f", head in the frequency domain, {size(variables) / 2**20:.0f} MiB of weights"
@@ -93,6 +99,7 @@ def _case(
     settings: Settings,
     targets: dict[str, float],
     others: dict[str, Callable[[], torch.Tensor]] | None = None,
+    why: str = "",
 ) -> Case:
     apply: Any = jax.jit(network.apply)
     x = on_jax.on_device(images)
@@ -109,6 +116,7 @@ def _case(
         flops=float(len(images) * (operations.convolution_operations + operations.dense_operations)),
         least_bytes=float(size(variables) + images.nbytes),
         targets=targets,
+        why=why,
         lowered=lambda: apply.lower(variables, x),
     )
 

@@ -28,6 +28,7 @@ SIDE = 32
 IMAGES = 2000
 RATE = 1e-3
 STEPS = 20
+CONVOLUTIONS = "XLA's convolution of 16 channels, on a CPU at 40 % of the rate of PyTorch's library"
 
 
 def prepare(settings: Settings) -> tuple[Sequential, dict[str, Any], Callable[[], SmallNetTrain]]:
@@ -113,6 +114,7 @@ def _inference(
 
     operations = count_operations(network, (SIDE, SIDE, 3))
     return Case(
+        why=CONVOLUTIONS,
         label=f"batch {batch}",
         items=len(here) * batch,
         unit="images",
@@ -166,6 +168,7 @@ def _step(network: Sequential, variables: dict[str, Any], module: nn.Module, bat
 
     operations = count_operations(network, (SIDE, SIDE, 3))
     return Case(
+        why=CONVOLUTIONS,
         label=f"batch {batch}",
         items=steps * batch,
         unit="images",

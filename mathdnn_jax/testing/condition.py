@@ -16,9 +16,10 @@ Jacobian has lost all its digits (tanh at 20), and the case decides nothing.
 **float32.** h = 32 ε₃₂ stands for the roundings of a computation of moderate depth. Against float64 at the same point
 (cases are drawn as float32 numbers, so that nothing is rounded on the way in) a float32 result may be off by four times
 what moving parameters, context and event by h moves it (the greatest of eight directions; four, because roundings enter
-between layers and at hidden weights too, where nothing can be moved), plus h (1 + |result|), where log_det, a sum over
-n entries, has h (n + |log_det|). Within h of an end of its support an event is not tried in float32. A formula that
-cancels (log(1 − tanh² x) for large x) errs by far more than its argument's rounding explains.
+between layers and at hidden weights too, where nothing can be moved), or by what moving them by 4 h does, if that is
+more (a sigmoid is flat until the rounding of its large argument has another sign), plus h (1 + |result|), where
+log_det, a sum over n entries, has h (n + |log_det|). Within h of an end of its support an event is not tried in
+float32. A formula that cancels (log(1 − tanh² x) for large x) errs by far more than its argument's rounding explains.
 
 **Sameness** (jit, batch, vmap in float64): tolerance · (1 + |result| + κ_x of that entry). A result that is float32
 although the arguments are float64 is judged by 128 ε₃₂ in place of the tolerance.
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from mathdnn_jax.testing.determinant import equilibrated
-from mathdnn_jax.testing.programs import STEP, Analysis
+from mathdnn_jax.testing.programs import FAR, STEP, Analysis
 
 EPS = float(np.finfo(np.float64).eps)
 FLOAT32_TOLERANCE = 128 * float(np.finfo(np.float32).eps)
@@ -87,12 +88,14 @@ def sameness_scale(values: np.ndarray, moved: np.ndarray) -> np.ndarray:
 def float32_bounds(analysis: Analysis) -> tuple[np.ndarray, float]:
     """How far value and log_det may be off in float32; infinite where a move of h leaves the map's domain."""
 
-    def bound(values: np.ndarray, moved: np.ndarray, terms: int) -> np.ndarray:
-        inside = np.isfinite(moved).all(0) & np.isfinite(values)
-        return np.where(inside, 4 * changes(values, moved) + STEP * (terms + np.abs(values)), np.inf)
+    def bound(values: np.ndarray, moved: np.ndarray, far: np.ndarray, terms: int) -> np.ndarray:
+        inside = np.isfinite(moved).all(0) & np.isfinite(far).all(0) & np.isfinite(values)
+        change = np.maximum(FAR * changes(values, moved), changes(values, far))
+        return np.where(inside, change + STEP * (terms + np.abs(values)), np.inf)
 
-    value = bound(analysis.value, analysis.moved_value, 1)
-    return value, float(bound(analysis.log_det, analysis.moved_log_det, max(1, analysis.x.size)))
+    value = bound(analysis.value, analysis.moved_value, analysis.far_value, 1)
+    terms = max(1, analysis.x.size)
+    return value, float(bound(analysis.log_det, analysis.moved_log_det, analysis.far_log_det, terms))
 
 
 def lost_to_rounding(analysis: Analysis) -> bool:

@@ -19,14 +19,16 @@ DIFFERENCES = 2
 """How many directions central differences are taken in."""
 STEP = 32 * float(np.finfo(np.float32).eps)
 """How far: so many times 1 + |entry|. 32 roundings in float32."""
+FAR = 4
+"""And so many times as far, in other directions, for maps that are flat nearby alone."""
 
 
 class Analysis(NamedTuple):
     """What is computed about one event in float64, as NumPy arrays; entries of value and event are flattened.
 
-    `moved_*` are at points where parameters, context and event are moved by `STEP`; `ahead` and `behind` at x ± h v
-    for the tangents h v. `gradients` says for each leaf of (parameters, event) whether the gradients of value and
-    log_det are finite, None where they were not asked for.
+    `moved_*` are at points where parameters, context and event are moved by `STEP`, `far_*` where they are moved by
+    `FAR` times that; `ahead` and `behind` at x ± h v for the tangents h v. `gradients` says for each leaf of
+    (parameters, event) whether the gradients of value and log_det are finite, None where they were not asked for.
     """
 
     x: np.ndarray
@@ -36,6 +38,8 @@ class Analysis(NamedTuple):
     log_det_gradient: np.ndarray
     moved_value: np.ndarray
     moved_log_det: np.ndarray
+    far_value: np.ndarray
+    far_log_det: np.ndarray
     tangents: np.ndarray
     ahead: np.ndarray
     behind: np.ndarray
@@ -114,15 +118,18 @@ def direction(
             tangents, sides = tangents * np.nan, np.broadcast_to(x, sides.shape)
         computed = everything(as_arrays(params), as_arrays(context), jnp.asarray(x), (moved_leaves, moved_xs), sides)
         value, log_det, jacobian, log_det_gradient, moved_value, moved_log_det, side_value, finite = computed
-        sides = flat(side_value, 2 * DIFFERENCES)
+        sides, moved_value = flat(side_value, 2 * DIFFERENCES), flat(moved_value, 2 * DIRECTIONS)
+        moved_log_det = np.asarray(moved_log_det, np.float64)
         return Analysis(
             x=x.reshape(-1),
             value=flat(value),
             log_det=np.asarray(log_det, np.float64),
             jacobian=np.asarray(jacobian, np.float64).reshape(value.size, x.size),
             log_det_gradient=flat(log_det_gradient),
-            moved_value=flat(moved_value, DIRECTIONS),
-            moved_log_det=np.asarray(moved_log_det, np.float64),
+            moved_value=moved_value[:DIRECTIONS],
+            moved_log_det=moved_log_det[:DIRECTIONS],
+            far_value=moved_value[DIRECTIONS:],
+            far_log_det=moved_log_det[DIRECTIONS:],
             tangents=flat(tangents, DIFFERENCES),
             ahead=sides[:DIFFERENCES],
             behind=sides[DIFFERENCES:],
@@ -172,7 +179,8 @@ def as_arrays(tree: Tree, dtype: Any = np.float64) -> Tree:
 
 
 def _move(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
-    return np.asarray(array + STEP * (1 + np.abs(array)) * rng.choice([-1.0, 1.0], (DIRECTIONS, *array.shape)))
+    near, far = rng.choice([-1.0, 1.0], (2, DIRECTIONS, *array.shape))
+    return np.asarray(array + STEP * (1 + np.abs(array)) * np.concatenate([near, FAR * far]))
 
 
 def _split(tree: Tree) -> tuple[list[Any], Any]:
