@@ -101,8 +101,12 @@ def run_train(options: argparse.Namespace) -> int:
         from benchmarks.training import BATCHES, measure, measure_alone
 
     figures: list[dict[str, Any]] = []
-    for workload in options.workload:
-        for batch in options.batch or BATCHES[workload]:
+    sizes = {workload: options.batch or BATCHES[workload] for workload in options.workload}
+    uneven = [(batch, n) for batches in sizes.values() for batch in batches for n in options.devices if batch % n]
+    if uneven:
+        raise ConfigurationError(f"a batch is spread evenly over the devices, given batches and devices {uneven}")
+    for workload, batches in sizes.items():
+        for batch in batches:
             _say(f"{workload}, batches of {batch}")
             figures.append(measure(workload, batch, options.steps, options.repeat))
             figures[-1]["alone"] = {

@@ -34,6 +34,11 @@ def test_one_command_tells_rates_compilation_memory_and_devices(
     assert "2 of the processor's virtual devices" in table
 
 
+def test_a_batch_that_devices_cannot_share_is_named_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FEW, "--devices", "1", "3"]) == 2
+    assert "ConfigurationError: a batch is spread evenly" in capsys.readouterr().err
+
+
 def test_contenders_that_do_not_agree_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     sound = training.autoencoder_work()
     wrong = sound._replace(loss=lambda params, rows: 1.01 * sound.loss(params, rows))
