@@ -37,6 +37,16 @@ class Objective(nn.Module):
         return self.loss(self.module, rows)
 
 
+def likelihood(module: nn.Module) -> Objective:
+    """−mean log p of the rows, in nats, for a module that has `log_prob`."""
+
+    def nats(module: Any, rows: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = -module.log_prob(rows).mean()
+        return value
+
+    return Objective(module, nats).train()
+
+
 class _Trainer:
     """One baseline: its own copy of the weights, its optimiser, its loss."""
 

@@ -16,7 +16,7 @@ from benchmarks.errors import OutputsDifferError
 from benchmarks.machine import describe_machine
 from benchmarks.timing import interleaved, ratios, spread, timed
 from benchmarks.train_jax import Loss, fit_run, step_run
-from benchmarks.train_torch import Objective, training_runs
+from benchmarks.train_torch import Objective, likelihood, training_runs
 from benchmarks.worker import Worker
 from benchmarks.workload import Settings
 from mathdnn_jax.flows import nice
@@ -55,14 +55,7 @@ def autoencoder_work() -> Work:
 def nice_work() -> Work:
     """The seed's NICE (000 Q3), by maximum likelihood."""
     twin, flow = NICE(), nice()
-
-    def nats(module: Any, rows: torch.Tensor) -> torch.Tensor:
-        value: torch.Tensor = -module.log_prob(rows).mean()
-        return value
-
-    return Work(
-        _converted(twin, "nice"), lambda params, rows: -flow.log_prob(params, rows).mean(), Objective(twin, nats)
-    )
+    return Work(_converted(twin, "nice"), lambda params, rows: -flow.log_prob(params, rows).mean(), likelihood(twin))
 
 
 WORKLOADS: dict[str, Callable[[], Work]] = {"autoencoder": autoencoder_work, "nice": nice_work}

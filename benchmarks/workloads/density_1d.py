@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import on_jax, on_torch
 from benchmarks.train_jax import fit_run, step_run
-from benchmarks.train_torch import TOLD, Objective, training_runs
+from benchmarks.train_torch import TOLD, likelihood, training_runs
 from benchmarks.workload import Case, Settings, Workload
 from mathdnn_jax.flows import mixture_cdf_flow
 from mathdnn_jax.recipes.mixture_cdf import three_gaussians
@@ -70,7 +70,7 @@ def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
         # Of shuffled runs the means of the last epoch are compared: those of the same numbers in another order.
         return losses[-steps:].mean() if shuffle else losses[:TOLD]
 
-    objective = Objective(module, lambda module, rows: -module.log_prob(rows).mean())  # type: ignore[operator]
+    objective = likelihood(module)
     run = fit_run(loss, params, data, RATE, settings, batch=batch, epochs=epochs, shuffle=shuffle, told=told)
     others = {}
     if not shuffle:

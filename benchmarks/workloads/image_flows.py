@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import on_jax, on_torch
 from benchmarks.train_jax import step_run
-from benchmarks.train_torch import Objective, training_runs
+from benchmarks.train_torch import likelihood, training_runs
 from benchmarks.workload import Case, Settings, Workload
 from benchmarks.workloads.torch_flows import ImageFlow
 from mathdnn_jax.flows import Flow, glow, real_nvp
@@ -39,7 +39,7 @@ def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Setting
         return -flow.log_prob(params, rows).mean()
 
     module = ImageFlow(params, shape).to(on_torch.device())
-    objective = Objective(module, lambda module, rows: -module.log_prob(rows).mean())  # type: ignore[operator]
+    objective = likelihood(module)
     run, lowered = step_run(loss, params, list(data), RATE, settings)
     return Case(
         why=CONVOLUTIONS,

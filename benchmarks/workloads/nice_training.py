@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import torch
-from torch import nn
 
 from benchmarks.train_jax import fit_run, step_run
-from benchmarks.train_torch import Objective, training_runs
+from benchmarks.train_torch import likelihood, training_runs
 from benchmarks.workload import Case, Settings, Workload
 from benchmarks.workloads.nice import ALL, batches
 from benchmarks.workloads.nice_model import Model, images, on_both, prepare, products, size
@@ -20,7 +18,7 @@ STEPS = 3
 """In a run of the step: the losses of the second and the third depend on the gradients."""
 ADAM_PASSES = 6
 """Of the parameters' bytes, each step: parameters, mean and square are read and written."""
-ADAM = "Adam's pass over all parameters, and the choice that keeps old ones where a gradient is not finite"
+ADAM = "Adam's pass over 19 million parameters and the check of their gradients, 13 % of a step of 1000 images on a CPU"
 
 
 def step_cases(settings: Settings) -> Iterator[Case]:
@@ -39,7 +37,7 @@ def _step(model: Model, batch: int, settings: Settings) -> Case:
         items=STEPS * batch,
         unit="images",
         jax=run,
-        torch=training_runs(_objective(model), RATE, lambda: same.split(batch), settings, restart=False),
+        torch=training_runs(likelihood(model.module), RATE, lambda: same.split(batch), settings, restart=False),
         tolerance=1e-3,
         flops=STEPS * batch * training_products(model),
         least_bytes=STEPS * ADAM_PASSES * size(model.params),
@@ -72,7 +70,7 @@ def _epoch(model: Model, batch: int, settings: Settings) -> Case:
         items=count,
         unit="images",
         jax=run,
-        torch=training_runs(_objective(model), RATE, lambda: same.split(batch), settings, restart=True),
+        torch=training_runs(likelihood(model.module), RATE, lambda: same.split(batch), settings, restart=True),
         others=others,
         tolerance=1e-3,
         flops=count * training_products(model),
@@ -94,14 +92,6 @@ def _loss(model: Model) -> Any:
         return -flow.log_prob(params, rows).mean()
 
     return loss
-
-
-def _objective(model: Model) -> Objective:
-    def loss(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-        value: torch.Tensor = -module.log_prob(rows).mean()  # type: ignore[operator]
-        return value
-
-    return Objective(model.module, loss).train()
 
 
 STEP = Workload("nice-step", "Adam's steps of the same NICE, each dispatched for itself", step_cases, ALL)

@@ -28,7 +28,7 @@ SIDE = 32
 IMAGES = 2000
 RATE = 1e-3
 STEPS = 20
-CONVOLUTIONS = "XLA's convolution of 16 channels, on a CPU at 40 % of the rate of PyTorch's library"
+CONVOLUTIONS = "XLA's convolution of 16 channels, on a CPU 4.9 ms for 100 images where PyTorch takes 2.9"
 
 
 def prepare(settings: Settings) -> tuple[Sequential, dict[str, Any], Callable[[], SmallNetTrain]]:

@@ -27,7 +27,7 @@ def test_one_command_tells_rates_compilation_memory_and_devices(
     weights = 4 * 2 * (784 * 256 + 256 * 128 + 128 * 32)
     for alone in figures["alone"].values():
         assert len(alone["seconds"]) == 1
-        # With Adam's two averages at the least; a page of this size would be a mistake by a factor of 1,000.
+        # Weights and Adam's two averages at the least; a wrong unit would be off by 1,000.
         assert 3 * weights < alone["memory_bytes"] < 2**31
     table = capsys.readouterr().out
     assert "MiB" in table
