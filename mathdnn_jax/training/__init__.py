@@ -2,11 +2,12 @@
 
 from mathdnn_jax.training.checkpoints import Checkpoints
 from mathdnn_jax.training.fit import fit
+from mathdnn_jax.training.guard import all_finite
 from mathdnn_jax.training.history import EpochReport, FitResult, History
 from mathdnn_jax.training.placement import device_mesh, shard_wide_layers
 from mathdnn_jax.training.processes import join_processes
 from mathdnn_jax.training.stream import Source, Stream, stream
-from mathdnn_jax.training.update import Stepped, Update, all_finite, alternating_update, gradient_update
+from mathdnn_jax.training.update import Stepped, Update, alternating_update, gradient_update
 
 __all__ = [
     "Checkpoints",

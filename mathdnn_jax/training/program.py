@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mathdnn_jax.training.batches import Batches, batch_mask, epoch_rows
+from mathdnn_jax.training.guard import choose
 from mathdnn_jax.training.update import Tree, Update
 
 DATA_AXIS = "data"
@@ -118,15 +119,19 @@ def _loop(step: Callable[[Carry, Any], tuple[Carry, Told]], carry: Carry, each: 
 def _advance(recipe: Recipe, carry: Carry, batch: Tree, keys: Keys, step: jax.Array) -> tuple[Carry, Told]:
     key = jax.random.fold_in(jax.random.wrap_key_data(keys.step, impl=recipe.key_impl), step)
     mask = batch_mask(recipe.cut, step)
-    stepped = recipe.update.step(carry.params, carry.optimizer_state, carry.state, batch, key, mask)
+    arguments = carry.params, carry.optimizer_state, carry.state, batch, key, mask
+    guards = recipe.update.guards
+    stepped = recipe.update.step(*arguments, **({"alive": carry.alive} if guards else {}))
     alive = carry.alive & stepped.finite & jnp.isfinite(stepped.loss)
+    new = stepped.params, stepped.optimizer_state, stepped.state
+    if not guards:
+        new = choose(alive, new, arguments[:3])
+    params, optimizer_state, state = new
     ema = carry.ema
     if recipe.ema_decay is not None:
-        ema = jax.tree.map(lambda old, new: _average(recipe.ema_decay, old, new), ema, stepped.params)
-    new = Carry(stepped.params, ema, stepped.state, stepped.optimizer_state, alive)
-    # XLA fuses the choice with the update that makes the new values: it costs no pass over memory of its own.
-    kept = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, carry)
-    return kept._replace(alive=alive), Told(stepped.loss, stepped.metrics, alive)
+        average = jax.tree.map(lambda old, new: _average(recipe.ema_decay, old, new), ema, params)
+        ema = choose(alive, average, ema)
+    return Carry(params, ema, state, optimizer_state, alive), Told(stepped.loss, stepped.metrics, alive)
 
 
 def _average(decay: float | None, old: jax.Array, new: jax.Array) -> jax.Array:

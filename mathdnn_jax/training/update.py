@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.training.guard import advance_where, all_finite, choose
 
 Tree = Any
 """Any pytree of arrays."""
@@ -37,15 +38,19 @@ class Stepped(NamedTuple):
 
 
 class Update(NamedTuple):
-    """One training step as pure functions: what `fit_update` runs, and what a scheme of one's own provides.
+    """One training step as pure functions: what `fit` runs, and what a scheme of one's own provides.
 
     - `init(params) -> optimizer_state`;
     - `step(params, optimizer_state, state, batch, key, mask) -> Stepped`, where `state` is None for a model without
-      mutable state, `key` is this step's own, and `mask` is bool (batch_size,) with `remainder="pad"` and None else.
+      mutable state, `key` is this step's own, and `mask` is bool (batch_size,) with `remainder="pad"` and None else;
+    - `guards`: whether `step` also takes `alive=`, a bool scalar, and itself returns the old parameters and states
+      where that is false or the step is not finite. Else `fit` chooses between old and new afterwards, which takes
+      copies on a processor.
     """
 
     init: Callable[[Tree], Tree]
-    step: Callable[[Tree, Tree, Tree, Tree, jax.Array, jax.Array | None], Stepped]
+    step: Callable[..., Stepped]
+    guards: bool = False
 
 
 @functools.lru_cache(maxsize=16)  # so that runs with the same loss and optimiser share one compiled program
@@ -77,8 +82,20 @@ def gradient_update(
         optimizer if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
     )
 
+    def advance(old: tuple[Tree, Tree], gradient: Tree, value: jax.Array) -> tuple[Tree, Tree]:
+        params, optimizer_state = old
+        with jax.numpy_dtype_promotion("standard"):  # optax itself mixes dtypes
+            updates, new_optimizer_state = chained.update(gradient, optimizer_state, params, value=value)
+            return optax.apply_updates(params, updates), new_optimizer_state
+
     def step(
-        params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: jax.Array, mask: jax.Array | None
+        params: Tree,
+        optimizer_state: Tree,
+        state: Tree,
+        batch: Tree,
+        key: jax.Array,
+        mask: jax.Array | None,
+        alive: jax.Array | None = None,
     ) -> Stepped:
         def objective(params: Tree) -> tuple[jax.Array, tuple[Tree, dict[str, jax.Array]]]:
             arguments = (state,) if has_state else ()
@@ -87,13 +104,17 @@ def gradient_update(
             return _checked(loss(*low, **keywords), state, has_state)
 
         (value, (new_state, metrics)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-        with jax.numpy_dtype_promotion("standard"):  # optax itself mixes dtypes
-            updates, new_optimizer_state = chained.update(gradient, optimizer_state, params, value=value)
-            new_params = optax.apply_updates(params, updates)
         finite = all_finite((gradient, new_state))
-        return Stepped(new_params, new_optimizer_state, new_state, value, metrics, finite)
+        old = params, optimizer_state
+        if alive is None:
+            new = advance(old, gradient, value)
+        else:
+            alive = alive & finite & jnp.isfinite(value)
+            new = advance_where(alive, advance, old, gradient, value)
+            new_state = choose(alive, new_state, state)
+        return Stepped(*new, new_state, value, metrics, finite)
 
-    return Update(chained.init, step)
+    return Update(chained.init, step, guards=True)
 
 
 @functools.lru_cache(maxsize=16)
@@ -137,37 +158,36 @@ def alternating_update(
         return {name: update.init(params[name]) for name, update in updates.items()}
 
     def step(
-        params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: jax.Array, mask: jax.Array | None
+        params: Tree,
+        optimizer_state: Tree,
+        state: Tree,
+        batch: Tree,
+        key: jax.Array,
+        mask: jax.Array | None,
+        alive: jax.Array | None = None,
     ) -> Stepped:
+        old_params, old_optimizer_state, old_state = params, optimizer_state, state
         metrics: dict[str, jax.Array] = {}
         finite = jnp.asarray(True)
         for k, (name, update) in enumerate(updates.items()):
+            # Only the last may keep its old values by itself: the others' wait for all.
+            guard = alive & finite if alive is not None and name == names[-1] else None
             own_key = jax.random.fold_in(key, k)
-            own = update.step(params[name], optimizer_state[name], state, (batch, params), own_key, mask)
+            own = update.step(params[name], optimizer_state[name], state, (batch, params), own_key, mask, alive=guard)
             params = {**params, name: own.params}
             optimizer_state = {**optimizer_state, name: own.optimizer_state}
             state = own.state
             metrics |= {**own.metrics, f"{name}_loss": own.loss}
             finite &= own.finite & jnp.isfinite(own.loss)
+        if alive is not None:
+            alive = alive & finite
+            for name in names[:-1]:
+                params[name] = choose(alive, params[name], old_params[name])
+                optimizer_state[name] = choose(alive, optimizer_state[name], old_optimizer_state[name])
+            state = choose(alive, state, old_state)
         return Stepped(params, optimizer_state, state, metrics[f"{names[0]}_loss"], metrics, finite)
 
-    return Update(init, step)
-
-
-def all_finite(tree: Tree) -> jax.Array:
-    """Whether no floating leaf has a NaN or an infinity: a bool scalar.
-
-    0 · x is NaN where x is not finite, and 0 else. As a product with a vector of zeros that is a third of the time that
-    XLA takes on the processor to combine a truth value for each entry.
-    """
-    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
-    return jnp.stack([_finite(jnp.asarray(leaf)) for leaf in floats]).all() if floats else jnp.asarray(True)
-
-
-def _finite(leaf: jax.Array) -> jax.Array:
-    if leaf.ndim:
-        leaf = jnp.matmul(leaf, jnp.zeros(leaf.shape[-1], leaf.dtype), precision="highest")
-    return jnp.isfinite(leaf).all()
+    return Update(init, step, guards=True)
 
 
 def _cast_floats(tree: Tree, dtype: jax.typing.DTypeLike | None) -> Tree:

@@ -10,7 +10,7 @@ import pytest
 from lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, same, start
 
 from mathdnn_jax.errors import DivergedError
-from mathdnn_jax.training import FitResult, fit
+from mathdnn_jax.training import FitResult, Stepped, Update, fit
 
 BAD_ROW = 21
 """In batch 2 of an epoch that is not shuffled."""
@@ -94,16 +94,28 @@ def test_a_metric_may_be_anything() -> None:
     assert np.isnan(result.history.metrics["ratio"]).all()
 
 
-def test_one_player_can_diverge() -> None:
-    def good(params: Tree, batch: Tree, key: jax.Array) -> Tree:
-        return params["good"] ** 2
+@pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good")])
+def test_where_one_player_diverges_all_stay_as_they_were(order: tuple[str, str]) -> None:
+    def good(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Tree:
+        return params["good"] ** 2, (state + 1, {})
 
-    def bad(params: Tree, batch: Tree, key: jax.Array) -> Tree:
-        return params["bad"] * batch["spoil"].sum()
+    def bad(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Tree:
+        return params["bad"] * batch["spoil"].sum(), (state, {})
 
     params = {"good": jnp.float32(1), "bad": jnp.float32(1)}
-    optimizers = {"good": optax.sgd(0.1), "bad": optax.sgd(0.1)}
-    error = diverge({"good": good, "bad": bad}, params=params, optimizer=optimizers)
-    assert error.step == 2
-    assert "a gradient that is not finite" in str(error)
-    assert np.isfinite(error.result.params["good"])
+    losses = {name: {"good": good, "bad": bad}[name] for name in order}
+    optimizers = dict.fromkeys(order, optax.sgd(0.25, momentum=0.5))
+    error = diverge(losses, params=params, optimizer=optimizers, state=jnp.int32(0))
+    assert error.step == error.result.state == 2
+    # 1 - 0.25 * 2, then 0.5 - 0.25 * (1 + 0.5 * 2).
+    assert same(error.result.params, {"good": jnp.float32(0), "bad": jnp.float32(1)})
+    assert float(error.result.optimizer_state["good"][0].trace) == 2
+
+
+def test_an_update_of_ones_own_that_does_not_guard_keeps_nothing_bad() -> None:
+    def step(params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: Any, mask: Any) -> Stepped:
+        moved = params - batch["spoil"].sum() - 1
+        return Stepped(moved, optimizer_state + 1, state, moved, {}, jnp.asarray(True))
+
+    error = diverge(Update(lambda _: jnp.int32(0), step), params=jnp.float32(0), optimizer=None)
+    assert (error.step, float(error.result.params), int(error.result.optimizer_state)) == (2, -2, 2)
