@@ -108,7 +108,15 @@ def carry_shardings(carry: Carry, param_specs: Tree, mesh: Mesh) -> Tree:
 
 def place(tree: Tree, sharding: Sharding | None) -> Tree:
     """Copies of the leaves, never the caller's own memory, where `sharding` says or on JAX's default device."""
+    if sharding is None:
+        copies: Tree = _copied(tree)
+        return copies
     return jax.tree.map(lambda leaf: place_leaf(leaf, sharding), tree)
+
+
+@jax.jit  # one small program, where a copy for each shape would be one for each
+def _copied(tree: Tree) -> Tree:
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
 
 def place_leaf(leaf: Any, sharding: Sharding | None) -> jax.Array:

@@ -114,7 +114,7 @@ def gradient_update(
             new_state = choose(alive, new_state, state)
         return Stepped(*new, new_state, value, metrics, finite)
 
-    return Update(chained.init, step, guards=True)
+    return Update(jax.jit(chained.init), step, guards=True)
 
 
 @functools.lru_cache(maxsize=16)
