@@ -15,6 +15,9 @@ from mathdnn_jax.nets.rowwise import rowwise
 FEATURES = 4
 """With more output channels the sums take longer than the convolution."""
 
+PRODUCTS = 2**20
+"""So many of a small image's products are made at once: of more, every sum reads what is no longer in a cache."""
+
 
 def pays(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether this is the faster one on a CPU: many channels to few, or an image smaller than the kernel.
@@ -30,8 +33,20 @@ def pays(x: jax.Array, kernel: jax.Array) -> bool:
 def products_first(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
     """X (N, n_1, …, n_r, I), kernel (k_1, …, k_r, I, O) → (N, m_1, …, m_r, O), y_m = Σ_t (x W)_{m + t − low, t}.
 
-    One product of matrices (N Π n, I) and (I, Π k O), then, axis after axis, a sum over the taps of shifted results.
+    One product of matrices (N Π n, I) and (I, Π k O), then, axis after axis, a sum over the taps of shifted results; of
+    many images smaller than the kernel, so many at a time as their products fit a cache.
     """
+    pixels, taps, features = math.prod(x.shape[1:-1]), math.prod(kernel.shape[:-2]), kernel.shape[-1]
+    together = max(1, PRODUCTS // max(1, pixels * taps * features))
+    if pixels >= taps or len(x) <= together:
+        return _at_once(x, kernel, pads)
+    whole = len(x) // together * together
+    parts = lax.map(lambda part: _at_once(part, kernel, pads), x[:whole].reshape(-1, together, *x.shape[1:]))
+    y = parts.reshape(whole, *parts.shape[2:])
+    return y if whole == len(x) else jnp.concatenate([y, _at_once(x[whole:], kernel, pads)])
+
+
+def _at_once(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
     *taps, channels, features = kernel.shape
     y = rowwise(x, jnp.moveaxis(kernel, -2, 0).reshape(channels, -1))
     y = y.reshape(*x.shape[:-1], *taps, features)

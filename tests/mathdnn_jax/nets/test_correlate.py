@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import jax
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 from jax import lax
 
+from mathdnn_jax.nets import products_first
 from mathdnn_jax.nets.correlate import correlate
+
+choice = sys.modules[correlate.__module__]
 
 # Image, kernel, strides, pads, dilations, input dilations; what each is an example of is its name.
 WINDOWS: dict[str, tuple[Any, ...]] = {
@@ -19,10 +23,10 @@ WINDOWS: dict[str, tuple[Any, ...]] = {
     "thin patches with strides": ((7, 6, 1), (3, 2, 1, 4), (2, 3), ((1, 0), (0, 2)), (1, 1), None),
     "few features": ((5, 6, 16), (3, 3, 16, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), None),
     "few features, pads that cut": ((6, 7, 16), (3, 2, 16, 1), (1, 1), ((-1, 2), (0, -1)), (1, 1), None),
-    "an image smaller than its kernel": ((2, 3, 5), (4, 3, 5, 7), (1, 1), ((3, 3), (2, 2)), (1, 1), None),
-    "a pixel": ((1, 1, 5), (4, 3, 5, 7), (1, 1), ((3, 3), (2, 2)), (1, 1), (1, 1)),
-    "one axis, few features": ((9, 8), (5, 8, 1), (1,), ((2, 2),), (1,), None),
-    "three axes, small image": ((2, 1, 2, 3), (2, 2, 3, 3, 6), (1, 1, 1), ((1, 1), (1, 0), (2, 2)), (1, 1, 1), None),
+    "an image smaller than its kernel": ((2, 3, 6), (4, 3, 6, 7), (1, 1), ((3, 3), (2, 2)), (1, 1), None),
+    "a pixel": ((1, 1, 6), (4, 3, 6, 7), (1, 1), ((3, 3), (2, 2)), (1, 1), (1, 1)),
+    "one axis, few features": ((9, 16), (5, 16, 1), (1,), ((2, 2),), (1,), None),
+    "three axes, small image": ((2, 1, 2, 6), (2, 2, 3, 6, 7), (1, 1, 1), ((1, 1), (1, 0), (2, 2)), (1, 1, 1), None),
     "1 x 1": ((4, 5, 6), (1, 1, 6, 7), (1, 1), ((0, 0), (0, 0)), (1, 1), None),
     "XLA's": ((7, 6, 8), (3, 3, 8, 9), (1, 1), ((1, 1), (1, 1)), (1, 1), None),
     "XLA's with strides and dilations": ((9, 8, 8), (3, 2, 8, 9), (2, 1), ((1, 2), (0, 1)), (1, 2), None),
@@ -38,9 +42,40 @@ def test_values_and_derivatives_are_those_of_the_definition(name: str) -> None:
         check(*WINDOWS[name])
 
 
-def check(image: Any, taps: Any, strides: Any, pads: Any, dilations: Any, input_dilations: Any) -> None:
+@pytest.mark.parametrize("name", WINDOWS)
+def test_each_example_is_of_the_algorithm_that_its_name_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+    for module, algorithm in ((choice, choice._by_patches), (products_first, products_first.products_first)):
+
+        def spy(*given: Any, of: Any = algorithm, **named: Any) -> Any:
+            used.append(of.__name__)
+            return of(*given, **named)
+
+        monkeypatch.setattr(module, algorithm.__name__, spy)
+    image, taps, *rest = WINDOWS[name]
+    jax.eval_shape(ours(*rest), jnp.ones((2, *image)), jnp.ones(taps))
+    patches, none = name.startswith(("thin", "1 x 1")), name.startswith("XLA's")
+    assert used == ([] if none else ["_by_patches" if patches else "products_first"])
+
+
+@pytest.mark.parametrize("count", [0, 2, 4, 5])
+def test_many_images_are_convolved_some_at_a_time(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, taps, *rest = WINDOWS["an image smaller than its kernel"]
+    monkeypatch.setattr(products_first, "PRODUCTS", 2 * np.prod(image[:-1]) * np.prod(taps[:-2]) * taps[-1])
+    with jax.enable_x64(True):
+        program = str(jax.make_jaxpr(ours(*rest))(jnp.ones((count, *image)), jnp.ones(taps)))
+        assert ("scan" in program) == (count > 2)
+        check(image, taps, *rest, count=count)
+
+
+def ours(strides: Any, pads: Any, dilations: Any, input_dilations: Any) -> Any:
+    return lambda x, kernel: correlate(x, kernel, strides, pads, dilations, 1, input_dilations)
+
+
+def check(image: Any, taps: Any, *window: Any, count: int = 2) -> None:
+    strides, pads, dilations, input_dilations = window
     rng = np.random.default_rng(0)
-    x, dx = (jnp.asarray(rng.standard_normal((2, *image))) for _ in range(2))
+    x, dx = (jnp.asarray(rng.standard_normal((count, *image))) for _ in range(2))
     kernel, dkernel = (jnp.asarray(rng.standard_normal(taps)) for _ in range(2))
     letters = "DHW"[-len(strides) :]
 
@@ -55,21 +90,19 @@ def check(image: Any, taps: Any, strides: Any, pads: Any, dilations: Any, input_
             dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         )
 
-    def ours(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return correlate(x, kernel, strides, pads, dilations, 1, input_dilations)
-
     close = {"rtol": 1e-12, "atol": 1e-12 * taps[-2] * np.prod(taps[:-2])}
-    y, back = jax.vjp(ours, x, kernel)
+    convolve = ours(*window)
+    y, back = jax.vjp(convolve, x, kernel)
     np.testing.assert_allclose(y, definition(x, kernel), **close)
     # Bilinear: the derivative along (dx, dkernel), and its adjoint.
     expected = definition(dx, kernel) + definition(x, dkernel)
-    np.testing.assert_allclose(jax.jvp(ours, (x, kernel), (dx, dkernel))[1], expected, **close)
+    np.testing.assert_allclose(jax.jvp(convolve, (x, kernel), (dx, dkernel))[1], expected, **close)
     weights = jnp.asarray(rng.standard_normal(y.shape))
     of_image, of_kernel = back(weights)
     np.testing.assert_allclose((of_image * dx).sum(), (weights * definition(dx, kernel)).sum(), rtol=1e-10)
     np.testing.assert_allclose((of_kernel * dkernel).sum(), (weights * definition(x, dkernel)).sum(), rtol=1e-10)
     # For each example of a batch, as per-example gradients and Jacobians ask for it.
-    each = jax.vmap(lambda x, w: jax.vjp(lambda k: ours(x[None], k), kernel)[1](w[None])[0])(x, weights)
+    each = jax.vmap(lambda x, w: jax.vjp(lambda k: convolve(x[None], k), kernel)[1](w[None])[0])(x, weights)
     np.testing.assert_allclose(each.sum(0), of_kernel, **close)
 
 
