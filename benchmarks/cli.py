@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import benchmarks
-from benchmarks.commands import run_checker, run_compare, run_list, run_report, run_train, run_workloads
+from benchmarks.commands import run_checker, run_compare, run_list, run_profile, run_report, run_train, run_workloads
 from mathdnn_jax.errors import MathdnnError
 
 BAD_INPUT = 2
@@ -53,9 +53,20 @@ def _add_workloads(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     run.add_argument("--repeat", type=int, default=7, help="interleaved samples of each contender (default: 7)")
     run.add_argument("--quick", action="store_true", help="tiny cases: whether all runs, not how fast")
     run.add_argument("--no-compile", action="store_true", help="leave torch.compile out of PyTorch's baselines")
+    memory = "let malloc give freed memory back to the system after each call (default: kept, for both frameworks)"
+    run.add_argument("--give-memory-back", action="store_true", help=memory)
     run.add_argument("--checkpoint", help="weights of a NICE for its workloads (default: drawn with a fixed seed)")
     run.add_argument("--output", "-o", metavar="FILE", help="write the results as JSON, after each workload")
     run.set_defaults(run=run_workloads)
+    summary = "Where the time of a workload's cases goes, operation by operation, in JAX and in PyTorch's eager way."
+    profile = commands.add_parser("profile", help=summary, description=summary)
+    profile.add_argument("name", metavar="NAME", help="as `list` has them")
+    profile.add_argument("--backend", choices=("cpu", "gpu"), help="where both frameworks compute")
+    profile.add_argument("--precision", choices=PRECISIONS, default="f32", help="(default: f32)")
+    profile.add_argument("--batch", type=int, nargs="+", help="batch sizes (default: the workload's own)")
+    profile.add_argument("--rows", type=int, default=12, help="operations shown of each, the dearest first")
+    profile.add_argument("--quick", action="store_true", help="tiny cases")
+    profile.set_defaults(run=run_profile)
     summary = "Show results: a table, or a page of Markdown and pictures."
     report = commands.add_parser("report", help=summary, description=summary)
     report.add_argument("results", nargs="+", metavar="FILE", help="what `run -o` wrote")

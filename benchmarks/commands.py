@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.results import read_results, write_results
 from mathdnn_jax.errors import ConfigurationError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
+from mathdnn_jax.memory import keep_freed_memory
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -39,16 +40,39 @@ def run_workloads(options: argparse.Namespace) -> int:
         from benchmarks.workloads import check_names
 
     names = check_names(options.names)
+    kept = not options.give_memory_back and keep_freed_memory()
     on_jax.use_backend(options.backend)
     batches = tuple(dict.fromkeys(options.batch)) if options.batch else None
     settings = Settings(batches, options.quick, not options.no_compile, checkpoint=options.checkpoint)
-    asked = Options(names, tuple(dict.fromkeys(options.precision)), options.repeat, settings, _command(options))
+    asked = Options(names, tuple(dict.fromkeys(options.precision)), options.repeat, settings, _command(options), kept)
     results: dict[str, Any] = {}
     for results in run(asked, say=_say):
         if target is not None:
             write_results(target, results)
     print(results_table(results))
     return int(bool(failed(results)))
+
+
+def run_profile(options: argparse.Namespace) -> int:
+    """Do what `python -m benchmarks profile` asks."""
+    if options.rows < 1:
+        raise ConfigurationError(f"at least one operation is shown, given rows={options.rows}")
+    with _needing_torch():
+        from benchmarks import on_jax, on_torch
+        from benchmarks.precision import precision_of_both
+        from benchmarks.profiling import profile_case, profile_table
+        from benchmarks.workload import Settings
+        from benchmarks.workloads import check_names, load_workload
+
+    (name,) = check_names([options.name])
+    keep_freed_memory()
+    on_jax.use_backend(options.backend)
+    batches = tuple(options.batch) if options.batch else None
+    settings = Settings(batches, options.quick, compile=False, precision=options.precision)
+    with precision_of_both(options.precision), on_torch.thread_count(on_jax.threads()):
+        for case in load_workload(name).cases(settings):
+            print(f"{name}, {case.label}\n{profile_table(profile_case(case), options.rows)}", flush=True)
+    return 0
 
 
 def run_report(options: argparse.Namespace) -> int:
@@ -149,7 +173,8 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--precision", *options.precision]
     words += ["--batch", *map(str, options.batch)] if options.batch else []
     words += ["--repeat", str(options.repeat)]
-    words += [flag for flag, given in (("--quick", options.quick), ("--no-compile", options.no_compile)) if given]
+    flags = ("quick", "no_compile", "give_memory_back")
+    words += [f"--{flag.replace('_', '-')}" for flag in flags if getattr(options, flag)]
     words += ["--checkpoint", options.checkpoint] if options.checkpoint else []
     return shlex.join(words)
 

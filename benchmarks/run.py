@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from benchmarks.results import FORMAT
 from benchmarks.workload import Case, Settings, Workload
 from benchmarks.workloads import load_workload
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.memory import give_back_freed_memory
 
 Say = Callable[[str], object]
 IMPORTS = {"jax": "jax", "mathdnn_jax": "mathdnn_jax", "torch": "torch"}
@@ -35,6 +37,8 @@ class Options(NamedTuple):
     repeat: int = 7
     settings: Settings = Settings()
     command: str = ""
+    memory_kept: bool = False
+    """Whether the process keeps freed memory, see `keep_freed_memory`."""
 
 
 def run(options: Options, say: Say = lambda _: None) -> Iterator[dict[str, Any]]:
@@ -88,7 +92,8 @@ def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tupl
             return
         cases = workload.cases(settings)
         while True:
-            on_torch.forget_compiled()
+            case = None
+            _forget()
             case = next(cases, None)
             if case is None:
                 return
@@ -96,6 +101,13 @@ def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tupl
             yield _row(about, case, settings, repeat, say), {} if settings.quick else _targets(case)
     except Exception as error:
         yield {**about, "case": None, **_failure(error, say)}, {}
+
+
+def _forget() -> None:
+    """Of the last case, what takes memory: what PyTorch compiled, and what the process keeps although it is free."""
+    on_torch.forget_compiled()
+    gc.collect()
+    give_back_freed_memory()
 
 
 def _row(about: dict[str, Any], case: Case, settings: Settings, repeat: int, say: Say) -> dict[str, Any]:
@@ -126,6 +138,7 @@ def _header(options: Options, device: str, threads: int) -> dict[str, Any]:
         "machine": describe_machine(),
         "torch": {"device": torch.cuda.get_device_name() if device == "cuda" else device},
         "threads": {"jax": threads, "torch": threads if device == "cpu" else torch.get_num_threads()},
+        "memory_kept": options.memory_kept,
         "imports_s": None if options.settings.quick else {name: _import_seconds(name) for name in IMPORTS.values()},
         "repeat": options.repeat,
         "quick": options.settings.quick,

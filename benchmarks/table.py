@@ -10,6 +10,10 @@ from benchmarks.judge import BEST, LIMIT, falls_short
 from benchmarks.timing import DISTURBED
 
 KIND_UNITS = {"matmul": "GFLOP/s", "convolution": "GFLOP/s", "memory": "GB/s"}
+MEMORY = {
+    True: "what is freed is kept for the next call, in both frameworks",
+    False: "malloc decides what is given back to the system after a call",
+}
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
 
 
@@ -81,6 +85,7 @@ def circumstances(results: Mapping[str, Any]) -> list[str]:
         f"threads {threads['jax']} and {threads['torch']}",
         f"versions   {versions}",
         f"settings   {settings or 'none of the environment variables that move the figures is set'}",
+        f"memory     {MEMORY[results.get('memory_kept', False)]}",
         *([f"imports    {', '.join(f'{name} {_known(value)}' for name, value in imports.items())}"] if imports else []),
         f"agreement  {results['agreement']}",
         f"measured   {machine['measured']}, {results['repeat']} interleaved samples: {results['command']}",

@@ -44,6 +44,7 @@ from mathdnn_jax.generative import (
     gan_training,
     vae,
 )
+from mathdnn_jax.memory import give_back_freed_memory, keep_freed_memory
 from mathdnn_jax.nets import (
     MLP,
     Activation,
@@ -201,10 +202,12 @@ __all__ = [
     "gaussian_kl",
     "gaussian_log_prob",
     "gaussian_sample",
+    "give_back_freed_memory",
     "glow",
     "importance_estimate",
     "importance_sampling",
     "invert",
+    "keep_freed_memory",
     "kl_divergence",
     "logistic",
     "logit",

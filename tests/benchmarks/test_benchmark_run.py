@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
-from benchmarks import on_jax, on_torch, workloads  # noqa: E402 (they need torch)
+from benchmarks import commands, on_jax, on_torch, workloads  # noqa: E402 (they need torch)
 from benchmarks.cli import main  # noqa: E402
 from benchmarks.precision import as_arrays, precision_of_both  # noqa: E402
 from benchmarks.run import Options, failed, run  # noqa: E402
@@ -72,6 +72,31 @@ def test_a_failure_is_a_row_and_the_others_go_on() -> None:
     assert written[-1]["threads"] == {"jax": on_jax.threads(), "torch": on_jax.threads()}
     assert {seen[3] for seen in SEEN} == {on_jax.threads()}
     assert {seen[:3] for seen in SEEN} == {("highest", "highest", False)}
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often the process was told to keep its memory, which the tests' own process is not."""
+    told: list[str] = []
+
+    def keep() -> bool:
+        told.append("kept")
+        return True
+
+    monkeypatch.setattr(commands, "keep_freed_memory", keep)
+    return told
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_freed_memory_is_kept_unless_it_shall_not_be(tmp_path: Path, kept: list[str]) -> None:
+    target = tmp_path / "results.json"
+    arguments = ["run", "sound", "--quick", "--repeat", "1", "-o", str(target)]
+    assert main(arguments) == 0
+    assert (kept, json.loads(target.read_text())["memory_kept"]) == (["kept"], True)
+    assert main([*arguments, "--give-memory-back"]) == 0
+    results = json.loads(target.read_text())
+    assert (kept, results["memory_kept"]) == (["kept"], False)
+    assert results["command"].endswith("--quick --give-memory-back")
 
 
 @pytest.mark.usefixtures("catalogue")

@@ -93,10 +93,9 @@ def test_the_losses_of_a_step_depend_on_its_gradients() -> None:
 def test_the_image_flows_are_the_librarys(build: Any, sizes: dict[str, int]) -> None:
     flow = build((4, 4, 1), width=4, **sizes)
     rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda leaf: leaf + 0.1 * rng.standard_normal(leaf.shape).astype(np.float32),
-        jax.jit(flow.init)(jax.random.key(0)),
-    )
-    images = rng.random((3, 4, 4, 1), dtype=np.float32)
-    log_prob = ImageFlow(params, (4, 4, 1)).log_prob(torch.from_numpy(images)).detach().numpy()
-    np.testing.assert_allclose(np.asarray(jax.jit(flow.log_prob)(params, images)), log_prob, rtol=3e-5)
+    with jax.enable_x64(True):
+        drawn = jax.jit(flow.init)(jax.random.key(0))
+        params = jax.tree.map(lambda leaf: np.asarray(leaf, float) + 0.1 * rng.standard_normal(leaf.shape), drawn)
+        images = rng.random((3, 4, 4, 1))
+        log_prob = ImageFlow(params, (4, 4, 1)).log_prob(torch.from_numpy(images)).detach().numpy()
+        np.testing.assert_allclose(np.asarray(jax.jit(flow.log_prob)(params, images)), log_prob, rtol=1e-12)

@@ -15,13 +15,20 @@ from mathdnn_jax import MLP, actnorm, chain, reshape, split, squeeze
 from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError, ParameterStructureError
 
 EPS = float(np.finfo(np.float64).eps)
+EPS_32 = float(np.finfo(np.float32).eps)
+
+
+def bound(values: np.ndarray, eps: float) -> np.ndarray:
+    """What rounding leaves of each channel's mean, in units of its deviation; the variance has some times as much."""
+    return np.asarray(8 * eps * (1 + np.abs(values).max(0) / values.std(0)))
 
 
 def test_it_scales_what_it_has_shifted() -> None:
     params = {"log_scale": jnp.array([0.0, 1.0]), "bias": jnp.array([3.0, -1.0])}
     x = jnp.arange(12.0).reshape(2, 3, 2)
     z, log_det = actnorm(2).forward(params, x)
-    np.testing.assert_allclose(z, np.array([1.0, np.e]) * (np.asarray(x) + np.array([3.0, -1.0])), rtol=1e-6)
+    # A sum, a product and an exponential, each rounded.
+    np.testing.assert_allclose(z, np.array([1.0, np.e]) * (np.asarray(x) + np.array([3.0, -1.0])), rtol=4 * EPS_32)
     np.testing.assert_allclose(log_det, 6.0)
 
 
@@ -41,10 +48,8 @@ def test_the_first_batch_comes_out_with_mean_0_and_variance_1(seed: int, shape: 
         params = init_from_data(before, jnp.asarray(x))
         z = np.asarray(forward(params, jnp.asarray(x))[0]).reshape(-1, 3)
         values = x.reshape(-1, 3)
-        # What rounding the mean leaves, in units of the deviation.
-        bound = 8 * EPS * (1 + np.abs(values).max(0) / values.std(0))
-        assert (np.abs(z.mean(0)) <= bound).all()
-        assert (np.abs(z.var(0) - 1) <= 4 * bound).all()
+        assert (np.abs(z.mean(0)) <= bound(values, EPS)).all()
+        assert (np.abs(z.var(0) - 1) <= 4 * bound(values, EPS)).all()
         assert not any(np.asarray(leaf).any() for leaf in before.values())
 
 
@@ -56,17 +61,17 @@ def test_a_constant_channel_is_centred_and_keeps_its_scale(value: float) -> None
     params = bijector.init_from_data(bijector.init(jax.random.key(0)), x)
     z, _ = bijector.forward(params, x)
     assert float(params["log_scale"][0]) == 0
-    np.testing.assert_allclose(z[..., 0], 0, atol=1e-6 * abs(value))
-    np.testing.assert_allclose(z[..., 1].var(), 1, rtol=1e-5)
+    np.testing.assert_allclose(z[..., 0], 0, atol=8 * EPS_32 * abs(value))
+    assert abs(np.asarray(z[..., 1], np.float64).var() - 1) <= 4 * bound(np.asarray(x[..., 1]).reshape(-1), EPS_32)
 
 
 def test_the_variance_floor_is_the_users() -> None:
     x = 1e-6 * jax.random.normal(jax.random.key(0), (50, 1))
-    for floor, expected in ((1e-8, 1e-12), (0.0, 1.0)):
+    for floor, expected in ((1e-8, x.var()), (0.0, 1.0)):
         bijector = actnorm(1, 1, variance_floor=floor)
         assert bijector.init_from_data is not None
         z, _ = bijector.forward(bijector.init_from_data(bijector.init(jax.random.key(0)), x), x)
-        np.testing.assert_allclose(z.var(), expected, rtol=0.5)
+        np.testing.assert_allclose(z.var(), expected, rtol=4 * float(bound(np.asarray(x), EPS_32)[0]))
 
 
 def test_parts_of_a_composition_are_given_what_reaches_them() -> None:
@@ -79,9 +84,10 @@ def test_parts_of_a_composition_are_given_what_reaches_them() -> None:
     jax.tree.map(np.testing.assert_array_equal, params["split"]["prior"], before["split"]["prior"])
     assert params["norm"]["log_scale"].any()
     z, _ = bijector.forward(params, x)
-    kept = np.asarray(z)[:, 10:].reshape(64, 2, 3)
-    np.testing.assert_allclose(kept.mean((0, 1)), 0, atol=1e-5)
-    np.testing.assert_allclose(kept.var((0, 1)), 1, rtol=1e-4)
+    # What reaches the inner norm has mean 0 and variance 1 already.
+    kept = np.asarray(z, np.float64)[:, 10:].reshape(-1, 3)
+    assert (np.abs(kept.mean(0)) <= bound(kept, EPS_32)).all()
+    assert (np.abs(kept.var(0) - 1) <= 4 * bound(kept, EPS_32)).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""Where the time of one case goes, operation by operation, in JAX and in PyTorch."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import torch
+
+from benchmarks.timing import timed
+from benchmarks.workload import Case, Run
+
+CONTAINERS = ("while", "conditional", "call")
+"""Instructions whose time is that of the instructions in them."""
+
+
+class Cost(NamedTuple):
+    """One kind of operation: what it is, its seconds in one run, summed over threads, and how often it ran."""
+
+    operation: str
+    seconds: float
+    times: int
+
+
+class Profile(NamedTuple):
+    """A run's seconds while it was watched, and what its operations cost, the dearest first."""
+
+    seconds: float
+    costs: tuple[Cost, ...]
+
+
+def profile_case(case: Case) -> dict[str, Profile]:
+    """What one run costs by JAX, and by the first of PyTorch's ways, each after two runs that are not watched."""
+    _settle(case.jax)
+    profiles = {"JAX": _of_jax(case.jax)}
+    for name, run in [*case.torch.items()][:1]:
+        _settle(run)
+        profiles[f"PyTorch {name}"] = _of_torch(run)
+    return profiles
+
+
+def profile_table(profiles: dict[str, Profile], rows: int = 12) -> str:
+    """The dearest operations of each, a line each with its milliseconds, its share and how often it ran."""
+    lines = []
+    for name, (seconds, costs) in profiles.items():
+        total = sum(cost.seconds for cost in costs)
+        lines.append(f"{name}: {1e3 * seconds:.4g} ms watched, of which operations {1e3 * total:.4g}")
+        for operation, spent, times in costs[:rows]:
+            lines.append(f"  {1e3 * spent:>10.3f} ms {spent / total:>5.0%} {times:>7} x  {operation}")
+    return "\n".join(lines)
+
+
+def _settle(run: Run) -> None:
+    for _ in range(2):
+        timed(run)
+
+
+def _of_jax(run: Run) -> Profile:
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            seconds = timed(run)[1]
+        traces = sorted(Path(folder).rglob("*.xplane.pb"))
+        data = jax.profiler.ProfileData.from_file(str(traces[-1]))
+    sources = _sources()
+    spent: dict[str, float] = {}
+    times: Counter[str] = Counter()
+    for module, instruction, nanoseconds in _instructions(data):
+        kind = re.sub(r"[.\d]+$", "", instruction)
+        if kind not in CONTAINERS:
+            name = f"{kind}  {sources.get((module, instruction), '')}".rstrip()
+            spent[name] = spent.get(name, 0.0) + 1e-9 * nanoseconds
+            times[name] += 1
+    return Profile(seconds, _dearest(Cost(name, each, times[name]) for name, each in spent.items()))
+
+
+def _instructions(data: Any) -> Iterator[tuple[str, str, float]]:
+    """The program, the instruction and the nanoseconds of each that XLA ran."""
+    for plane in data.planes:
+        for line in plane.lines:
+            for event in line.events:
+                stats = dict(event.stats)
+                if "hlo_op" in stats and not event.name.startswith("end: "):
+                    yield str(stats.get("hlo_module")), str(stats["hlo_op"]), event.duration_ns
+
+
+def _sources() -> dict[tuple[str, str], str]:
+    """By program and instruction, the shape that it makes and where in the library's code it comes from."""
+    found = {}
+    named = re.compile(r"%?([\w.\-]+) = (\S+?)(?:\{\S*)? [\w\-]+\(.*op_name=\"([^\"]*)\"")
+    for executable in jax.devices()[0].client.live_executables():
+        for module in executable.hlo_modules():
+            for instruction, shape, path in named.findall(module.to_string()):
+                found[module.name, instruction] = f"{shape} {_short(path)}"
+    return found
+
+
+def _short(path: str) -> str:
+    """The last steps of the way to an operation, without the functions that JAX puts around it."""
+    steps = [step for step in path.split("/") if not re.fullmatch(r"jit\(.*\)|while|body|closed_call", step)]
+    return "/".join(steps[-3:])
+
+
+def _of_torch(run: Run) -> Profile:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    on_device = torch.cuda.is_available()
+    if on_device:
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as watched:
+        seconds = timed(run)[1]
+    used = "self_device_time_total" if on_device else "self_cpu_time_total"
+    averages = watched.key_averages()
+    return Profile(seconds, _dearest(Cost(event.key, 1e-6 * getattr(event, used), event.count) for event in averages))
+
+
+def _dearest(costs: Iterable[Cost]) -> tuple[Cost, ...]:
+    return tuple(sorted(costs, key=lambda cost: -cost.seconds))

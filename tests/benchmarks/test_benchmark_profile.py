@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
+
+import jax.numpy as jnp  # noqa: E402 (it needs torch)
+import numpy as np  # noqa: E402
+
+from benchmarks import commands  # noqa: E402
+from benchmarks.cli import main  # noqa: E402
+from benchmarks.profiling import Cost, Profile, profile_case, profile_table  # noqa: E402
+from benchmarks.workload import Case  # noqa: E402
+
+
+def test_a_case_is_told_by_its_operations() -> None:
+    x = np.ones((300, 300), np.float32)
+    on_jax, on_torch = jnp.asarray(x), torch.from_numpy(x)
+
+    def by_jax() -> np.ndarray:
+        return np.asarray(jnp.tanh(on_jax @ on_jax))
+
+    case = Case("x", 1, "products", by_jax, {"eager": lambda: (on_torch @ on_torch).tanh().numpy(), "other": by_jax})
+    found = profile_case(case)
+    assert found.keys() == {"JAX", "PyTorch eager"}
+    for profile in found.values():
+        assert sum(cost.seconds for cost in profile.costs) > 0
+        assert [cost.seconds for cost in profile.costs] == sorted(
+            (cost.seconds for cost in profile.costs), reverse=True
+        )
+    ours = " ".join(cost.operation for cost in found["JAX"].costs)
+    assert "f32[300,300] dot_general" in ours
+    assert "tanh" in ours
+    assert {"aten::mm", "aten::tanh"} <= {cost.operation for cost in found["PyTorch eager"].costs}
+
+
+def test_a_line_for_each_of_the_dearest() -> None:
+    costs = tuple(Cost(name, seconds, 2) for name, seconds in (("dot", 3e-3), ("add", 1e-3), ("copy", 0.0)))
+    lines = profile_table({"JAX": Profile(5e-3, costs)}, rows=2).splitlines()
+    assert lines[0] == "JAX: 5 ms watched, of which operations 4"
+    assert [line.split() for line in lines[1:]] == [
+        ["3.000", "ms", "75%", "2", "x", "dot"],
+        ["1.000", "ms", "25%", "2", "x", "add"],
+    ]
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(commands, "keep_freed_memory", lambda: True)
+    assert main(["profile", "nice-step", "--quick", "--batch", "3", "5", "--rows", "2"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"^nice-step, (.*)$", out, re.MULTILINE) == ["batch 3", "batch 5"]
+    assert out.count(" x  ") == 8
+    assert main(["profile", "nice-step", "--rows", "0"]) == 2
+    assert main(["profile", "nise"]) == 2
+    assert "no workload nise" in capsys.readouterr().err
