@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError
@@ -44,8 +43,10 @@ def bernoulli(event_ndims: int) -> Likelihood:
 
     def log_prob(params: Params, x: jax.Array, output: jax.Array) -> jax.Array:
         del params
-        x = jnp.broadcast_to(x, jnp.broadcast_shapes(x.shape, output.shape))
-        return -jnp.asarray(optax.losses.sigmoid_binary_cross_entropy(output, x)).sum(axes)
+        # log(1 + e^l) = max(l, 0) + log(1 + e^-|l|). The difference is exact for black and white; and the whole has one
+        # logarithm, where x log s(l) + (1 - x) log s(-l) has two. Not abs, whose derivative at zero JAX takes to be 1.
+        difference = x * output - jnp.maximum(output, 0)
+        return (difference - jnp.log1p(jnp.exp(jnp.minimum(output, -output)))).sum(axes)
 
     def sample(params: Params, key: jax.Array, output: jax.Array) -> jax.Array:
         del params

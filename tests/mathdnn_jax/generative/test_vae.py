@@ -86,6 +86,13 @@ def test_a_bernoulli_is_right_where_its_logarithms_would_overflow() -> None:
     np.testing.assert_allclose(grey, expected, rtol=1e-6)
 
 
+def test_a_bernoullis_gradient_is_what_its_mean_is_off() -> None:
+    logits = jnp.concatenate([jnp.linspace(-90.0, 90.0, 721), jnp.array([0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4])])
+    for x in (0.0, 0.3, 1.0):
+        gradient = jax.grad(lambda logits, x=x: bernoulli(1).log_prob({}, jnp.float32(x), logits).sum())(logits)
+        np.testing.assert_allclose(gradient, x - jax.nn.sigmoid(logits), rtol=0, atol=4 * np.finfo(np.float32).eps)
+
+
 def test_a_gaussian_likelihood_is_the_density() -> None:
     from scipy import stats
 
