@@ -58,7 +58,9 @@ def _add_workloads(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     run.add_argument("--checkpoint", help="weights of a NICE for its workloads (default: drawn with a fixed seed)")
     run.add_argument("--output", "-o", metavar="FILE", help="write the results as JSON, after each workload")
     run.set_defaults(run=run_workloads)
-    summary = "Where the time of a workload's cases goes, operation by operation, in JAX and in PyTorch's eager way."
+    summary = (
+        "Where the time of a workload's cases goes, operation by operation, in JAX and in the first of PyTorch's ways."
+    )
     profile = commands.add_parser("profile", help=summary, description=summary)
     profile.add_argument("name", metavar="NAME", help="as `list` has them")
     profile.add_argument("--backend", choices=("cpu", "gpu"), help="where both frameworks compute")

@@ -61,16 +61,21 @@ def run_profile(options: argparse.Namespace) -> int:
         from benchmarks import on_jax, on_torch
         from benchmarks.precision import precision_of_both
         from benchmarks.profiling import profile_case, profile_table
+        from benchmarks.run import check_batches
         from benchmarks.workload import Settings
         from benchmarks.workloads import check_names, load_workload
 
     (name,) = check_names([options.name])
     keep_freed_memory()
     on_jax.use_backend(options.backend)
-    batches = tuple(options.batch) if options.batch else None
+    workload = load_workload(name)
+    if options.precision not in workload.precisions:
+        raise ConfigurationError(f"{name} is run in {', '.join(workload.precisions)}, given {options.precision}")
+    batches = tuple(dict.fromkeys(options.batch)) if options.batch else None
+    check_batches(batches)
     settings = Settings(batches, options.quick, compile=False, precision=options.precision)
     with precision_of_both(options.precision), on_torch.thread_count(on_jax.threads()):
-        for case in load_workload(name).cases(settings):
+        for case in workload.cases(settings):
             print(f"{name}, {case.label}\n{profile_table(profile_case(case), options.rows)}", flush=True)
     return 0
 

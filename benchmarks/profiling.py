@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import torch
 
+from benchmarks import on_torch
 from benchmarks.timing import timed
 from benchmarks.workload import Case, Run
 
@@ -36,6 +37,7 @@ class Profile(NamedTuple):
 
 def profile_case(case: Case) -> dict[str, Profile]:
     """What one run costs by JAX, and by the first of PyTorch's ways, each after two runs that are not watched."""
+    jax.clear_caches()  # the programs of cases before this one have the names of this one's
     _settle(case.jax)
     profiles = {"JAX": _of_jax(case.jax)}
     for name, run in [*case.torch.items()][:1]:
@@ -51,7 +53,7 @@ def profile_table(profiles: dict[str, Profile], rows: int = 12) -> str:
         total = sum(cost.seconds for cost in costs)
         lines.append(f"{name}: {1e3 * seconds:.4g} ms watched, of which operations {1e3 * total:.4g}")
         for operation, spent, times in costs[:rows]:
-            lines.append(f"  {1e3 * spent:>10.3f} ms {spent / total:>5.0%} {times:>7} x  {operation}")
+            lines.append(f"  {1e3 * spent:>10.3f} ms {spent / (total or 1):>5.0%} {times:>7} x  {operation}")
     return "\n".join(lines)
 
 
@@ -107,13 +109,14 @@ def _short(path: str) -> str:
 
 def _of_torch(run: Run) -> Profile:
     activities = [torch.profiler.ProfilerActivity.CPU]
-    on_device = torch.cuda.is_available()
+    on_device = on_torch.device().type == "cuda"
     if on_device:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as watched:
         seconds = timed(run)[1]
     used = "self_device_time_total" if on_device else "self_cpu_time_total"
-    averages = watched.key_averages()
+    # On a GPU a kernel's time stands beside the kernel, and beside the operation on the processor that launched it.
+    averages = [event for event in watched.key_averages() if not on_device or event.device_type.name == "CUDA"]
     return Profile(seconds, _dearest(Cost(event.key, 1e-6 * getattr(event, used), event.count) for event in averages))
 
 

@@ -44,8 +44,9 @@ def same_circumstances(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             lines.append(f"{name}: {before} before, {after} now")
     if old["threads"] != new["threads"]:
         lines.append(f"threads: {old['threads']} before, {new['threads']} now")
-    if old.get("memory_kept") != new.get("memory_kept"):
-        lines.append(f"freed memory kept: {old.get('memory_kept')} before, {new.get('memory_kept')} now")
+    before, after = (bool(run.get("memory_kept")) for run in (old, new))
+    if before != after:
+        lines.append(f"freed memory kept: {before} before, {after} now")
     return lines
 
 

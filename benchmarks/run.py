@@ -51,8 +51,7 @@ def run(options: Options, say: Say = lambda _: None) -> Iterator[dict[str, Any]]
     """
     if options.repeat < 1:
         raise ConfigurationError(f"every contender is sampled at least once, given repeat={options.repeat}")
-    if wrong := [batch for batch in options.settings.batches or () if batch < 1]:
-        raise ConfigurationError(f"a batch has at least one item, given {', '.join(map(str, wrong))}")
+    check_batches(options.settings.batches)
     for precision in options.precisions:
         with precision_of_both(precision):
             pass
@@ -64,6 +63,12 @@ def run(options: Options, say: Say = lambda _: None) -> Iterator[dict[str, Any]]
         for precision in options.precisions:
             with precision_of_both(precision):
                 yield from _in_precision(options, precision, results, say)
+
+
+def check_batches(batches: tuple[int, ...] | None) -> None:
+    """Raise ConfigurationError unless every batch has an item."""
+    if wrong := [batch for batch in batches or () if batch < 1]:
+        raise ConfigurationError(f"a batch has at least one item, given {', '.join(map(str, wrong))}")
 
 
 def _in_precision(options: Options, precision: str, results: dict[str, Any], say: Say) -> Iterator[dict[str, Any]]:

@@ -14,14 +14,16 @@ def keep_freed_memory() -> bool:
     A compiled program takes the memory for all its intermediate results at once. Above 32 MiB glibc gives that back
     when the call ends, and the next call has the system fill new pages with zeros: on two cores of an AMD EPYC 100 of
     the 180 ms of a Glow's training step, 160 of the 410 of a RealNVP's. Kept, the process stays as large as it was at
-    its largest, and becomes larger where blocks of many sizes leave gaps; `give_back_freed_memory` ends that. It holds
+    its largest, and becomes larger where blocks of many sizes leave gaps; `give_back_freed_memory` gives all
+    of it back once. It holds
     for all that the process allocates, PyTorch's tensors too.
 
     To be called before JAX or PyTorch compute for the first time, since a thread stays with the allocator that it
     began with. What XLA computes, and memory on a GPU, are not touched.
 
     Returns:
-        Whether it could be done: False where malloc is not glibc's.
+        Whether the C library could be told so: False where it is not glibc. Of another malloc that was loaded before
+        it, as jemalloc is by LD_PRELOAD, it says nothing.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -39,7 +41,7 @@ def give_back_freed_memory() -> bool:
     Kept memory is used again where a block fits. After a change of sizes much of it may not, and the process grows.
 
     Returns:
-        Whether any was given back: False too where malloc is not glibc's.
+        Whether any was given back: False too where the C library is not glibc.
     """
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))

@@ -43,16 +43,29 @@ def bernoulli(event_ndims: int) -> Likelihood:
 
     def log_prob(params: Params, x: jax.Array, output: jax.Array) -> jax.Array:
         del params
-        # log(1 + e^l) = max(l, 0) + log(1 + e^-|l|). The difference is exact for black and white; and the whole has one
-        # logarithm, where x log s(l) + (1 - x) log s(-l) has two. Not abs, whose derivative at zero JAX takes to be 1.
-        difference = x * output - jnp.maximum(output, 0)
-        return (difference - jnp.log1p(jnp.exp(jnp.minimum(output, -output)))).sum(axes)
+        return _log_bernoulli(jnp.asarray(x, output.dtype), output).sum(axes)
 
     def sample(params: Params, key: jax.Array, output: jax.Array) -> jax.Array:
         del params
         return jax.random.bernoulli(key, jax.nn.sigmoid(output)).astype(output.dtype)
 
     return Likelihood(dict, log_prob, jax.nn.sigmoid, sample)
+
+
+@jax.custom_jvp
+def _log_bernoulli(x: jax.Array, logits: jax.Array) -> jax.Array:
+    """X ℓ − log(1 + e^ℓ), with one logarithm, where x log σ(ℓ) + (1 − x) log σ(−ℓ) has two.
+
+    log(1 + e^ℓ) = max(ℓ, 0) + log(1 + e^−|ℓ|): for black and white the first difference is exact.
+    """
+    return x * logits - jnp.maximum(logits, 0) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+@_log_bernoulli.defjvp
+def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # Written out, since max and abs have no derivatives at zero.
+    (x, logits), (dx, dlogits) = primals, tangents
+    return _log_bernoulli(x, logits), dx * logits + dlogits * (x - jax.nn.sigmoid(logits))
 
 
 def gaussian(event_ndims: int, variance: float, train_variance: bool) -> Likelihood:

@@ -34,7 +34,8 @@ def products_first(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, in
     """X (N, n_1, …, n_r, I), kernel (k_1, …, k_r, I, O) → (N, m_1, …, m_r, O), y_m = Σ_t (x W)_{m + t − low, t}.
 
     One product of matrices (N Π n, I) and (I, Π k O), then, axis after axis, a sum over the taps of shifted results; of
-    many images smaller than the kernel, so many at a time as their products fit a cache.
+    many images smaller than the kernel, so many at a time as their products fit a cache. A batch that is spread over
+    several devices is moved for that.
     """
     pixels, taps, features = math.prod(x.shape[1:-1]), math.prod(kernel.shape[:-2]), kernel.shape[-1]
     together = max(1, PRODUCTS // max(1, pixels * taps * features))

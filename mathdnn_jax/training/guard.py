@@ -15,20 +15,29 @@ def choose(alive: jax.Array, new: Any, old: Any) -> Any:
 
 
 def advance_where(alive: jax.Array, advance: Callable[..., Any], old: Any, *inputs: Any) -> Any:
-    """`advance(old, *inputs)` where `alive`, a bool scalar, else `old`, bit for bit; of one structure and dtypes.
+    """`advance(old, *inputs)` where `alive`, a bool scalar, else `old`, bit for bit; of one structure.
 
     On a processor it is a branch. There XLA makes Adam's averages twice, for their own sake and for the parameters',
     and once each is chosen entry by entry it copies the old ones first, since the second reader still needs them:
-    a quarter of a NICE's step of 128 images. Elsewhere a branch would wait for the host, and the choice is fused.
+    a quarter of a NICE's step of 128 images. A GPU would have a branch wait for
+    the host, and there the choice is fused.
     """
 
+    def ahead(old: Any, *inputs: Any) -> Any:
+        return jax.tree.map(_as_before, advance(old, *inputs), old)
+
     def branch(alive: jax.Array, old: Any, *inputs: Any) -> Any:
-        return jax.lax.cond(alive, advance, lambda old, *_: old, old, *inputs)
+        return jax.lax.cond(alive, ahead, lambda old, *_: old, old, *inputs)
 
     def select(alive: jax.Array, old: Any, *inputs: Any) -> Any:
-        return choose(alive, advance(old, *inputs), old)
+        return choose(alive, ahead(old, *inputs), old)
 
     return jax.lax.platform_dependent(alive, old, *inputs, cpu=branch, default=select)
+
+
+def _as_before(new: Any, old: Any) -> Any:
+    """In the old leaf's dtype: some optimisers keep a state in another than they began with."""
+    return new if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key) else jnp.asarray(new, jnp.result_type(old))
 
 
 def all_finite(tree: Any) -> jax.Array:

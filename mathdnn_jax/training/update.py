@@ -44,8 +44,8 @@ class Update(NamedTuple):
     - `step(params, optimizer_state, state, batch, key, mask) -> Stepped`, where `state` is None for a model without
       mutable state, `key` is this step's own, and `mask` is bool (batch_size,) with `remainder="pad"` and None else;
     - `guards`: whether `step` also takes `alive=`, a bool scalar, and itself returns the old parameters and states
-      where that is false or the step is not finite. Else `fit` chooses between old and new afterwards, which takes
-      copies on a processor.
+      where that is false, or the step or its loss is not finite. Else `fit` chooses between old and new afterwards,
+      which takes copies on a processor.
     """
 
     init: Callable[[Tree], Tree]
@@ -114,7 +114,7 @@ def gradient_update(
             new_state = choose(alive, new_state, state)
         return Stepped(*new, new_state, value, metrics, finite)
 
-    return Update(jax.jit(chained.init), step, guards=True)
+    return Update(_as_one_program(chained.init), step, guards=True)
 
 
 @functools.lru_cache(maxsize=16)
@@ -188,6 +188,19 @@ def alternating_update(
         return Stepped(params, optimizer_state, state, metrics[f"{names[0]}_loss"], metrics, finite)
 
     return Update(init, step, guards=True)
+
+
+def _as_one_program(init: Callable[[Tree], Tree]) -> Callable[[Tree], Tree]:
+    """The same, compiled once and not for every shape by itself, where the function can be compiled."""
+    compiled = jax.jit(init)
+
+    def first_state(params: Tree) -> Tree:
+        try:
+            return compiled(params)
+        except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+            return init(params)
+
+    return first_state
 
 
 def _cast_floats(tree: Tree, dtype: jax.typing.DTypeLike | None) -> Tree:

@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
-import jax.numpy as jnp  # noqa: E402 (it needs torch)
+import jax  # noqa: E402 (it needs torch)
+import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks import commands  # noqa: E402
@@ -36,6 +37,15 @@ def test_a_case_is_told_by_its_operations() -> None:
     assert {"aten::mm", "aten::tanh"} <= {cost.operation for cost in found["PyTorch eager"].costs}
 
 
+def test_the_shapes_are_of_the_case_that_is_profiled() -> None:
+    def case(rows: int) -> Case:
+        x, apply = jnp.ones((rows, 40)), jax.jit(lambda x: x @ x.T)
+        return Case("x", 1, "products", lambda: np.asarray(apply(x)), {})
+
+    for rows in (30, 50):
+        assert f"f32[{rows},{rows}] dot_general" in profile_table(profile_case(case(rows)))
+
+
 def test_a_line_for_each_of_the_dearest() -> None:
     costs = tuple(Cost(name, seconds, 2) for name, seconds in (("dot", 3e-3), ("add", 1e-3), ("copy", 0.0)))
     lines = profile_table({"JAX": Profile(5e-3, costs)}, rows=2).splitlines()
@@ -53,5 +63,10 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert re.findall(r"^nice-step, (.*)$", out, re.MULTILINE) == ["batch 3", "batch 5"]
     assert out.count(" x  ") == 8
     assert main(["profile", "nice-step", "--rows", "0"]) == 2
-    assert main(["profile", "nise"]) == 2
-    assert "no workload nise" in capsys.readouterr().err
+    for arguments, said in (
+        (["nise"], "no workload nise"),
+        (["nice-step", "--batch", "0"], "at least one item"),
+        (["glow-step", "--precision", "bf16"], "glow-step is run in f32, tf32"),
+    ):
+        assert main(["profile", *arguments]) == 2
+        assert said in capsys.readouterr().err

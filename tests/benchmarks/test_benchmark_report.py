@@ -10,7 +10,7 @@ import pytest
 from benchmarks.cli import main
 from benchmarks.errors import ResultsError
 from benchmarks.pictures import throughput, throughput_figures
-from benchmarks.regression import changes
+from benchmarks.regression import changes, same_circumstances
 from benchmarks.results import read_results, write_results
 from benchmarks.table import results_table
 
@@ -150,6 +150,10 @@ def test_what_fails_now_is_worse_and_what_is_not_there_is_not(
     later["rows"][2] = {**later["rows"][0], "workload": "plu", "case": "C = 3"}
     later["machine"]["cpu"] = "Another"
     write_results(new, later)
+    assert same_circumstances(results, {**results, "memory_kept": False}) == []
+    assert same_circumstances(results, {**results, "memory_kept": True}) == [
+        "freed memory kept: False before, True now"
+    ]
     assert [change.verdict for change in changes(results, later)] == ["same", "fails", "gone", "new"]
     assert main(["compare", str(old), str(new)]) == 1
     assert "the runs differ in cpu: A Processor before, Another now" in capsys.readouterr().out

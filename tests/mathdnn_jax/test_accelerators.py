@@ -1,4 +1,4 @@
-"""Every kind of program is one that JAX can hand to XLA for a GPU and a TPU, though there is none here."""
+"""The main models' programs are lowered for a GPU and a TPU, though there is none here."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ PROGRAMS = {
 def test_it_is_lowered(name: str, platform: str) -> None:
     function, arguments = PROGRAMS[name]
     text = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
-    assert "func.func public @main" in text
+    assert "stablehlo.dot_general" in text or "stablehlo.convolution" in text or "mixture" in name
     # Which algorithm XLA's own convolution takes is the device's; those for a processor would be products here.
     if name.startswith(("small_net", "dcgan", "glow", "real_nvp")):
         assert "stablehlo.convolution" in text

@@ -32,10 +32,11 @@ print(min(faults))
 
 
 RESIDENT = """
+import resource
 import mathdnn_jax, numpy as np
 
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 
 mathdnn_jax.keep_freed_memory()
 block = np.ones(2**25)

@@ -90,7 +90,16 @@ def test_a_bernoullis_gradient_is_what_its_mean_is_off() -> None:
     logits = jnp.concatenate([jnp.linspace(-90.0, 90.0, 721), jnp.array([0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4])])
     for x in (0.0, 0.3, 1.0):
         gradient = jax.grad(lambda logits, x=x: bernoulli(1).log_prob({}, jnp.float32(x), logits).sum())(logits)
-        np.testing.assert_allclose(gradient, x - jax.nn.sigmoid(logits), rtol=0, atol=4 * np.finfo(np.float32).eps)
+        off = np.asarray(x - jax.nn.sigmoid(logits))
+        np.testing.assert_allclose(gradient, off, rtol=0, atol=4 * float(np.finfo(np.float32).eps))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, bool])
+def test_a_bernoullis_curvature_is_the_variance(dtype: Any) -> None:
+    for logit in (0.0, -0.0, 2.0, -30.0):
+        second = jax.hessian(lambda logits: bernoulli(1).log_prob({}, jnp.ones(1, dtype), logits))(jnp.array([logit]))
+        mean = float(jax.nn.sigmoid(logit))
+        np.testing.assert_allclose(second[0, 0], -mean * (1 - mean), rtol=1e-6)
 
 
 def test_a_gaussian_likelihood_is_the_density() -> None:

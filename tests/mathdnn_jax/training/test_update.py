@@ -78,6 +78,21 @@ def test_an_optimiser_that_asks_for_the_loss_gets_it() -> None:
     assert float(result.optimizer_state[-1].scale) < 1
 
 
+def test_an_optimiser_may_begin_with_what_cannot_be_compiled_and_change_its_dtypes() -> None:
+    def init(params: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: np.zeros_like(np.asarray(leaf)), params)
+
+    def update(gradient: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
+        mean = jax.tree.map(lambda old, new: 0.5 * old + 0.5 * new, state, gradient)
+        return jax.tree.map(lambda leaf: -0.01 * leaf, mean), jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), mean)
+
+    result = run(loss, start(), optax.GradientTransformation(init, update))
+    assert {leaf.dtype for leaf in jax.tree.leaves(result.optimizer_state)} == {jnp.dtype(jnp.float32)}
+    assert_close(
+        result.params, run(loss, start(), optax.chain(optax.ema(0.5, debias=False), optax.sgd(0.01))).params, 1e-2
+    )
+
+
 def test_a_loss_that_cannot_be_hashed_is_a_loss() -> None:
     class Model:
         __hash__ = None  # type: ignore[assignment]
