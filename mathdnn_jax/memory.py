@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Have the process keep freed memory and use it again, instead of giving it back to the system after each call.
 
     A compiled program takes the memory for all its intermediate results at once. Above 32 MiB glibc gives that back
-    when the call ends, and the next call has the system fill new pages with zeros: on two cores of an AMD EPYC 100 of
-    the 180 ms of a Glow's training step, 160 of the 410 of a RealNVP's. Kept, the process stays as large as it was at
+    when the call ends, and the next call has the system fill new pages with zeros: on two cores of an AMD EPYC half of
+    a Glow's training step of 160 ms, and of a RealNVP's of 490. Kept, the process stays as large as it was at
     its largest, and becomes larger where blocks of many sizes leave gaps; `give_back_freed_memory` gives all
     of it back once. It holds
     for all that the process allocates, PyTorch's tensors too.
