@@ -96,20 +96,25 @@ def _distrax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> R
 
     dim = events.shape[-1]
 
-    def conditioner(i: int) -> Callable[[jax.Array], jax.Array]:
-        kept, network = _kept(i, dim), _jax_network(networks[i])
+    def conditioner(i: int, layers: Layers) -> Callable[[jax.Array], jax.Array]:
+        kept, network = _kept(i, dim), _jax_network(layers)
         return lambda x: jnp.zeros_like(x).at[..., ~kept].set(network(x[..., kept]))
 
     def shift(values: jax.Array) -> Any:
         return distrax.ScalarAffine(shift=values, log_scale=jnp.zeros_like(values))
 
-    # distrax applies the last of a chain first.
-    parts = [
-        distrax.MaskedCoupling(mask=_kept(i, dim), conditioner=conditioner(i), bijector=shift)
-        for i in reversed(range(len(networks)))
-    ]
-    forward = jax.jit(distrax.Chain(parts).forward_and_log_det)
-    return lambda: jax.block_until_ready(tuple(forward(events)))
+    # The weights are arguments, as they are of ours: constants XLA would lay out for its products beforehand.
+    @jax.jit
+    def forward(networks: list[Layers], events: jax.Array) -> Any:
+        # distrax applies the last of a chain first.
+        parts = [
+            distrax.MaskedCoupling(mask=_kept(i, dim), conditioner=conditioner(i, layers), bijector=shift)
+            for i, layers in reversed(list(enumerate(networks)))
+        ]
+        return distrax.Chain(parts).forward_and_log_det(events)
+
+    weights = jax.tree.map(jnp.asarray, networks)
+    return lambda: jax.block_until_ready(tuple(forward(weights, events)))
 
 
 def _flowjax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Run:
@@ -138,8 +143,8 @@ def _flowjax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> R
         order = np.argsort(~_kept(i, dim), kind="stable")
         parts += [Permute(jnp.asarray(order)), coupling, Permute(jnp.asarray(np.argsort(order)))]
     chain = Chain(parts)
-    forward = eqx.filter_jit(jax.vmap(chain.transform_and_log_det))
-    return lambda: jax.block_until_ready(forward(events))
+    forward = eqx.filter_jit(lambda chain, events: jax.vmap(chain.transform_and_log_det)(events))
+    return lambda: jax.block_until_ready(forward(chain, events))
 
 
 def _zuko(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Run:
