@@ -59,7 +59,7 @@ def profile_table(profiles: dict[str, Profile], rows: int = 12) -> str:
 
 def _settle(run: Run) -> None:
     for _ in range(2):
-        timed(run)
+        run()
 
 
 def _of_jax(run: Run) -> Profile:

@@ -57,15 +57,18 @@ def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = 
 def interleaved(
     contenders: Mapping[str, Callable[[], object] | Turn], repeat: int, clock: Clock = time.perf_counter
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds of one call in each of `repeat` samples of each contender, in turn: A B A B …
+    """Seconds of one call in each of `repeat` samples of each contender, in turn, each first in its turn: A B, B A, …
 
-    The k-th times of two contenders were taken one right after the other. On a machine that others use too, or whose
-    clock rate drifts, only such neighbours can be compared. A `Turn` may have fewer samples: those of the first rounds.
+    The k-th times of two contenders were taken in one round. On a machine that others use too, or whose clock rate
+    drifts, only such neighbours can be compared. Every round begins with the next contender, since who comes after
+    PyTorch finds its threads still spinning, which costs a work of 5 ms a quarter more. A `Turn` may have fewer
+    samples: those of the first rounds.
     """
     turns = {name: work if isinstance(work, Turn) else Turn(work, 1, repeat) for name, work in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for k in range(repeat):
-        for name, (work, calls, rounds) in turns.items():
+        first = k % len(turns)
+        for name, (work, calls, rounds) in [*turns.items()][first:] + [*turns.items()][:first]:
             if k < rounds:
                 began = clock()
                 for _ in range(calls):

@@ -116,6 +116,7 @@ def _worst(off: np.ndarray, bound: np.ndarray, wrong: np.ndarray) -> int:
 
 
 def _batch_guesses(batched: np.ndarray, single: np.ndarray) -> list[str]:
+    # Words beside a finding, which stands without them: near enough to guess by is enough.
     for name, value in (("the sum", single.sum()), ("the mean", single.mean())):
         if np.allclose(batched, value, rtol=1e-6, atol=1e-9):
             return [f"log_det in the batch is {name} of the events' log_dets over the batch"]

@@ -81,7 +81,10 @@ def carry_shardings(carry: Carry, param_specs: Tree, mesh: Mesh) -> Tree:
     whole: Any = NamedSharding(mesh, PartitionSpec())
     if param_specs is None:
         return Carry(*(jax.tree.map(lambda _: whole, part) for part in carry))
-    is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
+
+    def is_spec(leaf: Any) -> bool:
+        return isinstance(leaf, PartitionSpec)
+
     if str(jax.tree.structure(param_specs, is_leaf=is_spec)) != str(jax.tree.structure(carry.params)):
         raise ConfigurationError("param_specs has a PartitionSpec for each parameter, in the parameters' structure")
     of_params = jax.tree.map(lambda spec: NamedSharding(mesh, spec), param_specs, is_leaf=is_spec)

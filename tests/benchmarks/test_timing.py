@@ -27,7 +27,7 @@ def test_contenders_take_turns_and_get_their_own_seconds() -> None:
     seconds = interleaved(
         {"a": lambda: worker("a", durations["a"]), "b": lambda: worker("b", durations["b"])}, 3, clock
     )
-    assert order == ["a", "b", "a", "b", "a", "b"]
+    assert order == ["a", "b", "b", "a", "a", "b"]
     assert seconds == {"a": (1.0, 2.0, 3.0), "b": (10.0, 20.0, 30.0)}
 
 

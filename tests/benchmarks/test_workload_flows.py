@@ -98,4 +98,5 @@ def test_the_image_flows_are_the_librarys(build: Any, sizes: dict[str, int]) -> 
         params = jax.tree.map(lambda leaf: np.asarray(leaf, float) + 0.1 * rng.standard_normal(leaf.shape), drawn)
         images = rng.random((3, 4, 4, 1))
         log_prob = ImageFlow(params, (4, 4, 1)).log_prob(torch.from_numpy(images)).detach().numpy()
+        # In float64: some thousand roundings of 1e-16, and no float32 anywhere.
         np.testing.assert_allclose(np.asarray(jax.jit(flow.log_prob)(params, images)), log_prob, rtol=1e-12)
