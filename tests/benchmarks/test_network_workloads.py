@@ -40,6 +40,7 @@ def test_every_quick_case_agrees_and_is_timed(name: str) -> None:
         assert set(case.others) < set(row["contenders"])
 
 
+@pytest.mark.long
 def test_a_process_of_its_own_trains_an_epoch() -> None:
     from benchmarks.workloads.autoencoder import in_process
 

@@ -16,6 +16,7 @@ from benchmarks.errors import OutputsDifferError
 FEW = ["train", "--workload", "autoencoder", "--batch", "4", "--steps", "3", "--repeat", "1"]
 
 
+@pytest.mark.long
 def test_one_command_tells_rates_compilation_memory_and_devices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

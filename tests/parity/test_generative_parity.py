@@ -112,7 +112,7 @@ def test_reconstruction_errors_are_pytorchs() -> None:
         np.testing.assert_allclose(mine, module.double().reconstruction_error(torch.from_numpy(x)).numpy(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["gan", "dcgan"])
+@pytest.mark.parametrize("kind", ["gan", pytest.param("dcgan", marks=pytest.mark.long)])
 @pytest.mark.parametrize("saturating", [False, True])
 def test_losses_gradients_and_running_statistics_are_pytorchs(kind: str, saturating: bool) -> None:
     names, weight = (f"{kind}-generator", f"{kind}-discriminator"), 1.7

@@ -65,6 +65,7 @@ def trajectory(twin: Any, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return images[:, 0], log_prob[:, 0]
 
 
+@pytest.mark.long
 def test_every_step_of_the_seeds_loop_is_pytorchs(
     model: tuple[Flow, Params], trajectory: tuple[np.ndarray, np.ndarray]
 ) -> None:

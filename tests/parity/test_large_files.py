@@ -30,6 +30,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(small_state(config=WIDE), tmp_path_factory.mktemp("large") / "nice.pt")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's own account")
 @pytest.mark.parametrize("kind", ["checkpoint", "parameters"])
 def test_conversion_takes_little_beside_its_result(large: Path, kind: str, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_every_weight_comes_back_to_the_bit(shared: Path, model: tuple[Flow, Par
     assert all(back[name].tobytes() == array.tobytes() for name, array in state.items())
 
 
+@pytest.mark.long
 def test_log_prob_is_the_published_one(log_probs: LogProbs) -> None:
     np.testing.assert_allclose(
         log_probs.truth[:3], [1984.5608831842, 108.1194193593, 2225.2225826665], rtol=0, atol=1e-6
@@ -75,6 +76,7 @@ def test_log_prob_is_the_published_one(log_probs: LogProbs) -> None:
     np.testing.assert_allclose(log_probs.jax32[:3], [1984.5609, 108.1194, 2225.2226], rtol=0, atol=2e-3)
 
 
+@pytest.mark.long
 def test_float32_errors_are_no_greater_than_pytorchs(log_probs: LogProbs) -> None:
     jax_error = np.abs(log_probs.jax32 - log_probs.truth)
     torch_error = np.abs(log_probs.torch32 - log_probs.truth)
@@ -83,6 +85,7 @@ def test_float32_errors_are_no_greater_than_pytorchs(log_probs: LogProbs) -> Non
     assert jax_error.max() <= 3 * torch_error.max() + ulp
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", ["halves", "random"])
 def test_jax_and_pytorch_make_the_same_errors(log_probs: LogProbs, split: str) -> None:
     validation, test = halve(10_000, split, seed=1)  # type: ignore[arg-type]

@@ -95,10 +95,12 @@ def test_every_weight_comes_back_to_the_bit_and_pytorch_takes_it(path: Path) -> 
     SmallNetTrain().load_state_dict({name: torch.from_numpy(array) for name, array in back.items()}, strict=True)
 
 
+@pytest.mark.long
 def test_pytorchs_own_folding_is_the_published_one(outputs: Outputs) -> None:
     assert largest_squared_norm(outputs.torch, outputs.torch_folded) == pytest.approx(PYTORCHS_OWN, rel=0.05)
 
 
+@pytest.mark.long
 def test_no_folding_and_no_framework_changes_more_than_rounding(outputs: Outputs) -> None:
     for a, b in (
         (outputs.jax, outputs.jax_folded),
@@ -109,6 +111,7 @@ def test_no_folding_and_no_framework_changes_more_than_rounding(outputs: Outputs
         assert largest_squared_norm(a, b) <= 3 * PYTORCHS_OWN <= 1e-8
 
 
+@pytest.mark.long
 def test_all_make_the_same_predictions(outputs: Outputs) -> None:
     expected = outputs.torch.argmax(axis=1)
     for output in (outputs.jax, outputs.jax_folded, outputs.torch_folded):

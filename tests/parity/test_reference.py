@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twins import small_state
 
@@ -37,7 +37,6 @@ def test_names_and_shapes_are_those_of_the_checkpoints() -> None:
     couplings=st.sampled_from([1, 4]),
     seed=st.integers(0, 2**31 - 1),
 )
-@settings(max_examples=15)
 def test_both_networks_are_one_function(dim: int, width: int, depth: int, couplings: int, seed: int) -> None:
     from parity.reference import NICE
 

@@ -90,6 +90,7 @@ def folded_by_pairs(converted: Any, pairs: dict[str, str], epsilon: float) -> An
     return variables
 
 
+@pytest.mark.long
 def test_resnet_18(models: Any) -> None:
     torch.manual_seed(0)
     module = models.resnet18(weights=None, num_classes=10)
@@ -121,6 +122,7 @@ def test_vgg_11_with_batch_norm(models: Any) -> None:
     assert len(certificate["layers"]) == 8 + 8 + 3 + 1
 
 
+@pytest.mark.long
 def test_vgg_11_as_a_sequential_is_folded_by_the_surgery(models: Any) -> None:
     torch.manual_seed(0)
     module, network = small_vgg(models), twins.vgg_11(16, 10)

@@ -21,6 +21,16 @@ cases = pytest.mark.parametrize("case", BIJECTORS.values(), ids=BIJECTORS.keys()
 # The checker compiles some fifteen programs for each map, and derivatives of it are compiled for long. These are
 # variations of maps that every run checks.
 VARIATIONS = {
+    "affine coupling that keeps no pattern",
+    "affine coupling that moves one entry",
+    "affine coupling with a bound",
+    "glow of conditional PLU couplings",
+    "conditional PLU coupling of two channels and one pixel",
+    "plu of one entry",
+    "plu of an odd dimension",
+    "1×1 convolution of one pixel",
+    "split of an image, twice",
+    "spline coupling that keeps no pattern",
     "coupling that keeps even entries of an odd number",
     "coupling that keeps a prefix",
     "coupling that keeps a suffix",

@@ -12,8 +12,9 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_the_verdict_is_as_stated(claim: Claim) -> None:
-    outcome = run_claim(claim)
+@pytest.mark.parametrize("examples", [5, pytest.param(25, marks=pytest.mark.long)])
+def test_the_verdict_is_as_stated(claim: Claim, examples: int) -> None:
+    outcome = run_claim(claim, examples=examples)
     assert outcome.passed, f"{claim.statement}\nfound: {outcome.found} by {outcome.counterexample}\n{outcome.message}"
 
 

@@ -33,6 +33,7 @@ def test_the_loss_goes_down_on_digits(build: Callable[[], Flow]) -> None:
     assert losses[-10:].mean() < losses[0] - 0.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("build", MNIST.values(), ids=MNIST.keys())
 def test_the_loss_goes_down_on_mnist_and_samples_make_a_picture(
     build: Callable[[], Flow], shared: Path, tmp_path: Path

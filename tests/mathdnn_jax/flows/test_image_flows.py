@@ -21,7 +21,13 @@ FLOWS: dict[str, Callable[..., Flow]] = {
         SHAPE, steps=2, width=6, mixing="conditional_plu", **options
     ),
 }
-flows = pytest.mark.parametrize("build", FLOWS.values(), ids=FLOWS.keys())
+flows = pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(build, marks=pytest.mark.long if "conditional" in name else (), id=name)
+        for name, build in FLOWS.items()
+    ],
+)
 
 
 def moved(flow: Flow, scale: float = 0.05) -> Any:

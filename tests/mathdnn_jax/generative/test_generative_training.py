@@ -20,6 +20,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return train, test
 
 
+@pytest.mark.long
 def test_a_vae_learns_digits_and_its_prior(digits: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = digits
     found = {}

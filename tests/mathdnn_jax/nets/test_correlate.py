@@ -36,7 +36,12 @@ WINDOWS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", WINDOWS)
+# Second derivatives are compiled for seconds; these are variations of examples that every run checks.
+VARIATIONS = {"few features, pads that cut", "one axis, few features", "three axes, small image", "XLA's on three axes"}
+checked = [pytest.param(name, marks=pytest.mark.long if name in VARIATIONS else ()) for name in WINDOWS]
+
+
+@pytest.mark.parametrize("name", checked)
 def test_values_and_derivatives_are_those_of_the_definition(name: str) -> None:
     with jax.enable_x64(True):
         check(*WINDOWS[name])

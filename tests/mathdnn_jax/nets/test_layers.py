@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_twins import torch_apply
 
@@ -90,7 +90,6 @@ def test_a_layer_is_pytorchs(layer: Layer, event_shape: Shape) -> None:
 SIZES = st.integers(1, 3)
 
 
-@settings(max_examples=15)
 @given(
     kernel=st.tuples(SIZES, SIZES),
     stride=st.tuples(SIZES, SIZES),

@@ -65,6 +65,7 @@ def test_the_estimate_is_unbiased_with_the_true_variance() -> None:
     assert "e-06 ± " in str(estimate)
 
 
+@pytest.mark.long
 def test_intervals_cover_as_they_should() -> None:
     # 200 intervals of nominal level 95 %. If the true level is 95 %, the count is outside [166, 200] with probability
     # 2e-8 (binomial); the target's band, 90 % to 99 %, is that of a longer check.

@@ -62,6 +62,7 @@ def test_pixels_of_digits_are_their_levels() -> None:
     np.testing.assert_array_equal(to_levels(np.arange(256, dtype=np.uint8), 256), np.arange(256))
 
 
+@pytest.mark.long
 def test_dcgan_trains_on_images_between_minus_one_and_one() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
     sets = Sets(images, None, images, None, (28, 28))

@@ -81,7 +81,7 @@ HEADS: list[list[nets.Layer]] = [
 ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=settings().max_examples // 2)  # a network compiled for each
 @given(
     local=st.lists(st.sampled_from(LOCAL), max_size=3),
     order=st.sampled_from([nets.Flatten("last"), nets.Flatten("first")]),

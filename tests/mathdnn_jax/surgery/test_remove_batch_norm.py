@@ -24,7 +24,7 @@ def fits(network: Sequential) -> bool:
     return True
 
 
-@settings(max_examples=15)
+@settings(max_examples=settings().max_examples // 2)  # a network compiled for each
 @given(network=networks().filter(fits), seed=st.integers(0, 99))
 def test_whatever_the_layers_the_output_is_the_same(network: Sequential, seed: int) -> None:
     variables, x = random_variables(network, seed), events(seed)

@@ -52,6 +52,7 @@ def test_four_virtual_devices(tmp_path: Path, on_one: dict[str, np.ndarray]) -> 
     assert_same_bits(read(tmp_path / "model.npz"), read(tmp_path / "resumed.npz"))
 
 
+@pytest.mark.long
 def test_two_processes(tmp_path: Path, on_one: dict[str, np.ndarray]) -> None:
     pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
     with socket.socket() as free:
