@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.table import circumstances, remarks, share_text, spread_text, title
+from benchmarks.table import circumstances, rate_text, remarks, share_text, spread_text, title
 
 INTRODUCTION = """Time of the others over JAX's, median [least - greatest] of interleaved neighbours: above 1 where
 JAX is faster. **Bold** is PyTorch's best baseline. "Of limit" is the least time that the work's FLOPs or bytes take at
@@ -41,7 +41,7 @@ def _row(row: Mapping[str, Any]) -> str:
         case,
         row["precision"],
         f"{jax['median_s']:.3g} s",
-        f"{jax['items_per_s']:,.5g} {row['unit']}",
+        f"{rate_text(jax['items_per_s'])} {row['unit']}",
         f"{jax['first_call_s']:.2g} s",
         share_text(jax["share"]),
         "; ".join(others),

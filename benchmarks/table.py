@@ -20,7 +20,7 @@ NAMES = {"jax": "JAX", "torch": "PyTorch"}
 def results_table(results: Mapping[str, Any]) -> str:
     """A line for each row and one for each other contender, what is missed and why, then what it all rests on."""
     lines = [
-        f"{'workload':<21}{'case':<30}{'':<10}{'JAX s':>10}{'a second':>18}{'first s':>9}{'of limit':>9}"
+        f"{'workload':<20} {'case':<33} {'':<10}{'JAX s':>10}{'a second':>19}{'first s':>9}{'of limit':>9}"
         f"  times as long as JAX: median [least - greatest]"
     ]
     for row in results["rows"]:
@@ -37,6 +37,11 @@ def title(row: Mapping[str, Any], name: str) -> str:
 def spread_text(ratio: Mapping[str, float]) -> str:
     """Median [least - greatest]."""
     return f"{ratio['median']:.3g} [{ratio['least']:.3g} - {ratio['greatest']:.3g}]"
+
+
+def rate_text(rate: float) -> str:
+    """How many a second: whole numbers above a hundred, three digits below."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def share_text(share: float | None) -> str:
@@ -130,8 +135,8 @@ def _lines(row: Mapping[str, Any]) -> list[str]:
     jax = row["contenders"]["jax"]
     where = f"{row['backend']} {row['precision']}"
     head = (
-        f"{row['workload']:<21}{row['case']:<30}{where:<10}{jax['median_s']:>10.3g}"
-        f"{jax['items_per_s']:>10,.5g} {row['unit']:<7}{jax['first_call_s']:>9.3g}{share_text(jax['share']):>9}"
+        f"{row['workload']:<20} {row['case']:<33} {where:<10}{jax['median_s']:>10.3g}"
+        f" {rate_text(jax['items_per_s']):>10} {row['unit']:<7}{jax['first_call_s']:>9.3g}{share_text(jax['share']):>9}"
     )
     lines = []
     for name, figures in row["contenders"].items():
@@ -143,7 +148,7 @@ def _lines(row: Mapping[str, Any]) -> list[str]:
 
 
 def _failure(row: Mapping[str, Any]) -> list[str]:
-    return [f"{row['workload']:<21}{row['case'] or '':<30}{row['backend']} {row['precision']} FAILED: {row['error']}"]
+    return [f"{row['workload']:<20} {row['case'] or '':<33} {row['backend']} {row['precision']} FAILED: {row['error']}"]
 
 
 def _known(value: float | None) -> str:

@@ -72,9 +72,9 @@ def fit_by_devices(
 
 
 def _devices(alone: Run, others: dict[str, Run], unable: dict[str, str], batch: int, steps: int, devices: int) -> Case:
-    virtual = " of one processor" if jax.default_backend() == "cpu" else ""
+    virtual = "virtual " if jax.default_backend() == "cpu" else ""
     return Case(
-        label=f"fit, 1 against {devices} devices{virtual}",
+        label=f"fit, 1 against {devices} {virtual}devices",
         items=batch * steps,
         unit="images",
         jax=alone,

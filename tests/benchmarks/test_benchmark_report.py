@@ -89,6 +89,13 @@ def test_the_table_has_every_contender_and_what_it_rests_on(results: dict[str, A
     assert "DISTURBED" in results_table(results)
 
 
+@pytest.mark.parametrize(("seconds", "rate"), [(1e-6, "8,000,000"), (0.01, "800"), (3.0, "2.67")])
+def test_columns_do_not_run_together(results: dict[str, Any], seconds: float, rate: str) -> None:
+    results["rows"] = [row("fit, 1 against 2 virtual devices", seconds)]
+    line = results_table(results).splitlines()[1]
+    assert f"virtual devices  cpu f32   {seconds:>10.3g} {rate:>10} images " in line
+
+
 def test_the_command_writes_a_page_and_pictures(results: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the pictures are drawn by it")
     source = tmp_path / "results.json"
