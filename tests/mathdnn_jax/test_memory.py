@@ -23,7 +23,7 @@ def large(x):  # 64 MiB between two products
 
 x = jnp.full((4096, 8), 0.01)
 faults = []
-for _ in range(12):  # on a busy machine some calls ask before the last one's block is free, and the heap grows
+for _ in range(12):  # on a busy machine some calls, up to half of them, still make the heap grow
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     large(x).block_until_ready()
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
