@@ -19,8 +19,8 @@ def advance_where(alive: jax.Array, advance: Callable[..., Any], old: Any, *inpu
 
     On a processor it is a branch. There XLA makes Adam's averages twice, for their own sake and for the parameters',
     and once each is chosen entry by entry it copies the old ones first, since the second reader still needs them:
-    a quarter of a NICE's step of 128 images. A GPU would have a branch wait for
-    the host, and there the choice is fused.
+    a quarter of a NICE's step of 128 images. A GPU would have a branch wait for the host, and there the choice is
+    fused.
     """
 
     def ahead(old: Any, *inputs: Any) -> Any:
