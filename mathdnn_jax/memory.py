@@ -15,7 +15,8 @@ def keep_freed_memory() -> bool:
     when the call ends, and the next call has the system fill new pages with zeros: on two cores of an AMD EPYC half of
     a Glow's training step of 160 ms, and of a RealNVP's of 490. Kept, the process stays as large as it was at its
     largest, and becomes larger where blocks of many sizes leave gaps, and now and then on a busy machine;
-    `give_back_freed_memory` gives all of it back once. It holds for all that the process allocates, PyTorch's tensors too.
+    `give_back_freed_memory` gives all of it back once. It holds for all that the process allocates, PyTorch's tensors
+    too.
 
     To be called before JAX or PyTorch compute for the first time, since a thread stays with the allocator that it
     began with. What XLA computes, and memory on a GPU, are not touched.
