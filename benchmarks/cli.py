@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import benchmarks
 from benchmarks.commands import run_checker, run_compare, run_list, run_profile, run_report, run_train, run_workloads
+from benchmarks.gpu.command import as_arguments
 from mathdnn_jax.errors import MathdnnError
 
 BAD_INPUT = 2
@@ -20,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_workloads(commands)
+    as_arguments(commands)
     summary = "The bijector checker against maps of other libraries and against wrong ones; a table in Markdown."
     checker = commands.add_parser("checker", help=summary, description=summary)
     checker.add_argument("--output", "-o", metavar="FILE", help="write the page to a file as well")
@@ -75,6 +77,10 @@ def _add_workloads(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     report.add_argument(
         "--output", "-o", metavar="PATH", help="a folder for the page and the pictures, or a .md, .txt or .png file"
     )
+    into = (
+        "pages that have a place for the tables of a GPU: lines <!-- begin gpu tables -->, <!-- begin gpu summary -->"
+    )
+    report.add_argument("--into", nargs="+", metavar="PAGE", help=into)
     report.set_defaults(run=run_report)
     summary = "What got slower between two runs beyond the spread of both; status 1 if anything did."
     compare = commands.add_parser("compare", help=summary, description=summary)

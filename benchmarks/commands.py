@@ -34,6 +34,7 @@ def run_workloads(options: argparse.Namespace) -> int:
     target = check_writable(options.output) if options.output else None
     with _needing_torch():
         from benchmarks import on_jax
+        from benchmarks.cuda import MODES
         from benchmarks.run import Options, failed, run
         from benchmarks.table import results_table
         from benchmarks.workload import Settings
@@ -43,7 +44,8 @@ def run_workloads(options: argparse.Namespace) -> int:
     kept = not options.give_memory_back and keep_freed_memory()
     on_jax.use_backend(options.backend)
     batches = tuple(dict.fromkeys(options.batch)) if options.batch else None
-    settings = Settings(batches, options.quick, not options.no_compile, checkpoint=options.checkpoint)
+    modes = () if options.no_compile else MODES
+    settings = Settings(batches, options.quick, modes, checkpoint=options.checkpoint)
     asked = Options(names, tuple(dict.fromkeys(options.precision)), options.repeat, settings, _command(options), kept)
     results: dict[str, Any] = {}
     for results in run(asked, say=_say):
@@ -73,10 +75,10 @@ def run_profile(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"{name} is run in {', '.join(workload.precisions)}, given {options.precision}")
     batches = tuple(dict.fromkeys(options.batch)) if options.batch else None
     check_batches(batches)
-    settings = Settings(batches, options.quick, compile=False, precision=options.precision)
+    settings = Settings(batches, options.quick, modes=(), precision=options.precision)
     with precision_of_both(options.precision), on_torch.thread_count(on_jax.threads()):
         for case in workload.cases(settings):
-            print(f"{name}, {case.label}\n{profile_table(profile_case(case), options.rows)}", flush=True)
+            print(f"{name}, {case.label}\n{profile_table(dict(profile_case(case)), options.rows)}", flush=True)
     return 0
 
 
@@ -87,6 +89,8 @@ def run_report(options: argparse.Namespace) -> int:
     from benchmarks.table import results_table
 
     pages = [read_results(path) for path in options.results]
+    if options.into:
+        return _into_pages(pages, options.into)
     text = "\n\n".join(results_table(results) for results in pages)
     if options.output is None:
         print(text)
@@ -107,6 +111,18 @@ def run_report(options: argparse.Namespace) -> int:
     for name, figure in figures.items():
         with replace_file(target / name) as temporary:
             figure.savefig(temporary, dpi=120)
+    return 0
+
+
+def _into_pages(pages: list[dict[str, Any]], paths: list[str]) -> int:
+    from benchmarks.gpu.page import short_table, tables
+    from benchmarks.markdown import insert
+
+    if wrong := [page["command"] for page in pages if "gpu" not in page]:
+        raise ConfigurationError(f"only results of `python -m benchmarks gpu` have a place, given those of {wrong[0]}")
+    texts = {"gpu tables": "\n".join(map(tables, pages)), "gpu summary": "\n\n".join(map(short_table, pages))}
+    for path in paths:
+        insert(Path(path), texts)
     return 0
 
 

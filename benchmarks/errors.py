@@ -15,3 +15,7 @@ class NoBaselineError(MathdnnError, RuntimeError):
 
 class ResultsError(MathdnnError, ValueError):
     """A file does not have the results of a run."""
+
+
+class PlanError(MathdnnError, ValueError):
+    """A run on a GPU is asked for steps that its plan does not have."""

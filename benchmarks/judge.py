@@ -11,20 +11,20 @@ LIMIT = "limit"
 BEST = "best"
 
 
-def judged(row: Mapping[str, Any], rates: Rates, targets: Mapping[str, float]) -> dict[str, Any]:
+def judged(row: Mapping[str, Any], rates: Rates | None, targets: Mapping[str, float]) -> dict[str, Any]:
     """The row with what follows from the machine's limits, those of the better framework in each kind.
 
     - `floor_s`: the least seconds of one run, its FLOPs at the rate of its limit or its bytes at the rate of memory,
-      whichever is more; None where neither is counted;
+      whichever is more; None where neither is counted, or the limits were not measured;
     - `share` of each contender: the floor over its median time;
     - `targets`: for each, what is aimed at, what was reached, and whether it was `met`; what could not be measured
       here is neither.
     """
-    rate = machine_rates(rates)
+    rate = {} if rates is None else machine_rates(rates)
     floors = []
-    if row["flops"] is not None and row["limit"] != "memory":
+    if rate and row["flops"] is not None and row["limit"] != "memory":
         floors.append(row["flops"] / rate[row["limit"]])
-    if row["least_bytes"] is not None:
+    if rate and row["least_bytes"] is not None:
         floors.append(row["least_bytes"] / rate["memory"])
     floor = max(floors, default=None)
     contenders = {

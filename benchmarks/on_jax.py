@@ -25,7 +25,8 @@ def use_backend(backend: str | None) -> str:
         ConfigurationError: JAX has no such device here, or computes elsewhere already.
     """
     if backend is not None:
-        jax.config.update("jax_platforms", {"gpu": "cuda"}.get(backend, backend))
+        # Beside a GPU the processor stays: callbacks, streams and weight surgery on the host compute on it.
+        jax.config.update("jax_platforms", {"gpu": "cuda,cpu"}.get(backend, backend))
     try:
         found = jax.default_backend()
     except (RuntimeError, AssertionError) as error:
@@ -33,7 +34,10 @@ def use_backend(backend: str | None) -> str:
         reason = (str(error).splitlines() or ["this JAX was installed without it"])[0]
         raise ConfigurationError(f"JAX cannot compute on a {backend}: {reason}") from error
     if backend is not None and found != backend:
-        raise ConfigurationError(f"JAX computes on a {found} already: start a process of its own for {backend}")
+        raise ConfigurationError(
+            f"JAX computes on a {found}: it finds no {backend} that it can use, or it computed there before; then "
+            f"start a process of its own for a {backend}"
+        )
     return found
 
 
@@ -112,6 +116,12 @@ def cost(lowered: Any) -> dict[str, float | None]:
         "bytes": analysis.get("bytes accessed"),
         "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
     }
+
+
+def peak_bytes() -> int | None:
+    """The greatest memory that arrays and programs took on the device since the process began; None where unknown."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    return statistics.get("peak_bytes_in_use")
 
 
 def _ready(function: Any, *arguments: jax.Array) -> Callable[[], object]:

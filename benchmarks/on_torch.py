@@ -10,6 +10,8 @@ import jax
 import numpy as np
 import torch
 
+from benchmarks import cuda
+from benchmarks.workload import Settings
 from mathdnn_jax.errors import ConfigurationError
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -69,19 +71,31 @@ def thread_count(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compiled(function: Callable[..., Value], name: str = "compiled") -> dict[str, Callable[..., Value]]:
-    """The function through `torch.compile`, by the name of the baseline; on CUDA also in its two faster modes.
+def compiled(
+    function: Callable[..., Value], settings: Settings, name: str = "compiled"
+) -> dict[str, Callable[..., Value]]:
+    """The function through `torch.compile` in each of the settings' modes, by the name of the baseline."""
+    return {
+        title: cuda.compile_in_mode(function, mode, stand_in=settings.stand_in)
+        for title, mode in compile_modes(settings, name).items()
+    }
 
-    Nothing is compiled before a first call. What a call in a mode with CUDA graphs returns is overwritten by the next.
+
+def compile_modes(settings: Settings, name: str = "compiled") -> dict[str, str]:
+    """The settings' modes of `torch.compile` that this device has, by the name of the baseline.
+
+    Raises:
+        ConfigurationError: `torch.compile` has no such mode.
     """
-    # Shapes are fixed here as they are in JAX's programs.
-    return {title: torch.compile(function, mode=mode, dynamic=False) for title, mode in compile_modes(name).items()}
+    if unknown := [mode for mode in settings.modes if mode not in cuda.MODES]:
+        raise ConfigurationError(f"torch.compile has the modes {', '.join(cuda.MODES)}; given {', '.join(unknown)}")
+    here = [mode for mode in settings.modes if mode not in cuda.WITH_GRAPHS or has_graphs(settings)]
+    return {name if mode == "default" else f"{name}, {mode}": mode for mode in here}
 
 
-def compile_modes(name: str = "compiled") -> dict[str, str | None]:
-    """The modes of `torch.compile` that are tried on this device, by the name of the baseline."""
-    faster = ("reduce-overhead", "max-autotune") if device().type == "cuda" else ()
-    return {name: None, **{f"{name}, {mode}": mode for mode in faster}}
+def has_graphs(settings: Settings) -> bool:
+    """Whether work can be captured as a CUDA graph here, or something stands in for that."""
+    return device().type == "cuda" or settings.stand_in
 
 
 def forget_compiled() -> None:
@@ -91,14 +105,29 @@ def forget_compiled() -> None:
 
 def device_seconds(run: Callable[[], object]) -> float | None:
     """Seconds between CUDA events around one run; None where the device is no GPU."""
-    if device().type != "cuda":
-        return None
-    began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    began.record()
-    run()
-    ended.record()
-    torch.cuda.synchronize()
-    return float(began.elapsed_time(ended)) / 1e3
+    return cuda.device_seconds(run) if device().type == "cuda" else None
+
+
+@contextmanager
+def tuned() -> Iterator[None]:
+    """Have cuDNN try its algorithms and keep the fastest inside, as XLA does."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def forget_peak() -> None:
+    """Begin anew to look for the greatest memory on a GPU, see `peak_bytes`; nothing where there is none."""
+    if device().type == "cuda":
+        cuda.forget_peak()
+
+
+def peak_bytes() -> int | None:
+    """The greatest memory that tensors took on the GPU since `forget_peak`; None where the device is no GPU."""
+    return cuda.peak_bytes() if device().type == "cuda" else None
 
 
 def matmul(size: int, precision: str = "f32") -> Callable[[], object]:

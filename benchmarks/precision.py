@@ -23,15 +23,20 @@ EPSILON = {"f32": 2.0**-23, "tf32": 2.0**-10, "bf16": 2.0**-7}
 
 
 @contextmanager
-def precision_of_both(precision: str) -> Iterator[None]:
+def precision_of_both(precision: str, *, stand_in: bool = False) -> Iterator[None]:
     """Multiply in that precision inside, in JAX and in PyTorch, matrices and convolutions.
+
+    Args:
+        precision: a name in `SETTINGS`.
+        stand_in: on a processor, let float32 stand in for TF32, which it does not have: both frameworks are told all
+            the same, and take no notice.
 
     Raises:
         ConfigurationError: there is none of the name, or it is TF32 and the device is not a GPU.
     """
     if precision not in SETTINGS:
         raise ConfigurationError(f"a precision is {', '.join(SETTINGS)}, given {precision!r}")
-    if precision == "tf32" and jax.default_backend() != "gpu":
+    if precision == "tf32" and jax.default_backend() != "gpu" and not stand_in:
         raise ConfigurationError(
             f"tf32 is a format of NVIDIA's tensor cores, and JAX computes on a {jax.default_backend()}: use f32 or bf16"
         )

@@ -35,15 +35,14 @@ class Profile(NamedTuple):
     costs: tuple[Cost, ...]
 
 
-def profile_case(case: Case) -> dict[str, Profile]:
-    """What one run costs by JAX, and by the first of PyTorch's ways, each after two runs that are not watched."""
+def profile_case(case: Case) -> Iterator[tuple[str, Profile]]:
+    """Yield what one run costs by JAX, and by the first of PyTorch's ways, each after two runs that are not watched."""
     jax.clear_caches()  # the programs of cases before this one have the names of this one's
     _settle(case.jax)
-    profiles = {"JAX": _of_jax(case.jax)}
+    yield "JAX", _of_jax(case.jax)
     for name, run in [*case.torch.items()][:1]:
         _settle(run)
-        profiles[f"PyTorch {name}"] = _of_torch(run)
-    return profiles
+        yield f"PyTorch {name}", _of_torch(run)
 
 
 def profile_table(profiles: dict[str, Profile], rows: int = 12) -> str:
@@ -81,13 +80,21 @@ def _of_jax(run: Run) -> Profile:
 
 
 def _instructions(data: Any) -> Iterator[tuple[str, str, float]]:
-    """The program, the instruction and the nanoseconds of each that XLA ran."""
-    for plane in data.planes:
+    """The program, the instruction and the nanoseconds of each that XLA ran; of a GPU what ran on its streams.
+
+    On a GPU a kernel without an instruction, as those of a CUDA graph may be, is told by its own name.
+    """
+    gpus = [plane for plane in data.planes if plane.name.startswith("/device:GPU")]
+    for plane in gpus or data.planes:
         for line in plane.lines:
+            if gpus and not line.name.startswith("Stream"):
+                continue  # the same time again, by program or by where it comes from
             for event in line.events:
                 stats = dict(event.stats)
                 if "hlo_op" in stats and not event.name.startswith("end: "):
                     yield str(stats.get("hlo_module")), str(stats["hlo_op"]), event.duration_ns
+                elif gpus:
+                    yield "", event.name, event.duration_ns
 
 
 def _sources() -> dict[tuple[str, str], str]:

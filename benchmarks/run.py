@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import on_jax, on_torch
 from benchmarks.agreement import RULE
+from benchmarks.gpu.targets import aims
 from benchmarks.judge import judged
 from benchmarks.limit import CPU, GPU, QUICK, measure_limits, prepare_limits
 from benchmarks.machine import describe_machine
@@ -90,6 +91,7 @@ def _in_precision(options: Options, precision: str, results: dict[str, Any], say
 def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
     """A row for each case, with its targets."""
     about = {"workload": name, "backend": _backend(), "precision": settings.precision}
+    on_gpu = about["backend"] == "gpu"
     try:
         workload = load_workload(name)
         if settings.precision not in workload.precisions:
@@ -98,17 +100,19 @@ def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tupl
         cases = workload.cases(settings)
         while True:
             case = None
-            _forget()
+            forget()
             case = next(cases, None)
             if case is None:
                 return
             say(f"{name} {settings.precision}, {case.label}: {', '.join(['jax', *case.torch, *case.others])}")
-            yield _row(about, case, settings, repeat, say), {} if settings.quick else _targets(case)
+            if on_gpu:
+                case = case._replace(why="")
+            yield _row(about, case, settings, repeat, say), {} if settings.quick else _targets(name, case, settings)
     except Exception as error:
         yield {**about, "case": None, **_failure(error, say)}, {}
 
 
-def _forget() -> None:
+def forget() -> None:
     """Of the last case, what takes memory: what PyTorch compiled, and what the process keeps although it is free."""
     on_torch.forget_compiled()
     gc.collect()
@@ -128,8 +132,8 @@ def _failure(error: Exception, say: Say) -> dict[str, str]:
     return {"error": text}
 
 
-def _targets(case: Case) -> dict[str, float]:
-    return dict(case.targets if _backend() == "cpu" else case.gpu_targets)
+def _targets(name: str, case: Case, settings: Settings) -> dict[str, float]:
+    return dict(case.targets) if _backend() == "cpu" else aims(name, case.label, settings.precision)
 
 
 def _backend() -> str:
@@ -147,7 +151,7 @@ def _header(options: Options, device: str, threads: int) -> dict[str, Any]:
         "imports_s": None if options.settings.quick else {name: _import_seconds(name) for name in IMPORTS.values()},
         "repeat": options.repeat,
         "quick": options.settings.quick,
-        "compile": options.settings.compile,
+        "modes": list(options.settings.modes),
         "precisions": {precision: SETTINGS[precision] for precision in options.precisions},
         "agreement": RULE,
         "limits": {},

@@ -73,6 +73,8 @@ def remarks(row: Mapping[str, Any]) -> list[str]:
 def circumstances(results: Mapping[str, Any]) -> list[str]:
     """Limits, machine, threads, precisions, versions, settings, date and command, a line each."""
     machine, threads = results["machine"], results["threads"]
+    if machine is None:
+        return [f"nothing was measured: {results['command']}"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     settings = ", ".join(f"{name}={value}" for name, value in machine["environment"].items())
     imports = results["imports_s"]

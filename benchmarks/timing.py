@@ -16,7 +16,7 @@ SHORT = 0.02
 DISTURBED = 1.3
 """How many times its least a contender's greatest time is at most on a quiet machine."""
 BUDGET = 20.0
-"""Seconds that one contender's samples of one case may take together; slow work is repeated less often."""
+"""Seconds that one contender's samples of one case may take together, unless it is said otherwise."""
 
 
 class Spread(NamedTuple):
@@ -47,10 +47,13 @@ def timed(work: Callable[[], Value], clock: Clock = time.perf_counter) -> tuple[
     return value, clock() - began
 
 
-def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = False) -> Turn:
-    """How work that takes about so many seconds is sampled `repeat` times; once where one sample takes the budget."""
+def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = False, budget: float = BUDGET) -> Turn:
+    """How work that takes about so many seconds is sampled `repeat` times; once where one sample takes the budget.
+
+    The samples of slow work are fewer, so that they take about `budget` seconds together.
+    """
     calls = 1 if quick else max(1, math.ceil(SHORT / max(seconds, 1e-7)))
-    rounds = repeat if seconds * repeat <= BUDGET else 1 if seconds >= BUDGET else max(3, int(BUDGET / seconds))
+    rounds = repeat if seconds * repeat <= budget else 1 if seconds >= budget else max(3, int(budget / seconds))
     return Turn(work, calls, min(rounds, repeat))
 
 

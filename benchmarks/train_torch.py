@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks import on_torch
+from benchmarks import cuda, on_torch
 from benchmarks.workload import Run, Settings
 
 TOLD = 3
@@ -88,29 +88,21 @@ class _Trainer:
 class _GraphTrainer(_Trainer):
     """A whole step, forward, backward and fused Adam, captured once as a CUDA graph and replayed."""
 
-    graph: torch.cuda.CUDAGraph | None = None
+    replay: Callable[[], torch.Tensor] | None = None
+
+    def __init__(self, objective: Objective, rate: float, settings: Settings) -> None:
+        # Only on a GPU can Adam count its steps in memory that a graph may change.
+        adam = {} if settings.stand_in else {"capturable": True}
+        super().__init__(objective, rate, settings.precision, fused=True, **adam)
+        self.stand_in = settings.stand_in
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
-        if self.graph is None:
-            self._capture(rows)
-        assert self.graph is not None
+        if self.replay is None:
+            self.rows = rows.clone()
+            self.replay = cuda.capture(lambda: super(_GraphTrainer, self).step(self.rows), stand_in=self.stand_in)
+            self.restart()
         self.rows.copy_(rows)
-        self.graph.replay()
-        return self.value.clone()
-
-    def _capture(self, rows: torch.Tensor) -> None:
-        self.rows = rows.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                super().step(self.rows)
-        torch.cuda.current_stream().wait_stream(stream)
-        self.optimizer.zero_grad()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.value = super().step(self.rows)
-        self.restart()
+        return self.replay().clone()
 
 
 def training_runs(
@@ -122,7 +114,7 @@ def training_runs(
         objective: what is minimised, its weights as training starts.
         rate: Adam's.
         order: the batches of one run, drawn within it where they are shuffled.
-        settings: whether `torch.compile` is among the ways, and the precision.
+        settings: which modes of `torch.compile` are among the ways, and the precision.
         restart: whether every run starts from the first weights; else each goes on where the last one ended.
         told: what a run returns of the losses of all its steps.
     """
@@ -131,15 +123,12 @@ def training_runs(
         "eager, fused Adam": _Trainer(objective, rate, settings.precision, fused=True),
         "eager, foreach Adam": _Trainer(objective, rate, settings.precision, foreach=True),
     }
-    if settings.compile:
-        for name, mode in on_torch.compile_modes().items():
-            trainer = _Trainer(objective, rate, settings.precision, fused=True)
-            trainer.loss = torch.compile(trainer.compute_loss, mode=mode, dynamic=False)
-            trainers[f"{name}, fused Adam"] = trainer
-    if on_torch.device().type == "cuda":
-        trainers["CUDA graphs, fused Adam"] = _GraphTrainer(
-            objective, rate, settings.precision, fused=True, capturable=True
-        )
+    for name, mode in on_torch.compile_modes(settings).items():
+        trainer = _Trainer(objective, rate, settings.precision, fused=True)
+        trainer.loss = cuda.compile_in_mode(trainer.compute_loss, mode, stand_in=settings.stand_in)
+        trainers[f"{name}, fused Adam"] = trainer
+    if on_torch.has_graphs(settings):
+        trainers["CUDA graphs, fused Adam"] = _GraphTrainer(objective, rate, settings)
 
     def runner(trainer: _Trainer) -> Run:
         def run() -> torch.Tensor:

@@ -31,7 +31,7 @@ BATCHES = {"autoencoder": (32, 100, 400, 1600), "nice": (128,)}
 """The seeds' own are 100 and 128."""
 AGREE = 1e-3
 """How far the losses of the first steps of two float32 programs may be apart, relative to their size."""
-SETTINGS = Settings(compile=False)
+SETTINGS = Settings(modes=())
 
 
 class Work(NamedTuple):

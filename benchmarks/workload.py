@@ -18,13 +18,27 @@ class Settings(NamedTuple):
     """Instead of the workload's own batch sizes."""
     quick: bool = False
     """A small case of each kind, for tests and for a first look."""
-    compile: bool = True
-    """Whether `torch.compile` is among PyTorch's baselines; it takes a minute for each network."""
+    modes: tuple[str, ...] = ("default",)
+    """The modes of `torch.compile` that are among PyTorch's baselines, of `on_torch.MODES`; each takes up to a minute
+    for each network, and those that capture CUDA graphs need a GPU."""
     precision: str = "f32"
     """With "bf16" a workload that can be run so casts its parameters and inputs, in both frameworks. "f32" and "tf32"
     are float32 arrays, and which products are made of them is set around it."""
     checkpoint: str | None = None
     """A file of weights for the workloads of NICE; others draw theirs."""
+    stand_in: bool = False
+    """On a processor, whether stand-ins take the place of what only a GPU has: CUDA graphs, and the modes of
+    `torch.compile`. They compute the same by the same paths, so that a dry run can test those; their times say nothing.
+    """
+
+
+class Portion(NamedTuple):
+    """The part of a case's work that a slow contender does in one run, where all of it is the same part repeated."""
+
+    times: int
+    """How many such parts the whole work has."""
+    results: Callable[[tuple[np.ndarray, ...]], tuple[np.ndarray, ...]]
+    """What this part makes, out of the results of the whole: what the contender's own are compared with."""
 
 
 class Case(NamedTuple):
@@ -40,8 +54,8 @@ class Case(NamedTuple):
     """PyTorch's ways to do the same, by name: "eager", "inference mode", "compiled", …; the best is the one to beat."""
     others: Mapping[str, Run] = {}
     """Other ways that are timed beside it: "one by one", "Python loop", a peer library."""
-    truth: Callable[[], np.ndarray] | None = None
-    """The float64 values of the result; then errors against them are compared (`agreement.RULE`)."""
+    truth: Callable[[], np.ndarray | tuple[np.ndarray, ...]] | None = None
+    """The float64 values of the results; then errors against them are compared (`agreement.RULE`)."""
     tolerance: float | None = None
     """Where there is no truth: the greatest difference allowed, relative to the greatest entry. None with no truth
     means results that are random by nature; only their shapes are compared."""
@@ -53,15 +67,15 @@ class Case(NamedTuple):
     """The measured limit that `flops` are held against: "matmul" or "convolution"; "memory" for `least_bytes`."""
     targets: Mapping[str, float] = {}
     """The least median ratio aimed at on a CPU, by contender: "best" is the best of `torch`, and "limit" the least
-    share of the measured limit."""
+    share of the measured limit. Those on a GPU are in `benchmarks.gpu.targets`."""
     why: str = ""
-    """Said beside a row that misses a target or is slower than PyTorch's best."""
+    """Said beside a row that misses a target or is slower than PyTorch's best on a CPU."""
     lowered: Callable[[], Any] | None = None
     """The JAX program, `jax.jit(f).lower(…)`, for XLA's own count of operations and bytes."""
-    gpu_targets: Mapping[str, float] = {}
-    """As `targets`, on a GPU."""
     unable: Mapping[str, str] = {}
     """Contenders that cannot run here, each with the reason: a peer that is not installed."""
+    portions: Mapping[str, Portion] = {}
+    """Of contenders that do only a part of the work in one run, which part; their seconds are scaled to the whole."""
 
 
 class Workload(NamedTuple):

@@ -69,7 +69,7 @@ def start_cases(settings: Settings) -> Iterator[Case]:
     def start(framework: str, *more: str) -> Run:
         return lambda: in_process(framework, count, *more)
 
-    compiled = {"compiled, fused Adam": start("torch", "compiled")} if settings.compile else {}
+    compiled = {"compiled, fused Adam": start("torch", "compiled")} if "default" in settings.modes else {}
     yield Case(
         label=f"an epoch of {count} images",
         items=1,
@@ -144,7 +144,7 @@ def _epoch(widths: tuple[int, ...], count: int, batch: int, settings: Settings) 
         objective(),
         RATE,
         loaded,
-        settings._replace(compile=False),
+        settings._replace(modes=()),
         restart=True,
         told=torch.mean,
     )
@@ -169,7 +169,6 @@ def _epoch(widths: tuple[int, ...], count: int, batch: int, settings: Settings) 
         flops=float(_flops(widths, count)),
         least_bytes=float(images.nbytes + 6 * count // batch * size(params)),
         targets={"best": 2.0, LOADER: 4.0} if batch == BATCH else {},
-        gpu_targets={"eager": 10.0} if batch == BATCH else {},
     )
 
 

@@ -1,4 +1,4 @@
-"""RealNVP and Glow on images of 28 × 28: Adam's steps, each dispatched for itself."""
+"""RealNVP and Glow on images of 28 × 28: Adam's steps, each dispatched for itself, and images of given latents."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 import numpy as np
+import torch
 
 from benchmarks import on_jax, on_torch
 from benchmarks.train_jax import step_run
 from benchmarks.train_torch import likelihood, training_runs
-from benchmarks.workload import Case, Settings, Workload
+from benchmarks.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.torch_flows import ImageFlow
 from mathdnn_jax.flows import Flow, glow, real_nvp
 
@@ -22,15 +23,23 @@ Build = Callable[..., Flow]
 CONVOLUTIONS = "gradients of convolutions are XLA's own on a CPU, at half the rate of PyTorch's library"
 
 
+def build_flow(build: Build, *, tiny: bool) -> tuple[Flow, tuple[int, int, int]]:
+    """The flow with its default sizes, or a tiny one, and the shape of its images."""
+    if not tiny:
+        return build((28, 28, 1)), (28, 28, 1)
+    sizes = {"couplings": 2, "depth": 1} if build is real_nvp else {"steps": 1}
+    return build((4, 4, 1), width=4, **sizes), (4, 4, 1)
+
+
 def cases(build: Build, settings: Settings) -> Iterator[Case]:
     """Three steps of the flow with its default sizes, or with tiny ones."""
-    shape = (4, 4, 1) if settings.quick else (28, 28, 1)
+    flow, shape = build_flow(build, tiny=settings.quick)
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
-        yield _case(build(shape, width=4) if settings.quick else build(shape), shape, batch, settings)
+        yield _case(flow, shape, batch, settings)
 
 
 def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
-    params = _away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
+    params = away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
     rng = np.random.default_rng(0)
     rows = rng.random((STEPS * batch, *shape), dtype=np.float32)
     data, same = on_jax.on_device(rows).reshape(STEPS, batch, *shape), on_torch.on_device(rows)
@@ -55,7 +64,43 @@ def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Setting
     )
 
 
-def _away_from_zero(params: Any) -> Any:
+def sample_cases(build: Build, settings: Settings) -> Iterator[Case]:
+    """Images of latents that both frameworks are given, so that they can be compared."""
+    flow, shape = build_flow(build, tiny=settings.quick)
+    params = away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
+    module = ImageFlow(params, shape).to(on_torch.device()).eval()
+    for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
+        latents = np.random.default_rng(0).standard_normal((batch, math.prod(shape)), dtype=np.float32)
+        yield _sampling(flow, params, module, latents, settings)
+
+
+def _sampling(flow: Flow, params: Any, module: ImageFlow, latents: np.ndarray, settings: Settings) -> Case:
+    inverse = jax.jit(lambda params, z: flow.inverse(params, z)[0])
+    z, same = on_jax.on_device(latents), on_torch.on_device(latents)
+    ways = {"eager, inference mode": module.inverse, **on_torch.compiled(module.inverse, settings)}
+    return Case(
+        why=CONVOLUTIONS,
+        label=f"batch {len(latents)}",
+        items=len(latents),
+        unit="images",
+        jax=lambda: inverse(params, z).block_until_ready(),
+        torch={name: _inference(way, same) for name, way in ways.items()},
+        tolerance=1e-4,
+        flops=_products(flow, params, (len(latents), *module.event_shape)),
+        limit="convolution",
+        lowered=lambda: inverse.lower(params, z),
+    )
+
+
+def _inference(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> Run:
+    @torch.inference_mode()
+    def run() -> torch.Tensor:
+        return on_torch.finished(function(z))
+
+    return run
+
+
+def away_from_zero(params: Any) -> Any:
     """The parameters with noise on each: convolutions that start at zero would hide what the others compute."""
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(1)
@@ -82,4 +127,8 @@ def _of_equations(jaxpr: Any) -> Iterator[int]:
 REAL_NVP = Workload(
     "real-nvp-step", "Adam's steps of a RealNVP on images of 28 × 28", functools.partial(cases, real_nvp)
 )
+REAL_NVP_SAMPLE = Workload(
+    "real-nvp-sample", "images of given latents by the same RealNVP", functools.partial(sample_cases, real_nvp)
+)
+GLOW_SAMPLE = Workload("glow-sample", "images of given latents by the same Glow", functools.partial(sample_cases, glow))
 GLOW = Workload("glow-step", "Adam's steps of a Glow on images of 28 × 28", functools.partial(cases, glow))

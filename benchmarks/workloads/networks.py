@@ -65,10 +65,9 @@ def inference_runs(
     if batches[0].ndim == 4:
         last = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ways["eager, channels last"] = (last, [x.to(memory_format=torch.channels_last) for x in batches])
-    if settings.compile:
-        # The layout that a GPU's convolutions like best; on a CPU the compiler chooses for itself.
-        function, inputs = ways["eager, inference mode"] if on_cpu() else list(ways.values())[-1]
-        ways |= {name: (compiled, inputs) for name, compiled in on_torch.compiled(function).items()}
+    # The layout that a GPU's convolutions like best; on a CPU the compiler chooses for itself.
+    function, inputs = ways["eager, inference mode"] if on_cpu() else list(ways.values())[-1]
+    ways |= {name: (compiled, inputs) for name, compiled in on_torch.compiled(function, settings).items()}
 
     def runner(function: Function, inputs: list[torch.Tensor]) -> Run:
         @torch.inference_mode()

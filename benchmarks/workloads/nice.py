@@ -37,7 +37,6 @@ def _log_prob(model: Model, batch: int, settings: Settings) -> Case:
         flops=batch * products(model.params),
         least_bytes=size(model.params) + events.nbytes,
         targets={"best": 1.8, "limit": 0.75} if batch == 1000 else {},
-        gpu_targets={"best": 1.0, "limit": 0.7} if batch == 8192 else {},
         lowered=lambda: log_prob.lower(model.params, events),
     )
 
@@ -104,9 +103,7 @@ def _inference(
 
         return run
 
-    functions = {"eager, inference mode": function}
-    if settings.compile:
-        functions |= on_torch.compiled(function)
+    functions = {"eager, inference mode": function, **on_torch.compiled(function, settings)}
     return {name: runner(function) for name, function in functions.items()}
 
 

@@ -77,7 +77,6 @@ def _epoch(model: Model, batch: int, settings: Settings) -> Case:
         tolerance=1e-3,
         flops=count * training_products(model),
         least_bytes=count // batch * ADAM_PASSES * size(model.params),
-        gpu_targets={"CUDA graphs, fused Adam": 1.3, "eager": 3.0} if batch == 128 else {},
     )
 
 

@@ -78,8 +78,7 @@ def _torch(a: torch.Tensor, parts: dict[str, torch.Tensor], x: torch.Tensor, set
         return run
 
     functions = {"dense slogdet": dense, "PLU factors": factors}
-    if settings.compile:
-        functions |= on_torch.compiled(factors, "PLU factors, compiled")
+    functions |= on_torch.compiled(factors, settings, "PLU factors, compiled")
     return {name: runner(function) for name, function in functions.items()}
 
 

@@ -51,9 +51,8 @@ def gradient_cases(settings: Settings) -> Iterator[Case]:
 def _ruin(count: int, settings: Settings) -> Case:
     play = jax.jit(lambda key: gamblers_ruin(key, count).log_mean_weight)
     functions: dict[str, Callable[[], torch.Tensor]] = {"eager, inference mode": partial(_torch_ruin, count)}
-    if settings.compile:
-        weights = on_torch.compiled(_weights)
-        functions |= {name: partial(_torch_ruin, count, weigh) for name, weigh in weights.items()}
+    weights = on_torch.compiled(_weights, settings)
+    functions |= {name: partial(_torch_ruin, count, weigh) for name, weigh in weights.items()}
 
     def runner(function: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
         @torch.inference_mode()
@@ -143,8 +142,7 @@ def _gradient(kind: str, draws: int, settings: Settings) -> Case:
     by_jax = jax.jit(estimate)
     surrogate = _score_surrogate if kind == "score function" else _path_surrogate
     ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"vmap of grad": partial(_per_draw, surrogate)}
-    if settings.compile:
-        ways |= on_torch.compiled(ways["vmap of grad"])
+    ways |= on_torch.compiled(ways["vmap of grad"], settings)
 
     def runner(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], torch.Tensor]:
         return lambda: on_torch.finished(function(torch.randn(draws, device=on_torch.device())))

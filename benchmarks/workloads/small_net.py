@@ -49,7 +49,7 @@ def batch_norm_cases(settings: Settings) -> Iterator[Case]:
     """Batch norms as they are, in eval mode."""
     network, variables, twin = prepare(settings)
     for batch in _batches(settings):
-        yield _inference(network, variables, twin(), batch, settings, {"best": 1.6} if batch == 100 else {}, {})
+        yield _inference(network, variables, twin(), batch, settings, {"best": 1.6} if batch == 100 else {})
 
 
 def folded_cases(settings: Settings) -> Iterator[Case]:
@@ -60,7 +60,7 @@ def folded_cases(settings: Settings) -> Iterator[Case]:
     module = fused(twin(), QUICK if settings.quick else FULL)
     for batch in _batches(settings):
         targets = {"best": 1.6} if batch == 100 else {}
-        yield _inference(network, variables, module, batch, settings, targets, {"best": 1.0})
+        yield _inference(network, variables, module, batch, settings, targets)
 
 
 def fused(module: SmallNetTrain, widths: dict[str, Any]) -> SmallNetTest:
@@ -93,7 +93,6 @@ def _inference(
     batch: int,
     settings: Settings,
     targets: dict[str, float],
-    gpu_targets: dict[str, float],
 ) -> Case:
     count = batch if settings.quick else min(IMAGES, 100 * batch)
     images = uniform(count, SIDE, SIDE, 3).reshape(-1, batch, SIDE, SIDE, 3)
@@ -124,7 +123,6 @@ def _inference(
         flops=float(len(here) * batch * (operations.convolution_operations + operations.dense_operations)),
         least_bytes=float(len(here) * size(variables) + images.nbytes),
         targets=targets,
-        gpu_targets=gpu_targets if batch >= 100 else {},
         lowered=lambda: apply.lower(variables, here[0]),
     )
 

@@ -60,6 +60,19 @@ class Coupling(nn.Module):
         halves[1 - self.kept] = halves[1 - self.kept] * torch.exp(s) + t
         return torch.cat(halves, 1), s.sum((1, 2, 3))
 
+    def inverse(self, z: Tensor) -> Tensor:
+        """Z → x."""
+        if self.mask is not None:
+            s, t = self.network(z * self.mask).chunk(2, 1)
+            s = BOUND * torch.tanh(s / BOUND) * (1 - self.mask)
+            x: Tensor = (z - t * (1 - self.mask)) * torch.exp(-s)
+            return x
+        halves = list(z.chunk(2, 1))
+        s, t = self.network(halves[self.kept]).chunk(2, 1)
+        s = BOUND * torch.tanh(s / BOUND)
+        halves[1 - self.kept] = (halves[1 - self.kept] - t) * torch.exp(-s)
+        return torch.cat(halves, 1)
+
 
 class Mixing(nn.Module):
     """Glow's actnorm and 1 × 1 convolution by PLU factors, the channels reversed."""
@@ -69,16 +82,33 @@ class Mixing(nn.Module):
         named = {**actnorm, **plu}
         self.values = nn.ParameterDict({name: torch.from_numpy(np.array(value)) for name, value in named.items()})
 
+    def factors(self) -> Pair:
+        """The lower factor with ones on its diagonal, and the upper one."""
+        values = self.values
+        eye = torch.eye(len(values["diagonal"]), device=values["diagonal"].device)
+        return values["lower"].tril(-1) + eye, values["upper"].triu(1) + torch.diag(values["diagonal"])
+
     def forward(self, x: Tensor) -> Pair:
         """X → (z, log_det (N,))."""
         values = self.values
-        eye = torch.eye(len(values["diagonal"]), device=x.device)
-        matrix = (values["lower"].tril(-1) + eye) @ (values["upper"].triu(1) + torch.diag(values["diagonal"]))
+        lower, upper = self.factors()
+        matrix = lower @ upper
         x = torch.exp(values["log_scale"])[:, None, None] * (x + values["bias"][:, None, None])
         log_det = values["log_scale"].sum() + values["diagonal"].abs().log().sum()
         return functional.conv2d(x, matrix.flip(0)[:, :, None, None]), (x.shape[2] * x.shape[3] * log_det).expand(
             len(x)
         )
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Z → x, solving for the two triangular factors."""
+        values = self.values
+        lower, upper = self.factors()
+        rows = z.flip(1).flatten(2)
+        rows = torch.linalg.solve_triangular(lower, rows, upper=False, unitriangular=True)
+        rows = torch.linalg.solve_triangular(upper, rows, upper=True)
+        scale, bias = torch.exp(-values["log_scale"])[:, None, None], values["bias"][:, None, None]
+        x: Tensor = rows.reshape(z.shape) * scale - bias
+        return x
 
 
 class Prior(nn.Module):
@@ -95,6 +125,13 @@ class Prior(nn.Module):
         s = BOUND * torch.tanh(s / BOUND)
         return torch.cat([h, (out - mean) * torch.exp(-s)], 1), -s.sum((1, 2, 3))
 
+    def inverse(self, z: Tensor) -> Tensor:
+        """Z → x."""
+        h, out = z.chunk(2, 1)
+        s, mean = self.network(h).chunk(2, 1)
+        s = BOUND * torch.tanh(s / BOUND)
+        return torch.cat([h, out * torch.exp(s) + mean], 1)
+
 
 class Squeeze(nn.Module):
     """Each 2 × 2 block of pixels to one pixel."""
@@ -102,6 +139,10 @@ class Squeeze(nn.Module):
     def forward(self, x: Tensor) -> Pair:
         """(N, C, H, W) → (N, 4 C, H/2, W/2)."""
         return functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """(N, 4 C, H/2, W/2) → (N, C, H, W)."""
+        return functional.pixel_shuffle(z, 2)
 
 
 class Leave(nn.Module):
@@ -115,6 +156,7 @@ class ImageFlow(nn.Module):
         super().__init__()
         self.alpha = alpha
         (name,) = set(params) - {"logit"}
+        self.event_shape = event_shape
         self.maps = nn.ModuleList(_maps(params[name], event_shape))
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -131,6 +173,24 @@ class ImageFlow(nn.Module):
                 x, log_det = part(x)
                 total = total + log_det
         return total + _normal(x)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """The images (N, H, W, C) that latents (N, H W C) come from: what leaves first comes first, channels last."""
+        height, width, channels = self.event_shape
+        outs = []
+        for part in self.maps:
+            if isinstance(part, Squeeze):
+                height, width, channels = height // 2, width // 2, 4 * channels
+            elif isinstance(part, Leave):
+                channels //= 2
+                size = height * width * channels
+                outs.append(z[:, :size].reshape(-1, height, width, channels).permute(0, 3, 1, 2))
+                z = z[:, size:]
+        x = z.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        for part in reversed(self.maps):
+            x = torch.cat([x, outs.pop()], 1) if isinstance(part, Leave) else part.inverse(x)  # type: ignore[operator]
+        shrink = 1 - 2 * self.alpha
+        return ((torch.sigmoid(x) - self.alpha) / shrink).permute(0, 2, 3, 1)
 
 
 def _normal(z: Tensor) -> Tensor:

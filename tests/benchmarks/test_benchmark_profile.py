@@ -24,7 +24,7 @@ def test_a_case_is_told_by_its_operations() -> None:
         return np.asarray(jnp.tanh(on_jax @ on_jax))
 
     case = Case("x", 1, "products", by_jax, {"eager": lambda: (on_torch @ on_torch).tanh().numpy(), "other": by_jax})
-    found = profile_case(case)
+    found = dict(profile_case(case))
     assert found.keys() == {"JAX", "PyTorch eager"}
     for profile in found.values():
         assert sum(cost.seconds for cost in profile.costs) > 0
@@ -43,7 +43,7 @@ def test_the_shapes_are_of_the_case_that_is_profiled() -> None:
         return Case("x", 1, "products", lambda: np.asarray(apply(x)), {})
 
     for rows in (30, 50):
-        assert f"f32[{rows},{rows}] dot_general" in profile_table(profile_case(case(rows)))
+        assert f"f32[{rows},{rows}] dot_general" in profile_table(dict(profile_case(case(rows))))
 
 
 def test_a_line_for_each_of_the_dearest() -> None:

@@ -10,7 +10,7 @@ from benchmarks.workloads.autoencoder_start import images
 
 pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
 
-QUICK = Settings(quick=True, compile=False)
+QUICK = Settings(quick=True, modes=())
 NAMES = [
     "inpainting",
     "autoencoder-epoch",

@@ -18,7 +18,7 @@ from benchmarks.workloads import load_workload, nice_model  # noqa: E402
 from benchmarks.workloads.torch_flows import ImageFlow  # noqa: E402
 from mathdnn_jax.flows import glow, real_nvp  # noqa: E402
 
-QUICK = Settings(quick=True, compile=False)
+QUICK = Settings(quick=True, modes=())
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 

@@ -1,0 +1,53 @@
+"""What the figures of a GPU were measured on, and how both frameworks were set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import jax
+import torch
+
+from benchmarks import on_jax, on_torch
+from benchmarks.agreement import RULE
+from benchmarks.machine import describe_machine
+from benchmarks.precision import SETTINGS
+
+ASKED = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.mem", "compute_cap")
+
+
+def describe() -> dict[str, Any]:
+    """Card, driver, versions, precisions and settings of both frameworks, as the results file has them."""
+    on_cuda = on_torch.device().type == "cuda"
+    return {
+        "machine": describe_machine(),
+        "card": card(),
+        "threads": {"jax": on_jax.threads(), "torch": torch.get_num_threads()},
+        "precisions": SETTINGS,
+        "agreement": RULE,
+        "torch": {
+            "device": torch.cuda.get_device_name() if on_cuda else "cpu",
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version() if on_cuda else None,
+            "cudnn_benchmark": True,
+        },
+        "jax": {
+            "device": str(jax.devices()[0]),
+            "platform_version": jax.devices()[0].client.platform_version,
+            "memory": jax.devices()[0].memory_stats(),
+            "compilation_cache": "a folder of this run alone" if jax.config.jax_compilation_cache_dir else None,  # type: ignore[attr-defined]
+        },
+    }
+
+
+def card() -> dict[str, str] | None:
+    """What nvidia-smi says of the first card, only read; None where there is no such program or no card."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    question = [program, f"--query-gpu={','.join(ASKED)}", "--format=csv,noheader", "--id=0"]
+    done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=30, env=dict(os.environ))
+    answers = [answer.strip() for answer in done.stdout.strip().split(",")]
+    return dict(zip(ASKED, answers, strict=True)) if done.returncode == 0 and len(answers) == len(ASKED) else None

@@ -1,0 +1,88 @@
+"""The library's networks on the device in float32, certified layer by layer against PyTorch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.workloads import nice_model, small_net
+from benchmarks.workloads.networks import draw
+from parity import certify
+from parity.errors import CertificationError
+from parity.reference import NICE, VAE, Autoencoder, DCGANGenerator, DenseGenerator, SmallNetTest, SmallNetTrain
+
+EVENTS, FEW = 1024, 64
+
+
+class Subject(NamedTuple):
+    """A model of `parity.MODELS` in a usual size, and in a tiny one."""
+
+    model: str
+    build: Callable[..., torch.nn.Module]
+    sizes: dict[str, Any]
+    tiny: dict[str, Any]
+
+
+SUBJECTS = (
+    Subject("nice", NICE, nice_model.SIZES, nice_model.QUICK),
+    Subject("small-net", SmallNetTrain, small_net.FULL, small_net.QUICK),
+    Subject("small-net-folded", SmallNetTest, small_net.FULL, small_net.QUICK),
+    Subject("autoencoder", Autoencoder, {}, {"widths": (12, 8, 4)}),
+    Subject("vae", VAE, {"dim": 784, "hidden": 400, "latent_dim": 20}, {"dim": 12, "hidden": 8, "latent_dim": 3}),
+    Subject("gan-generator", DenseGenerator, {"latent_dim": 64, "hidden": (256, 512), "size": 784},
+            {"latent_dim": 3, "hidden": (8, 16), "size": 12}),
+    Subject("dcgan-generator", DCGANGenerator, {"width": 64}, {"width": 2}),
+)  # fmt: skip
+
+
+def certificates(rehearsal: bool, subjects: tuple[Subject, ...] = SUBJECTS) -> Iterator[tuple[str, Any]]:
+    """Yield ("certificate", …) for each model: whether it passed, of how many layers and numbers, and how close.
+
+    The weights are drawn, the networks in eval mode; PyTorch computes on the processor, in float32 and in float64.
+    """
+    for subject in subjects[:2] if rehearsal else subjects:
+        began = time.monotonic()
+        found = _certified(subject, rehearsal)
+        yield "certificate", {"model": subject.model, **found, "seconds": time.monotonic() - began}
+
+
+def _certified(subject: Subject, rehearsal: bool) -> dict[str, Any]:
+    config = subject.tiny if rehearsal else subject.sizes
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"{subject.model}.pt")
+            state = draw(lambda: subject.build(**config))
+            torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+            try:
+                certificate = certify(
+                    path, subject.model, output=Path(folder, "certificate.json"), events=FEW if rehearsal else EVENTS
+                )
+            except CertificationError as departs:
+                return {**_summary(departs.certificate), "failure": str(departs).splitlines()[0]}
+            return {**_summary(certificate), "failure": None}
+    except Exception as error:
+        return {"passed": False, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+
+
+def _summary(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    layers = certificate["layers"]
+    ratios = {
+        layer["layer"]: layer["jax_float32_error"]["rms"] / layer["torch_float32_error"]["rms"]
+        for layer in layers
+        if layer["torch_float32_error"]["rms"] > 0
+    }
+    worst = max(ratios, key=ratios.__getitem__, default=None)
+    return {
+        "passed": certificate["passed"],
+        "layers": len(layers),
+        "values": sum(layer["values"] for layer in layers),
+        "parameters": certificate["checkpoint"]["parameters"],
+        "worst": None if worst is None else {"layer": worst, "rms_over_torch": ratios[worst]},
+        "departing": [layer["layer"] for layer in layers if not layer["passed"]],
+    }

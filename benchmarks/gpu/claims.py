@@ -1,0 +1,64 @@
+"""The mathematical claims of the library on the device, in float64: as many as there is time for."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from mathdnn_jax.claims import CLAIMS, Claim, run_claim
+
+EXAMPLES = 3
+"""Draws of each claim: what could differ on another device is the arithmetic, which every draw goes through."""
+
+
+def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] = CLAIMS) -> Iterator[tuple[str, Any]]:
+    """Yield ("claim", …) for each claim that is decided, and at last ("claims", …): how many there are and were.
+
+    Float32 products are made in float32. A dry run takes one claim of each system and one draw.
+    """
+    ordered = in_turn(some)
+    if rehearsal:
+        ordered = ordered[:2]
+    decided = 0
+    with jax.default_matmul_precision("highest"):
+        for claim in ordered:
+            if left() <= 0:
+                break
+            yield "claim", _decided(claim, 1 if rehearsal else EXAMPLES)
+            decided += 1
+    yield "claims", {"there_are": len(some), "asked": len(ordered), "decided": decided}
+
+
+def in_turn(some: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """The first claim of each system, then the second of each, …: those of a run that is cut are of all systems."""
+    seen: Counter[str] = Counter()
+    ranks = []
+    for place, claim in enumerate(some):
+        system = claim.id.partition(".")[0]
+        ranks.append((seen[system], place, claim))
+        seen[system] += 1
+    return tuple(claim for _, _, claim in sorted(ranks, key=lambda rank: rank[:2]))
+
+
+def _decided(claim: Claim, examples: int) -> dict[str, Any]:
+    about = {"id": claim.id, "verdict": claim.verdict}
+    began = time.monotonic()
+    try:
+        outcome = run_claim(claim, examples=examples)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        seconds = time.monotonic() - began
+        return {**about, "passed": False, "error": told, "traceback": traceback.format_exc(), "seconds": seconds}
+    return {
+        **about,
+        "passed": outcome.passed,
+        "found": outcome.found,
+        "message": None if outcome.passed else outcome.message,
+        "examples": outcome.examples,
+        "seconds": outcome.seconds,
+    }

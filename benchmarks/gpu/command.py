@@ -1,0 +1,99 @@
+"""What `python -m benchmarks gpu` does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.gpu.findings import OVER, Findings
+from benchmarks.gpu.page import summary
+from benchmarks.gpu.plan import chosen, rehearsed
+from benchmarks.gpu.supervise import supervise
+from benchmarks.gpu.worker import Process
+from benchmarks.results import read_results, write_results
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.files import check_writable
+
+FRACTION = "0.6"
+"""The share of the card's memory that JAX takes at once; the rest is PyTorch's."""
+
+
+def run_gpu(options: argparse.Namespace) -> int:
+    """Do what the command line asks; returns 1 if anything failed, 0 also where time was short."""
+    if not options.minutes > 0:
+        raise ConfigurationError(f"a run takes some time, given --minutes {options.minutes:g}")
+    target = check_writable(options.output)
+    steps = chosen(options.only)
+    before = read_results(options.resume) if options.resume else None
+    if before is not None:
+        if "gpu" not in before:
+            raise ConfigurationError(f"{options.resume} is not of `python -m benchmarks gpu`")
+        over = {name for name, step in before["gpu"]["steps"].items() if step["status"] in OVER}
+        steps = tuple(step for step in steps if step.id not in over)
+    if options.dry_run:
+        steps = tuple(map(rehearsed, steps))
+    findings = Findings(_command(options), steps, lambda results: write_results(target, results), before)
+    with tempfile.TemporaryDirectory(prefix="mathdnn-programs-") as programs:
+        environment = _environment(programs, options.dry_run)
+
+        def start(more: Mapping[str, str]) -> Process:
+            return Process({**environment, **more}, rehearsal=options.dry_run)
+
+        supervise(steps, findings, seconds=60 * options.minutes, start=start, say=_say)
+    print(summary(findings.results))
+    failures = findings.failures()
+    for line in failures:
+        print(f"FAILED {line.splitlines()[0]}")
+    return int(bool(failures))
+
+
+def _environment(programs: str, rehearsal: bool) -> dict[str, str]:
+    """Variables of the process that computes, those of this one taking precedence where a person may want another.
+
+    Compiled programs are kept in a folder of this run: a first call compiles, and a process that takes the place of
+    one that crashed finds what that had compiled.
+    """
+    wanted = {"XLA_PYTHON_CLIENT_MEM_FRACTION": FRACTION, "TF_CPP_MIN_LOG_LEVEL": "1"}
+    found = {name: os.environ.get(name, value) for name, value in wanted.items()}
+    found |= {
+        "JAX_COMPILATION_CACHE_DIR": programs,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    if rehearsal:
+        found |= {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "True", "OMP_NUM_THREADS": "1"}
+    return found
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type for the same run, without where its results go."""
+    words = ["python", "-m", "benchmarks", "gpu", "--minutes", f"{options.minutes:g}"]
+    words += ["--dry-run"] if options.dry_run else []
+    words += ["--only", *options.only] if options.only else []
+    return shlex.join(words)
+
+
+def _say(text: str) -> None:
+    print(f"benchmarks: {text}", file=sys.stderr, flush=True)
+
+
+def as_arguments(commands: Any) -> None:
+    """Add the command to the parser's."""
+    about = (
+        "Everything worth measuring on a GPU, the most valuable first, in one run that may be cut at any moment: "
+        "ceilings, certificates, the workloads beside PyTorch's ways, identities, claims, profiles."
+    )
+    parser = commands.add_parser("gpu", help=about, description=about)
+    parser.add_argument("--minutes", type=float, default=8.0, metavar="N", help="that all may take (default: 8)")
+    parser.add_argument("--dry-run", action="store_true", help="every step on a processor, tiny: whether it runs")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps of the plan (default: all)")
+    parser.add_argument("--resume", metavar="FILE", help="keep the results of that run, and do what it could not")
+    parser.add_argument(
+        "--output", "-o", metavar="FILE", default="gpu.json", help="where results go as they come (default: gpu.json)"
+    )
+    parser.set_defaults(run=run_gpu)

@@ -1,0 +1,136 @@
+"""The results of a run, in the file after every change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks.gpu.plan import Step
+from benchmarks.judge import falls_short, judged
+from benchmarks.results import FORMAT, key_of
+
+REPEAT = 7
+"""Interleaved samples of each contender; slow work has fewer."""
+LISTS = {"certificate": "certificates", "identity": "identities", "claim": "claims", "profile": "profiles"}
+"""The parts that are one of many, and where they are kept."""
+OVER = ("done", "stopped", "crashed")
+"""A step that ended so is not done again: it found what it could. One that failed, or was not begun, is."""
+
+
+class Findings:
+    """The results as they grow: a dictionary as the file has it, given to `write` after every change."""
+
+    def __init__(
+        self,
+        command: str,
+        steps: Iterable[Step],
+        write: Callable[[dict[str, Any]], object] = lambda _: None,
+        before: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin anew, or with the results of a run before, of which other steps are kept."""
+        self._write = write
+        self.results: dict[str, Any] = before or {
+            "format": FORMAT,
+            "machine": None,
+            "threads": None,
+            "imports_s": None,
+            "repeat": REPEAT,
+            "limits": {},
+            "rows": [],
+            "gpu": {"steps": {}, **{name: [] for name in LISTS.values()}},
+        }
+        self.results["command"] = command
+        for step in steps:
+            self._steps[step.id] = {"status": "not begun", "reason": "the run ended before", "why": step.why}
+        self._changed()
+
+    def began(self, step: Step) -> None:
+        """A step has begun; what is in the file if nothing more comes."""
+        self._steps[step.id] = {"status": "begun", "reason": "the run ended in the midst of it", "why": step.why}
+        self._changed()
+
+    def about(self, value: dict[str, Any]) -> None:
+        """What a process computes on; of several processes the first, and any other device that a later one found."""
+        if self.results["machine"] is None:
+            self.results |= value
+        elif value["card"] != self.results["card"]:
+            self.results["gpu"].setdefault("continued_on", []).append(value)
+        self._changed()
+
+    def add(self, part: str, value: Any) -> None:
+        """A finding of a step."""
+        if part == "row":
+            self._add_row(value)
+        elif part == "limits":
+            self.results["limits"] |= value
+        elif part in LISTS:
+            self.results["gpu"][LISTS[part]].append(value)
+        else:
+            self.results["gpu"][f"count_of_{part}"] = value
+        self._changed()
+
+    def ended(
+        self, step: Step, status: str, reason: str | None, traceback: str | None = None, seconds: float | None = None
+    ) -> None:
+        """How a step ended: "done", "failed" by an error, "crashed", "stopped", or "not begun"."""
+        self._steps[step.id] = {"status": status, "reason": reason, "why": step.why, "seconds": seconds}
+        if traceback is not None:
+            self._steps[step.id]["traceback"] = traceback
+        self._changed()
+
+    def short(self) -> list[list[str]]:
+        """Workload, case and precision of the rows that miss a target, or are slower than PyTorch's best."""
+        rows = [row for row in self.results["rows"] if "error" not in row and falls_short(row)]
+        return [[row["workload"], row["case"], row["precision"]] for row in rows]
+
+    def told(self, step: Step) -> str:
+        """How a step ended, for a person."""
+        entry = self._steps[step.id]
+        return entry["status"] if entry["reason"] is None else f"{entry['status']}: {entry['reason']}"
+
+    def failures(self) -> list[str]:
+        """What went wrong: steps, rows, certificates, identities and claims, each in a line."""
+        gpu = self.results["gpu"]
+        lines = [
+            f"step {name}: {step['reason']}"
+            for name, step in self._steps.items()
+            if step["status"] in ("failed", "crashed")
+        ]
+        lines += [f"{row['workload']} {row['case']}: {row['error']}" for row in self.results["rows"] if "error" in row]
+        for name in ("certificates", "identities", "claims"):
+            about = {"certificates": "model", "identities": "of", "claims": "id"}[name]
+            lines += [f"{name}: {entry[about]} did not pass" for entry in gpu[name] if not entry["passed"]]
+        return lines
+
+    @property
+    def _steps(self) -> dict[str, Any]:
+        steps: dict[str, Any] = self.results["gpu"]["steps"]
+        return steps
+
+    def _add_row(self, row: dict[str, Any]) -> None:
+        """A row in place of one that says the same of fewer contenders; first calls stay those of the first time."""
+        row = {"backend": "gpu", **row}
+        rows = self.results["rows"]
+        same = next((k for k, other in enumerate(rows) if key_of(other) == key_of(row)), None)
+        if same is None:
+            rows.append(row)
+            return
+        if "error" in row and "error" not in rows[same]:
+            return
+        for name, figures in rows[same].get("contenders", {}).items():
+            if name in row.get("contenders", {}):
+                row["contenders"][name]["first_call_s"] = figures["first_call_s"]
+            elif "contenders" in row:
+                row["contenders"][name] = figures
+        rows[same] = row
+
+    def _changed(self) -> None:
+        self.results["rows"] = [self._judged(row) for row in self.results["rows"]]
+        self._write(self.results)
+
+    def _judged(self, row: dict[str, Any]) -> dict[str, Any]:
+        if "error" in row:
+            return row
+        measured = self.results["limits"].get(row["precision"])
+        rates = None if measured is None else {name: measured[name] for name in ("jax", "torch")}
+        return judged(row, rates, row["aims"])

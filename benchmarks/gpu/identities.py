@@ -1,0 +1,206 @@
+"""What must hold of the models on the device in every precision, each to a bound that the precision itself explains.
+
+A computation in a precision of relative step h may be off by what moving its inputs and parameters by h makes of it,
+plus h of the result's own size, both in the root mean square. Moves are up and down at random, as rounding to the
+nearest is, and all towards zero, as cutting off bits is. They are made in float64, so that the bound knows nothing of
+the device. Products in TF32 or bfloat16 where float32 was asked for are failures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import on_jax
+from benchmarks.precision import precision_of_both
+from benchmarks.workload import Settings
+from benchmarks.workloads import nice_model, small_net
+from benchmarks.workloads.image_flows import away_from_zero, build_flow
+from mathdnn_jax.flows import Flow, glow, nice, real_nvp
+from mathdnn_jax.surgery import remove_batch_norm
+
+STEPS = {"f32": 2.0**-19, "tf32": 2.0**-10, "bf16": 2.0**-8}
+"""h of each: 32 roundings of float32, for the sums of a long product; the last bit of TF32, which a tensor core may cut
+off; half of the last bit of bfloat16, which is rounded to the nearest."""
+DIRECTIONS = 4
+BATCH, FEW = 64, 4
+ORDER = (
+    ("nice", "f32"), ("small_net", "f32"), ("glow", "f32"), ("nice", "tf32"), ("small_net", "tf32"), ("nice", "bf16"),
+    ("small_net", "bf16"), ("real_nvp", "f32"), ("real_nvp", "tf32"), ("glow", "tf32"), ("real_nvp", "bf16"),
+    ("glow", "bf16"),
+)  # fmt: skip
+"""Models and precisions, so that a run that is cut has some of each kind; a dry run does the first seven."""
+REHEARSED = 7
+
+
+class Comparison(NamedTuple):
+    """What is computed, what it must be, and how far it may be off, in the root mean square."""
+
+    identity: str
+    given: np.ndarray
+    expected: np.ndarray
+    bound: float
+
+
+Compare = Callable[[str], Iterator[Comparison]]
+
+
+def identities(rehearsal: bool) -> Iterator[tuple[str, Any]]:
+    """Yield ("identity", …) for each model, precision and identity: how many numbers, how far off, what is allowed."""
+    subjects = _subjects(rehearsal)
+    for name, precision in ORDER[:REHEARSED] if rehearsal else ORDER:
+        began = time.monotonic()
+        with precision_of_both(precision, stand_in=rehearsal):
+            for comparison in subjects[name](precision):
+                seconds = time.monotonic() - began
+                yield "identity", {"of": name, "precision": precision, **judged(comparison), "seconds": seconds}
+
+
+def judged(comparison: Comparison) -> dict[str, Any]:
+    """The comparison in numbers; NaN never passes, nor does a comparison of nothing or of other shapes."""
+    identity, given, expected, bound = comparison
+    about = {"identity": identity, "values": int(expected.size), "bound": bound}
+    if given.shape != expected.shape or not expected.size or not np.isfinite(given).all():
+        return {**about, "passed": False, "rms_error": None}
+    error = _rms(given - expected)
+    return {**about, "passed": error <= bound, "rms_error": error}
+
+
+def of_flow(flow: Flow, params: Any, x: np.ndarray) -> Compare:
+    """Values, log-determinants, inverse and gradient of a flow, computed in a precision, against float64."""
+
+    @jax.jit
+    def everything(params: Any, x: jax.Array, z: jax.Array) -> dict[str, jax.Array]:
+        value, log_det = flow.bijector.forward(params, x)
+        back, back_log_det = flow.bijector.inverse(params, z)
+        slope = jax.grad(lambda x: flow.log_prob(params, x).sum())(x)
+        return {"z": value, "log_det": log_det, "x": back, "inverse log_det": back_log_det, "slope": slope}
+
+    def compare(precision: str) -> Iterator[Comparison]:
+        step = STEPS[precision]
+        low, events = on_jax.cast(params, precision), on_jax.cast(x, precision)
+        shape = jax.eval_shape(flow.bijector.forward, low, events)[0]
+        z = everything(low, events, jnp.zeros(shape.shape, shape.dtype))["z"]
+        here = jax.tree.map(as_float64, everything(low, events, z))
+        truth, bound = in_float64(everything, (low, events, z), step)
+        # What the inverse is given may be off by its own bound, which the inverse carries on.
+        moved_z = as_float64(z) + bound["z"] * np.random.default_rng(DIRECTIONS).choice([-1.0, 1.0], z.shape)
+        moved = _exactly(everything, (low, events, moved_z))
+        carried = {name: _rms(moved[name] - truth[name]) for name in ("x", "inverse log_det")}
+        yield Comparison("z = f(x)", here["z"], truth["z"], bound["z"])
+        yield Comparison("log|det ∂z/∂x|", here["log_det"], truth["log_det"], bound["log_det"])
+        yield Comparison("∂ log p / ∂x", here["slope"], truth["slope"], bound["slope"])
+        yield Comparison("f⁻¹(f(x)) = x", here["x"], as_float64(events), carried["x"] + bound["x"])
+        both = here["log_det"] + here["inverse log_det"]
+        allowed = carried["inverse log_det"] + bound["inverse log_det"] + bound["log_det"]
+        yield Comparison("the two log-determinants cancel", both, np.zeros_like(both), allowed)
+
+    return compare
+
+
+def of_small_net(rehearsal: bool) -> Compare:
+    """SmallNet's outputs against float64, and those of the network whose batch norms are folded away."""
+    network, variables, _ = small_net.prepare(Settings(quick=rehearsal))
+    folded, folded_variables, _ = remove_batch_norm(network, variables)
+    images = np.random.default_rng(0).random((FEW if rehearsal else BATCH, 32, 32, 3), dtype=np.float32)
+    apply, apply_folded = jax.jit(network.apply), jax.jit(folded.apply)
+
+    def compare(precision: str) -> Iterator[Comparison]:
+        low, events = on_jax.cast(variables, precision), on_jax.cast(images, precision)
+        truth, bound = in_float64(lambda *arguments: {"outputs": apply(*arguments)}, (low, events), STEPS[precision])
+        outputs = as_float64(apply(low, events))
+        without = as_float64(apply_folded(on_jax.cast(folded_variables, precision), events))
+        yield Comparison("outputs", outputs, truth["outputs"], bound["outputs"])
+        # Its weights are products of those of the other, and rounded once more.
+        yield Comparison("outputs without batch norms", without, truth["outputs"], 2 * bound["outputs"])
+
+    return compare
+
+
+def in_float64(
+    function: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], step: float
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The results in float64 of the arguments as they are, and the bound of each: see the module's docstring."""
+    truth = _exactly(function, arguments)
+    moved = [_exactly(function, _moved(arguments, step, seed)) for seed in range(DIRECTIONS)]
+    shrunk = _exactly(function, _moved(arguments, step, None))
+    bounds = {}
+    for name, value in truth.items():
+        at_random = np.sqrt(np.mean([_rms(other[name] - value) ** 2 for other in moved]))
+        bounds[name] = float(max(at_random, _rms(shrunk[name] - value)) + step * _rms(value))
+    return truth, bounds
+
+
+def as_float64(array: Any) -> np.ndarray:
+    """On the host, in float64."""
+    return np.asarray(array, np.float64)
+
+
+def _exactly(function: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> dict[str, np.ndarray]:
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        results: dict[str, np.ndarray] = jax.tree.map(as_float64, function(*jax.tree.map(_wide, arguments)))
+    return results
+
+
+def _wide(leaf: Any) -> jax.Array:
+    array = np.asarray(leaf)
+    return jnp.asarray(array, array.dtype if array.dtype.kind in "iub" else jnp.float64)
+
+
+def _moved(arguments: tuple[Any, ...], step: float, seed: int | None) -> tuple[Any, ...]:
+    """Every entry a moved by ± step · |a|, at random; without a seed all of them towards zero."""
+    rng = np.random.default_rng(seed)
+
+    def move(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        if array.dtype.kind in "iub":
+            return leaf
+        signs = -np.ones(array.shape) if seed is None else rng.choice([-1.0, 1.0], array.shape)
+        return as_float64(array) * (1 + step * signs)
+
+    moved: tuple[Any, ...] = jax.tree.map(move, arguments)
+    return moved
+
+
+def _rms(array: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(array))))
+
+
+def _subjects(rehearsal: bool) -> dict[str, Compare]:
+    """The models, each prepared when it is first compared, so that a step that is cut has paid for no more."""
+    count = FEW if rehearsal else BATCH
+
+    def nice_of_images() -> Compare:
+        model = nice_model.prepare(Settings(quick=rehearsal))
+        return of_flow(
+            nice(**model.config), away_from_zero(model.params), nice_model.images(count, model.config["dim"])
+        )
+
+    def image_flow(build: Callable[..., Flow]) -> Compare:
+        flow, shape = build_flow(build, tiny=rehearsal)
+        images = np.random.default_rng(0).random((count, *shape), dtype=np.float32)
+        return of_flow(flow, away_from_zero(jax.jit(flow.init)(jax.random.key(0))), images)
+
+    prepare = {
+        "nice": nice_of_images,
+        "small_net": lambda: of_small_net(rehearsal),
+        "real_nvp": lambda: image_flow(real_nvp),
+        "glow": lambda: image_flow(glow),
+    }
+    return {name: _once(make) for name, make in prepare.items()}
+
+
+def _once(make: Callable[[], Compare]) -> Compare:
+    made: list[Compare] = []
+
+    def compare(precision: str) -> Iterator[Comparison]:
+        if not made:
+            made.append(make())
+        yield from made[0](precision)
+
+    return compare

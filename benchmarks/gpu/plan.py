@@ -1,0 +1,120 @@
+"""The steps of a run on a GPU, the most valuable first, and what each may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from benchmarks.errors import PlanError
+
+Kind = Literal["ceilings", "certificates", "identities", "claims", "rows", "profiles"]
+
+
+class Step(NamedTuple):
+    """One step of a run."""
+
+    id: str
+    kind: Kind
+    why: str
+    """What is known when it is done."""
+    least_s: float = 10.0
+    """Seconds without which it is not begun."""
+    most_s: float = 60.0
+    """Seconds after which it is stopped, so that one step that hangs does not cost the others."""
+    workload: str = ""
+    precision: str = "f32"
+    batches: tuple[int, ...] | None = None
+    """Instead of the workload's own batch sizes."""
+    cases: tuple[str, ...] = ()
+    """The labels of the cases that are measured, each of which there must be; all cases where none is named."""
+    modes: tuple[str, ...] = ()
+    """The modes of `torch.compile` beside PyTorch eager, fused Adam and CUDA graphs."""
+    environment: Mapping[str, str] = {}
+    """Variables of a process of its own. Under `XLA_FLAGS` rows are of JAX alone."""
+
+
+def _rows(id: str, why: str, **more: Any) -> Step:  # noqa: A002
+    return Step(id, "rows", why, **{"workload": id, **more})
+
+
+def _flags(name: str, why: str, flags: str) -> Step:
+    """The row that dispatches most, under flags of XLA's."""
+    return _rows(f"flags-{name}", why, workload="nice-epoch", batches=(128,), environment={"XLA_FLAGS": flags})
+
+
+_COMPILED, _TUNED = ("default",), ("default", "max-autotune")
+_ALL_MODES = ("default", "reduce-overhead", "max-autotune")
+_GRAPHS = "--xla_gpu_enable_command_buffer"
+_EVERYTHING = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE,CONDITIONAL"
+# In a process of its own: what watches a program may slow those that follow it.
+_WATCHED = {"TEARDOWN_CUPTI": "1"}
+
+PLAN: tuple[Step, ...] = (
+    Step("ceilings", "ceilings", "what the card reaches in a product, a convolution and a copy", 15, 60),
+    Step("certificates", "certificates", "the models in float32 are PyTorch's, layer by layer", 20, 75),
+    # What has a target.
+    _rows("nice-epoch-128", "training", workload="nice-epoch", batches=(128,), modes=_COMPILED, least_s=20),
+    _rows("nice-log-prob-8192", "log p", workload="nice-log-prob", batches=(8192,), modes=_TUNED, most_s=100),
+    _rows("autoencoder-epoch", "a whole epoch beside an eager loop"),
+    _rows("vae-step", "a whole epoch beside an eager loop"),
+    _rows("gan-step", "two players in one program beside an eager loop"),
+    _rows("flow-1d", "many tiny steps beside an eager loop"),
+    _rows("small-net-folded", "inference without batch norms", batches=(100, 1000), modes=_COMPILED, most_s=75),
+    _rows("inpainting", "many images at once", cases=("256 images, 30 steps",), least_s=15),
+    Step("identities", "identities", "inverse, log-determinant and gradient in every precision", 15, 90),
+    Step("claims", "claims", "the mathematical statements on this device, as many as there is time for", 10, 45),
+    Step("profiles", "profiles", "where the time of what fell short goes", 20, 60, environment=_WATCHED),
+    # Other sizes and precisions.
+    _rows("nice-log-prob", "smaller batches", batches=(128, 1024), modes=_ALL_MODES),
+    _rows("nice-epoch", "larger batches", batches=(1024, 8192), modes=_COMPILED),
+    _rows("nice-epoch-tf32", "in TF32", workload="nice-epoch", batches=(128, 8192), precision="tf32"),
+    _rows("nice-log-prob-tf32", "in TF32", workload="nice-log-prob", batches=(8192,), precision="tf32", modes=_TUNED),
+    _rows("nice-log-prob-bf16", "in bfloat16", workload="nice-log-prob", batches=(8192,), precision="bf16"),
+    _rows("nice-epoch-bf16", "in bfloat16", workload="nice-epoch", batches=(8192,), precision="bf16"),
+    # Other models.
+    _rows("small-net-step", "training of a convolutional network", modes=_COMPILED),
+    _rows("small-net", "inference with batch norms", batches=(100, 1000)),
+    _rows("real-nvp-step", "training of an image flow"),
+    _rows("glow-step", "training of an image flow"),
+    _rows("real-nvp-sample", "sampling of an image flow"),
+    _rows("glow-sample", "sampling of an image flow"),
+    _rows("nice-sample", "sampling", batches=(8192,)),
+    # PyTorch's slower compilations.
+    _rows(
+        "nice-epoch-128-modes",
+        "training beside every mode of torch.compile",
+        workload="nice-epoch",
+        batches=(128,),
+        modes=_ALL_MODES,
+        least_s=30,
+        most_s=150,
+    ),
+    _rows("vae-step-compiled", "beside torch.compile", workload="vae-step", modes=_COMPILED, least_s=20),
+    _rows("autoencoder-epoch-compiled", "beside torch.compile", workload="autoencoder-epoch", modes=_COMPILED),
+    _rows("flow-peers", "the same couplings by other libraries"),
+    _rows("inpainting-long", "many steps", workload="inpainting", cases=("256 images, 300 steps",)),
+    # What XLA's own choices are worth.
+    _flags("no-graphs", "without CUDA graphs", f"{_GRAPHS}="),
+    _flags("graphs-of-loops", "a whole loop in one CUDA graph", f"{_GRAPHS}={_EVERYTHING}"),
+    _flags("cublas", "cuBLAS alone, no products of XLA's own", "--xla_gpu_enable_triton_gemm=false"),
+)
+"""In about this order each minute tells the most: ceilings and parity, the rows that have targets, their causes."""
+
+
+def chosen(ids: Sequence[str] = ()) -> tuple[Step, ...]:
+    """The steps of these ids, in the order of the plan; all where none is named.
+
+    Raises:
+        PlanError: the plan has no such step.
+    """
+    known = [step.id for step in PLAN]
+    if unknown := [name for name in ids if name not in known]:
+        raise PlanError(f"no step {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(step for step in PLAN if not ids or step.id in ids)
+
+
+def rehearsed(step: Step) -> Step:
+    """The step as a dry run does it on a processor: tiny cases of the workload's own, no flags that only a GPU has."""
+    environment = {"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"} if "XLA_FLAGS" in step.environment else {}
+    batches = (4,) if step.batches else None
+    return step._replace(least_s=0.0, most_s=120.0, batches=batches, cases=(), environment=environment)

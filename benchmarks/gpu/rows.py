@@ -1,0 +1,64 @@
+"""The rows of a workload: both frameworks on the same work."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks.errors import PlanError
+from benchmarks.gpu.findings import REPEAT
+from benchmarks.gpu.plan import Step
+from benchmarks.gpu.targets import aims
+from benchmarks.measure import Limits, measure
+from benchmarks.precision import precision_of_both
+from benchmarks.run import forget
+from benchmarks.workload import Case, Settings
+from benchmarks.workloads import load_workload
+
+BUDGET = 4.0
+"""Seconds that the samples of one contender of one case may take."""
+SLOW = ("seed's DataLoader, eager",)
+"""Contenders of a workload that would take a minute and are no question of the GPU's."""
+
+
+def rows(step: Step, settings: Settings, left: Callable[[], float]) -> Iterator[tuple[str, Any]]:
+    """Yield ("row", row) for each case that the step is about; a case that fails is a row with its error.
+
+    Raises:
+        PlanError: the workload has not the cases that the step names, or none at all.
+    """
+    about = {"workload": step.workload, "backend": "cpu" if settings.stand_in else "gpu", "precision": step.precision}
+    missing, made = set(step.cases), 0
+    with precision_of_both(step.precision, stand_in=settings.stand_in):
+        cases = load_workload(step.workload).cases(settings)
+        while (case := next(cases, None)) is not None:
+            if step.cases and case.label not in step.cases:
+                continue
+            missing.discard(case.label)
+            made += 1
+            yield "row", {**about, "step": step.id, **_row(_of_step(case, step), step, settings, left)}
+            del case
+            forget()
+    if missing or not made:
+        raise PlanError(f"{step.workload} has no case {', '.join(sorted(missing)) or 'at all'}")
+
+
+def _of_step(case: Case, step: Step) -> Case:
+    if step.environment:
+        said = " ".join(f"{name}={value}" for name, value in step.environment.items())
+        return case._replace(label=f"{case.label}, {said}", torch={}, others={}, portions={})
+    others = {name: run for name, run in case.others.items() if name not in SLOW}
+    # Why a row falls short is said of a processor; on a GPU the profiles tell.
+    return case._replace(others=others, why="")
+
+
+def _row(case: Case, step: Step, settings: Settings, left: Callable[[], float]) -> dict[str, Any]:
+    targets = {} if settings.stand_in else aims(step.workload, case.label, step.precision)
+    try:
+        limits = Limits(BUDGET, left)
+        repeat = 1 if settings.quick else REPEAT
+        return {**measure(case, repeat, settings.precision, settings.quick, limits=limits), "aims": targets}
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        return {"case": case.label, "error": told, "traceback": traceback.format_exc(), "aims": targets}

@@ -1,0 +1,41 @@
+"""What is aimed at on a GPU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Target(NamedTuple):
+    """The least that is aimed at in one case, against one contender."""
+
+    workload: str
+    case: str
+    against: str
+    """A contender of the case; "limit" is the measured ceiling, of which a share is aimed at."""
+    aim: float
+    """Median of its time over JAX's; or the share."""
+    said: str
+    """The work, for a person."""
+
+
+TARGETS = (
+    Target("nice-log-prob", "batch 8192", "limit", 0.7, "NICE log p, batch 8192"),
+    Target("nice-log-prob", "batch 8192", "compiled, max-autotune", 1.0, "NICE log p, batch 8192"),
+    Target("nice-epoch", "batch 128", "CUDA graphs, fused Adam", 1.3, "NICE training, batch 128"),
+    Target("nice-epoch", "batch 128", "eager", 3.0, "NICE training, batch 128"),
+    Target("autoencoder-epoch", "batch 100", "eager", 10.0, "an epoch of the autoencoder"),
+    Target("flow-1d", "10 epochs, in order", "eager", 10.0, "epochs of the 1-D flow"),
+    Target("flow-1d", "10 epochs, shuffled", "eager", 10.0, "epochs of the 1-D flow, shuffled"),
+    Target("vae-step", "batch 128", "eager", 10.0, "an epoch of the VAE"),
+    Target("gan-step", "batch 128", "eager", 10.0, "an epoch of the GAN"),
+    Target("small-net-folded", "batch 100", "compiled", 1.0, "smallNet folded, batch 100"),
+    Target("small-net-folded", "batch 1000", "compiled", 1.0, "smallNet folded, batch 1000"),
+    Target("inpainting", "256 images, 30 steps", "one by one, eager", 50.0, "inpainting 256 images"),
+)
+"""For float32. Of `torch.compile` a convolutional network is given its images channels last."""
+
+
+def aims(workload: str, case: str, precision: str) -> dict[str, float]:
+    """What is aimed at in a case, by contender; nothing but in float32."""
+    found = [target for target in TARGETS if (target.workload, target.case) == (workload, case)]
+    return {target.against: target.aim for target in found} if precision == "f32" else {}

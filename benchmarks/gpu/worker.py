@@ -1,0 +1,98 @@
+"""Starting the process that computes, asking it, and ending it."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+LAST_LINES = 40
+"""Of what a process prints, so many lines are told of one that crashes."""
+HERE = Path(__file__).parents[2]
+
+
+class Process:
+    """A process that does steps, see `benchmarks.gpu.process`; what it prints goes to this one's standard error."""
+
+    def __init__(self, environment: Mapping[str, str], *, rehearsal: bool) -> None:
+        read, write = os.pipe()
+        self._rehearsal = rehearsal
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.gpu.process", str(write)],
+            env={**os.environ, **environment},
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            pass_fds=(write,),
+            process_group=0,
+        )
+        os.close(write)
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._printed: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        self._threads = [
+            threading.Thread(target=self._collect, args=(os.fdopen(read, encoding="utf-8"),), daemon=True),
+            threading.Thread(target=self._print, args=(self._process.stdout,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, step: str, seconds: float, short: list[list[str]]) -> None:
+        """Ask for a step. A process that has ended is found out by the answer that it does not give."""
+        request = {"step": step, "rehearsal": self._rehearsal, "seconds": seconds, "short": short}
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next answer, None if there is none in so many seconds.
+
+        Raises:
+            EOFError: the process has ended: how, and what it printed last.
+        """
+        try:
+            answer = self._answers.get(timeout=max(seconds, 0.001))
+        except queue.Empty:
+            return None
+        if answer is None:
+            status = self._process.wait()
+            how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+            raise EOFError(f"its process ended {how}; its last lines:\n{''.join(self._printed)}")
+        return answer
+
+    def close(self) -> None:
+        """Kill the process and those that it started, and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _collect(self, answers: IO[str]) -> None:
+        with answers:
+            for line in answers:
+                if line.endswith("\n"):  # the last line of a process that was killed may be half a line
+                    self._answers.put(json.loads(line))
+        self._answers.put(None)
+
+    def _print(self, printed: IO[str] | None) -> None:
+        assert printed is not None
+        for line in printed:
+            self._printed.append(line)
+            sys.stderr.write(line)

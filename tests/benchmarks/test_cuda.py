@@ -1,0 +1,253 @@
+"""What only a GPU has: its logic with pretended CUDA, and the stand-ins that a dry run uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="these are PyTorch's")
+
+from benchmarks import cuda, on_torch  # noqa: E402 (they need torch)
+from benchmarks.measure import measure  # noqa: E402
+from benchmarks.train_torch import Objective, training_runs  # noqa: E402
+from benchmarks.workload import Case, Settings  # noqa: E402
+from benchmarks.workloads import generative  # noqa: E402
+from mathdnn_jax.errors import ConfigurationError  # noqa: E402
+
+# PyTorch warns of its own use of what it has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
+STAND_IN = Settings(quick=True, modes=cuda.MODES, stand_in=True)
+
+
+class PretendedCuda:
+    """As much of `torch.cuda` as a capture uses; it writes down what happens, and a replay runs what was captured."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.captured: Callable[[], Any] | None = None
+        self.now = 0.0
+        outer = self
+
+        class Stream:
+            def wait_stream(self, other: object) -> None:
+                del other
+                outer.log.append("wait")
+
+        class CUDAGraph:
+            def replay(self) -> None:
+                outer.log.append("replay")
+
+        class Event:
+            def __init__(self, *, enable_timing: bool) -> None:
+                assert enable_timing
+
+            def record(self) -> None:
+                self.at = outer.now
+
+            def elapsed_time(self, other: Any) -> float:
+                return float(other.at - self.at)
+
+        self.Stream, self.CUDAGraph, self.Event = Stream, CUDAGraph, Event
+
+    def current_stream(self) -> Any:
+        return self.Stream()
+
+    @contextmanager
+    def stream(self, stream: object) -> Iterator[None]:
+        del stream
+        self.log.append("side stream")
+        yield
+        self.log.append("main stream")
+
+    @contextmanager
+    def graph(self, graph: object) -> Iterator[None]:
+        del graph
+        self.log.append("capture")
+        yield
+        self.log.append("captured")
+
+    def synchronize(self) -> None:
+        self.log.append("synchronize")
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> PretendedCuda:
+    """PyTorch with a GPU that only pretends."""
+    found = PretendedCuda()
+    names = ("Stream", "CUDAGraph", "Event", "current_stream", "stream", "graph", "synchronize")
+    for name in names:
+        monkeypatch.setattr(torch.cuda, name, getattr(found, name))
+    return found
+
+
+def test_work_is_warmed_up_on_another_stream_before_it_is_captured(pretended: PretendedCuda) -> None:
+    result = torch.zeros(2)
+
+    def work() -> Any:
+        pretended.log.append("work")
+        return result
+
+    replay = cuda.capture(work)
+    warm = ["work"] * cuda.WARM_UP
+    assert pretended.log == [
+        "wait", "side stream", *warm, "main stream", "wait", "capture", "work", "captured"
+    ]  # fmt: skip
+    assert replay() is result
+    # A replay launches what was captured, and does not call the work again.
+    assert pretended.log[-1] == "replay"
+    assert pretended.log.count("work") == cuda.WARM_UP + 1
+
+
+def test_seconds_between_events_wait_for_the_device(pretended: PretendedCuda) -> None:
+    def run() -> None:
+        pretended.now += 2500.0  # events tell milliseconds
+
+    assert cuda.device_seconds(run) == 2.5
+    assert pretended.log == ["synchronize"]
+    assert on_torch.device_seconds(run) is None  # this process computes on a processor
+
+
+def test_the_stand_in_overwrites_its_result_and_a_capture_computes_nothing() -> None:
+    held, count = torch.tensor([1.0]), []
+
+    def work() -> Any:
+        count.append(0)
+        return held * len(count)
+
+    replay = cuda.capture(work, stand_in=True)
+    assert len(count) == cuda.WARM_UP
+    first = replay()
+    assert first.tolist() == [cuda.WARM_UP + 1]
+    assert replay() is first
+    assert first.tolist() == [cuda.WARM_UP + 2]
+
+
+@pytest.mark.parametrize("mode", cuda.MODES)
+def test_results_of_a_mode_with_graphs_outlive_the_next_call(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks, asked, buffer = [], [], torch.zeros(1)
+
+    def compiled(function: Callable[..., Any], *, dynamic: bool, **how: Any) -> Callable[..., Any]:
+        asked.append((dynamic, how))
+
+        def call(x: Any) -> Any:
+            # As CUDA graphs have it: every call writes to the same memory.
+            return (buffer.copy_(function(x)),) if mode in cuda.WITH_GRAPHS else (function(x),)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append("step"))
+    call = cuda.compile_in_mode(lambda x: 2 * x, mode)
+    first, second = call(torch.ones(1)), call(torch.full((1,), 5.0))
+    assert (float(first[0]), float(second[0])) == (2.0, 10.0)
+    assert asked == [(False, {"mode": mode})]
+    assert len(marks) == (2 if mode in cuda.WITH_GRAPHS else 0)
+
+
+def test_an_unknown_mode_is_an_error_before_the_work() -> None:
+    with pytest.raises(ConfigurationError, match="default, reduce-overhead, max-autotune; given fast"):
+        on_torch.compile_modes(Settings(modes=("fast",)))
+
+
+def test_memory_is_asked_of_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_torch.peak_bytes() is None
+    on_torch.forget_peak()
+    forgotten = []
+    monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: forgotten.append(1))
+    on_torch.forget_peak()
+    assert (on_torch.peak_bytes(), forgotten) == (7, [1])
+
+
+def _objective() -> Objective:
+    torch.manual_seed(0)
+    return Objective(torch.nn.Linear(3, 1), lambda module, rows: module(rows).square().mean())
+
+
+def test_every_way_to_train_takes_the_same_steps_by_a_stand_in_too() -> None:
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 3), dtype=np.float32))
+    runs = training_runs(_objective(), 0.1, lambda: rows.split(2), STAND_IN, restart=True, told=lambda losses: losses)
+    assert {"CUDA graphs, fused Adam", "compiled, max-autotune, fused Adam"} < runs.keys()
+    expected = runs["eager"]()
+    assert len(set(expected.tolist())) == 4
+    for name, run in runs.items():
+        # The second run too: what a capture or the first run changed is put back.
+        for _ in range(2):
+            torch.testing.assert_close(run(), expected, msg=name)
+
+
+def test_both_players_take_the_same_steps_by_a_stand_in() -> None:
+    modules = {
+        "generator": torch.nn.Linear(2, 3),
+        "discriminator": torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten(0)),
+    }
+    batches = torch.rand(6, 3).split(2)
+    eager = generative._Players(modules, 2, fused=True).run_of(batches)
+    captured = generative._GraphPlayers(modules, 2, STAND_IN)
+
+    def losses(run: Callable[[], Any]) -> Any:
+        torch.manual_seed(1)
+        return run()
+
+    losses(captured.run_of(batches))  # captures, which draws noise of its own
+    for _ in range(2):
+        torch.testing.assert_close(losses(captured.run_of(batches)), losses(eager))
+
+
+def _case(**more: Any) -> Case:
+    made = Case("c", 8, "images", lambda: np.ones(3), {"eager": lambda: torch.ones(3)}, tolerance=0.0)
+    return made._replace(**more)
+
+
+def test_a_contender_that_there_is_no_time_for_is_told_and_not_begun() -> None:
+    from benchmarks.measure import BEGINNING, COMPILING, Limits
+
+    def never() -> Any:
+        raise AssertionError("it was begun")
+
+    case = _case(torch={"eager": lambda: torch.ones(3), "compiled": never})
+    row = measure(case, 1, "f32", quick=True, limits=Limits(left=lambda: COMPILING - 1))
+    assert row["unable"] == {"compiled": f"not begun: {COMPILING - 1:.0f} s were left"}
+    assert row["best"] == "eager"
+    row = measure(_case(), 1, "f32", quick=True, limits=Limits(left=lambda: BEGINNING - 1))
+    assert (row["best"], [*row["contenders"]], [*row["unable"]]) == (None, ["jax"], ["eager"])
+
+
+def test_a_portion_is_compared_with_its_part_and_its_time_is_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.errors import OutputsDifferError
+    from benchmarks.workload import Portion
+
+    times = {"jax": (1.0,), "eager": (2.0,), "one by one": (5.0,)}
+    monkeypatch.setattr("benchmarks.measure.interleaved", lambda turns, repeat: {name: times[name] for name in turns})
+    portions = {"one by one": Portion(4, lambda results: (results[0][:2],))}
+    case = _case(jax=lambda: np.arange(8.0), torch={"eager": lambda: torch.arange(8.0)}, portions=portions)
+    row = measure(case._replace(others={"one by one": lambda: torch.arange(2.0)}), 1, "f32")
+    alone = row["contenders"]["one by one"]
+    assert (alone["median_s"], alone["ratio"]["median"], alone["portion"]) == (20.0, 20.0, 4)
+    assert "portion" not in row["contenders"]["eager"]
+    with pytest.raises(OutputsDifferError):
+        measure(case._replace(others={"one by one": lambda: torch.arange(1.0, 3.0)}), 1, "f32")
+
+
+def test_every_result_is_compared_with_the_truth() -> None:
+    from benchmarks.errors import OutputsDifferError
+
+    both = (np.ones(3), np.zeros(3))
+    case = _case(jax=lambda: both, torch={"eager": lambda: both}, tolerance=None)
+    assert measure(case._replace(truth=lambda: both), 1, "f32", quick=True)["contenders"]["jax"]["error"] == 0.0
+    with pytest.raises(OutputsDifferError, match="jax computed 2 arrays, PyTorch in float64 1"):
+        measure(case._replace(truth=lambda: np.ones(3)), 1, "f32", quick=True)
+
+
+def test_slow_work_is_sampled_as_often_as_its_budget_allows() -> None:
+    from benchmarks.timing import turn
+
+    assert turn(print, 1.0, 7, budget=4.0)[1:] == (1, 4)
+    assert turn(print, 5.0, 7, budget=4.0)[1:] == (1, 1)
+    assert turn(print, 0.1, 7, budget=4.0)[1:] == (1, 7)
