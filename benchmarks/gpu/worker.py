@@ -76,7 +76,7 @@ class Process:
         """Kill the process and those that it started, and wait for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.wait(timeout=30)
         for thread in self._threads:
             thread.join(timeout=5)
         for stream in (self._process.stdin, self._process.stdout):

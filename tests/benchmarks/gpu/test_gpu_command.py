@@ -181,6 +181,28 @@ def test_a_process_answers_and_tells_of_its_end(process: Process) -> None:
     process.ask("claims", 1.0, [])
 
 
+def test_a_process_ends_at_once_when_nobody_asks_it_any_more() -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-m", "benchmarks.gpu.process", str(write)]
+    waiting = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, pass_fds=(write,))
+    os.close(write)
+    try:
+        assert waiting.stdin is not None
+        waiting.stdin.close()
+        assert waiting.wait(timeout=30) == 0
+    finally:
+        waiting.kill()
+        waiting.wait()
+        os.close(read)
+
+
+def test_a_busy_process_can_be_closed(process: Process) -> None:
+    process.ask("identities", 60.0, [])
+    assert process.answer(60.0) is not None
+    process.close()
+    assert not _alive(process._process.pid)
+
+
 def test_without_a_gpu_the_run_fails_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "gpu.json"
     if main(["gpu", "--only", "ceilings", "--minutes", "1", "-o", str(target)]) == 0:

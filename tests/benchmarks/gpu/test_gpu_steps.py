@@ -173,11 +173,12 @@ def test_a_certificate_that_does_not_pass_is_a_finding(monkeypatch: pytest.Monke
 
 
 def _cases(settings: Settings) -> Iterator[Case]:
-    del settings
     made = Case("batch 2", 2, "images", lambda: np.ones(3), {"eager": lambda: np.ones(3)}, tolerance=0.0, why="slow")
     yield made
     yield made._replace(label="wrong", torch={"eager": lambda: np.zeros(3)})
     yield made._replace(label="batch 4", others={"seed's DataLoader, eager": lambda: np.zeros(3)})
+    for batch in settings.batches or ():
+        yield made._replace(label=f"batch {batch}")
 
 
 def _rows(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[dict[str, Any]]:
@@ -213,10 +214,10 @@ def test_under_flags_of_xla_jax_is_measured_alone(monkeypatch: pytest.MonkeyPatc
 def test_what_falls_short_is_profiled_in_its_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
     _rows(monkeypatch)
     monkeypatch.setattr("benchmarks.gpu.profiles.profile_case", _pretended_profile)
-    short = [["made", "batch 4", "f32"], ["made", "batch 9", "f32"]]
+    short = [["made", "batch 64", "f32"], ["made", "9 images", "f32"]]
     found = [value for _, value in profiles(short, QUICK, lambda: 1.0)]
     assert [(entry["case"], entry.get("of"), "error" in entry) for entry in found] == [
-        ("batch 4", "JAX", False), ("batch 4", "PyTorch eager", False), ("batch 9", None, True)
+        ("batch 64", "JAX", False), ("batch 64", "PyTorch eager", False), ("9 images", None, True)
     ]  # fmt: skip
     assert found[0]["costs"] == [{"operation": "dot", "seconds": 1.0, "times": 2}]
     assert list(profiles(short, QUICK, lambda: 0.0)) == []
@@ -225,7 +226,7 @@ def test_what_falls_short_is_profiled_in_its_own_size(monkeypatch: pytest.Monkey
 def _pretended_profile(case: Case) -> Iterator[tuple[str, Any]]:
     from benchmarks.profiling import Cost, Profile
 
-    assert case.label == "batch 4"
+    assert case.label == "batch 64"
     for name in ("JAX", "PyTorch eager"):
         yield name, Profile(1.5, (Cost("dot", 1.0, 2),))
 
