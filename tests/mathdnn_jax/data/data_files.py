@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +46,24 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in (folder, *folder.rglob("*"))
     }
+
+
+@contextlib.contextmanager
+def without_modules(*packages: str) -> Iterator[None]:
+    """Forget that these packages were imported, and afterwards what was imported of them inside."""
+
+    def of_them() -> dict[str, ModuleType]:
+        return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
+
+    before = of_them()
+    for name in before:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name in of_them():
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def run_python(code: str, *arguments: str, path: Path | None = None) -> str:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import pytest
-from data_files import run_python
+from data_files import run_python, without_modules
 
-WITHOUT = """
-    import sys
+from mathdnn_jax import data
+from mathdnn_jax.data.optional import import_optional
+from mathdnn_jax.errors import MissingDependencyError
 
-    class Absent:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] == sys.argv[1]:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    sys.meta_path.insert(0, Absent())
-    import mathdnn_jax.data as data
-    from mathdnn_jax.errors import MissingDependencyError
+class Absent:
+    """A finder, asked before all others, that does not find one package."""
 
-    try:
-        eval(sys.argv[2])
-    except MissingDependencyError as error:
-        print(error)
-"""
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def test_importing_the_package_imports_nothing_optional() -> None:
@@ -37,34 +37,38 @@ def test_importing_the_package_imports_nothing_optional() -> None:
 @pytest.mark.parametrize(
     ("absent", "distribution", "call"),
     [
-        ("torch", "torch", "data.load('mnist', data_dir='nowhere')"),
-        ("torchvision", "torchvision", "data.load('kmnist', data_dir='nowhere')"),
-        ("sklearn", "scikit-learn", "data.load('digits')"),
-        ("sklearn", "scikit-learn", "data.load('photographs')"),
-        ("PIL", "pillow", "data.load('photographs')"),
-        ("platformdirs", "platformdirs", "__import__('os').environ.pop('MATHDNN_DATA', 0), data.data_root()"),
+        ("torch", "torch", lambda: data.load("mnist", data_dir="nowhere")),
+        ("torchvision", "torchvision", lambda: data.load("kmnist", data_dir="nowhere")),
+        ("sklearn", "scikit-learn", lambda: data.load("digits")),
+        ("sklearn", "scikit-learn", lambda: data.load("photographs")),
+        ("PIL", "pillow", lambda: data.load("photographs")),
+        ("platformdirs", "platformdirs", lambda: data.data_root()),
     ],
 )
-def test_an_absent_package_is_named(absent: str, distribution: str, call: str) -> None:
+def test_an_absent_package_is_named(
+    absent: str, distribution: str, call: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if absent == "torch":
         pytest.importorskip("torchvision", reason="torchvision has to be there for torch to be missed")
-    message = run_python(WITHOUT, absent, call)
-    assert f"needs {distribution}, which is not installed" in message
-    assert message.endswith('run: pip install "mathdnn_jax[data]"')
+    monkeypatch.delenv("MATHDNN_DATA", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Absent(absent), *sys.meta_path])
+    # A package that has imported the absent one would not ask for it again.
+    with (
+        without_modules("torch", "torchvision", "sklearn", "PIL", "platformdirs"),
+        pytest.raises(MissingDependencyError) as missing,
+    ):
+        call()
+    assert f"needs {distribution}, which is not installed" in str(missing.value)
+    assert str(missing.value).endswith('run: pip install "mathdnn_jax[data]"')
 
 
-def test_a_given_folder_needs_no_platformdirs() -> None:
-    assert run_python(WITHOUT, "platformdirs", "print(data.data_root('given'))") == "given"
+def test_a_given_folder_needs_no_platformdirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [Absent("platformdirs"), *sys.meta_path])
+    with without_modules("platformdirs"):
+        assert str(data.data_root("given")) == "given"
 
 
 def test_a_broken_package_is_not_called_absent() -> None:
-    code = """
-        import sys
-        from mathdnn_jax.data.optional import import_optional
-
-        try:
-            import_optional("sklearn.there_is_no_such_module", "this test")
-        except ModuleNotFoundError as error:
-            print(type(error).__name__, error.name)
-    """
-    assert run_python(code) == "ModuleNotFoundError sklearn.there_is_no_such_module"
+    with pytest.raises(ModuleNotFoundError) as broken:
+        import_optional("sklearn.there_is_no_such_module", "this test")
+    assert (type(broken.value), broken.value.name) == (ModuleNotFoundError, "sklearn.there_is_no_such_module")

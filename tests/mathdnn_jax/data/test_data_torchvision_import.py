@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from data_files import run_python
+from data_files import run_python, without_modules
+
+from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
 
 # A PyTorch whose operators are lines of text; it withdraws those of a collected library, as the real one does.
 FAKE_TORCH = """
@@ -48,50 +54,51 @@ NEEDS_OPERATORS = """
             raise RuntimeError(f"operator torchvision::{name} does not exist")
 """
 
-IMPORT = """
-    import gc, sys
-    import torch
-    from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
-
-    torch.ops.torchvision.compiled.update(sys.argv[1:])
-    try:
-        print(import_torchvision_datasets().__name__, import_torchvision_datasets().__name__)
-    except Exception as error:
-        print(f"{type(error).__name__}: {error}")
-    gc.collect()
-    print(torch.Library.made, torch.defined())
-"""
-
 NMS = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-LOADED = "torchvision.datasets torchvision.datasets"
 
 
-def _fake(folder: Path, torchvision: str) -> Path:
-    (folder / "torchvision" / "datasets").mkdir(parents=True)
-    (folder / "torch.py").write_text(textwrap.dedent(FAKE_TORCH))
-    (folder / "torchvision" / "__init__.py").write_text(textwrap.dedent(torchvision))
-    # A module that was imported before the failure has seen the operators missing; it has to run again.
-    (folder / "torchvision" / "half.py").write_text("import torch\nseen = hasattr(torch.ops.torchvision, 'nms')\n")
-    (folder / "torchvision" / "datasets" / "__init__.py").write_text(
-        "import torchvision.half\nassert torchvision.half.seen\n"
-    )
-    return folder
+@pytest.fixture
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[list[str], Any]]]:
+    """Import the data sets beside a made-up PyTorch and torchvision: what came of two imports, and that PyTorch."""
+
+    def import_beside(torchvision: str, *compiled: str) -> tuple[list[str], Any]:
+        for name, text in {
+            "torch.py": textwrap.dedent(FAKE_TORCH),
+            "torchvision/__init__.py": textwrap.dedent(torchvision),
+            # A module that was imported before the failure has seen the operators missing; it has to run again.
+            "torchvision/half.py": "import torch\nseen = hasattr(torch.ops.torchvision, 'nms')\n",
+            "torchvision/datasets/__init__.py": "import torchvision.half\nassert torchvision.half.seen\n",
+        }.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        torch = importlib.import_module("torch")
+        torch.ops.torchvision.compiled.update(compiled)
+        try:
+            said = [import_torchvision_datasets().__name__ for _ in range(2)]
+        except Exception as error:
+            said = [f"{type(error).__name__}: {error}"]
+        gc.collect()
+        return said, torch
+
+    monkeypatch.syspath_prepend(tmp_path)
+    with without_modules("torch", "torchvision"):
+        yield import_beside
 
 
-def test_nothing_is_declared_where_the_plain_import_works(tmp_path: Path) -> None:
-    folder = _fake(tmp_path, NEEDS_OPERATORS)
-    assert run_python(IMPORT, "nms", "qnms", path=folder).splitlines() == [LOADED, "0 []"]
+LOADED = ["torchvision.datasets", "torchvision.datasets"]
 
 
-def test_missing_operators_are_declared_and_stay(tmp_path: Path) -> None:
-    folder = _fake(tmp_path, NEEDS_OPERATORS)
-    assert run_python(IMPORT, path=folder).splitlines() == [LOADED, f"1 {[NMS, 'q' + NMS]}"]
-
-
-def test_only_missing_operators_are_declared(tmp_path: Path) -> None:
-    folder = _fake(tmp_path, NEEDS_OPERATORS)
-    assert run_python(IMPORT, "nms", path=folder).splitlines() == [LOADED, f"1 {['q' + NMS]}"]
-    assert run_python(IMPORT, "qnms", path=folder).splitlines() == [LOADED, f"1 {[NMS]}"]
+@pytest.mark.parametrize(
+    ("compiled", "declared"),
+    [(("nms", "qnms"), []), ((), [NMS, f"q{NMS}"]), (("nms",), [f"q{NMS}"]), (("qnms",), [NMS])],
+)
+def test_missing_operators_are_declared_and_stay_and_no_others(
+    imported: Callable[..., tuple[list[str], Any]], compiled: tuple[str, ...], declared: list[str]
+) -> None:
+    said, torch = imported(NEEDS_OPERATORS, *compiled)
+    assert said == LOADED
+    # Where the plain import works, nothing is declared, and no library is made for it.
+    assert (torch.Library.made, torch.defined()) == (int(bool(declared)), declared)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +117,20 @@ def test_only_missing_operators_are_declared(tmp_path: Path) -> None:
         ("import there_is_no_such_module", "ModuleNotFoundError: No module named 'there_is_no_such_module'"),
     ],
 )
-def test_another_failure_is_passed_on(tmp_path: Path, statement: str, expected: str) -> None:
-    folder = _fake(tmp_path, statement)
-    assert run_python(IMPORT, path=folder).splitlines() == [expected, "0 []"]
+def test_another_failure_is_passed_on(
+    imported: Callable[..., tuple[list[str], Any]], statement: str, expected: str
+) -> None:
+    said, torch = imported(statement)
+    assert said == [expected]
+    assert (torch.Library.made, torch.defined()) == (0, [])
 
 
-def test_a_failure_that_declarations_do_not_mend_is_passed_on(tmp_path: Path) -> None:
+def test_a_failure_that_declarations_do_not_mend_is_passed_on(
+    imported: Callable[..., tuple[list[str], Any]],
+) -> None:
     message = "operator torchvision::nms does not exist"
-    folder = _fake(tmp_path, f'raise RuntimeError("{message}")')
-    assert run_python(IMPORT, path=folder).splitlines()[0] == f"RuntimeError: {message}"
+    said, _ = imported(f'raise RuntimeError("{message}")')
+    assert said == [f"RuntimeError: {message}"]
 
 
 def test_the_installed_torchvision() -> None:
