@@ -1,10 +1,12 @@
-# Two commands from a fresh clone: `make demo` and `make test`. Each makes the environment .venv once and re-uses it.
+# Two commands from a fresh clone: `make demo` and `make test`. Each makes the environment .venv once and re-uses it, with
+# the versions that constraints/ pins for this Python. `make refresh` pins the newest ones, once the tests pass on them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PINS = $(wildcard constraints/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt)
 
-.PHONY: demo test test-long check benchmark clean
+.PHONY: demo test test-long check benchmark refresh clean
 
 demo: $(INSTALLED)
 	$(BIN)/mathdnn demo --output demo
@@ -25,11 +27,14 @@ check: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(BIN)/python -m benchmarks run
 
+refresh:
+	.ci/refresh $(PYTHON)
+
 # PyTorch is capped by the extra `dev`; see pyproject.toml.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet $(PINS:%=--constraint %) --editable ".[dev]"
 	touch $@
 
 clean:

@@ -41,7 +41,8 @@ def capture(work: Callable[[], torch.Tensor], *, stand_in: bool = False) -> Call
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # What other threads do meanwhile, JAX's among them, is no part of it and must not spoil it.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = work()
 
     def replay() -> torch.Tensor:
@@ -101,6 +102,11 @@ def device_seconds(run: Callable[[], object]) -> float:
 def forget_peak() -> None:
     """Begin anew to look for the greatest memory that PyTorch's tensors take."""
     torch.cuda.reset_peak_memory_stats()
+
+
+def give_memory_back() -> None:
+    """Have PyTorch give up the memory that it keeps for tensors to come."""
+    torch.cuda.empty_cache()
 
 
 def peak_bytes() -> int:

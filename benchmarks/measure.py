@@ -18,8 +18,10 @@ from mathdnn_jax.errors import ConfigurationError
 
 BRIEF = 1.0
 """Seconds below which work is done once more before it is timed: what is still settling in a second call is done."""
-BEGINNING, COMPILING = 3.0, 25.0
-"""Seconds that a contender may need until its first result, and one that `torch.compile` compiles."""
+BEGINNING, COMPILING, TUNING = 3.0, 25.0, 50.0
+"""Seconds that a contender may need until its first result; one that `torch.compile` compiles; one that it tunes."""
+SAMPLING = 0.6
+"""The share of the seconds that are left once all have given a result that their samples may take."""
 
 
 class Limits(NamedTuple):
@@ -87,7 +89,8 @@ def measure(
     errors = _compare(case, results, EPSILON[precision])
     del results
 
-    turns = {name: _warm(run, repeat, quick, limits.budget) for name, run in runs.items()}
+    budget = min(limits.budget, SAMPLING * max(limits.left(), 0.0) / len(runs))
+    turns = {name: _warm(run, repeat, quick, budget) for name, run in runs.items()}
     parts = {name: portion.times for name, portion in case.portions.items() if name in runs}
     seconds = {
         name: tuple(parts.get(name, 1) * value for value in times) for name, times in interleaved(turns, repeat).items()
@@ -123,6 +126,8 @@ def measure(
 
 
 def _until_first_result(name: str) -> float:
+    if "max-autotune" in name:
+        return TUNING
     return COMPILING if "compiled" in name else BEGINNING
 
 

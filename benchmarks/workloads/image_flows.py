@@ -100,11 +100,11 @@ def _inference(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
     return run
 
 
-def away_from_zero(params: Any) -> Any:
+def away_from_zero(params: Any, scale: float = 0.02) -> Any:
     """The parameters with noise on each: convolutions that start at zero would hide what the others compute."""
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(1)
-    noise = [0.02 * rng.standard_normal(leaf.shape, dtype=np.float32) for leaf in leaves]
+    noise = [np.float32(scale) * rng.standard_normal(leaf.shape, dtype=np.float32) for leaf in leaves]
     return jax.tree.unflatten(structure, [leaf + extra for leaf, extra in zip(leaves, noise, strict=True)])
 
 

@@ -65,8 +65,10 @@ class PretendedCuda:
         self.log.append("main stream")
 
     @contextmanager
-    def graph(self, graph: object) -> Iterator[None]:
+    def graph(self, graph: object, capture_error_mode: str) -> Iterator[None]:
         del graph
+        # JAX's threads go on while PyTorch captures.
+        assert capture_error_mode == "thread_local"
         self.log.append("capture")
         yield
         self.log.append("captured")
@@ -263,3 +265,30 @@ def test_slow_work_is_sampled_as_often_as_its_budget_allows() -> None:
     assert turn(print, 1.0, 7, budget=4.0)[1:] == (1, 4)
     assert turn(print, 5.0, 7, budget=4.0)[1:] == (1, 1)
     assert turn(print, 0.1, 7, budget=4.0)[1:] == (1, 7)
+
+
+def test_samples_take_no_more_than_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.measure import Limits
+    from benchmarks.timing import turn
+
+    budgets = []
+
+    def watched(work: Any, seconds: float, repeat: int, quick: bool, budget: float) -> Any:
+        budgets.append(budget)
+        return turn(work, seconds, repeat, quick, budget)
+
+    monkeypatch.setattr("benchmarks.measure.turn", watched)
+    measure(_case(), 1, "f32", quick=True, limits=Limits(budget=4.0, left=lambda: 100.0))
+    measure(_case(), 1, "f32", quick=True, limits=Limits(budget=4.0, left=lambda: 10.0))
+    # Two contenders: four seconds each; then six of ten together.
+    assert budgets == [4.0, 4.0, 3.0, 3.0]
+
+
+def test_a_gpus_memory_is_given_back_between_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given.append(1))
+    on_torch.forget_compiled()
+    assert given == []
+    monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))
+    on_torch.forget_compiled()
+    assert given == [1]
