@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="these are PyTorch's")
 
-from benchmarks import cuda, on_torch  # noqa: E402 (they need torch)
+from benchmarks import cuda, on_jax, on_torch  # noqa: E402 (they need torch)
 from benchmarks.measure import measure  # noqa: E402
+from benchmarks.train_jax import step_run  # noqa: E402
 from benchmarks.train_torch import Objective, training_runs  # noqa: E402
 from benchmarks.workload import Case, Settings  # noqa: E402
 from benchmarks.workloads import generative  # noqa: E402
@@ -292,3 +295,24 @@ def test_a_gpus_memory_is_given_back_between_cases(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))
     on_torch.forget_compiled()
     assert given == [1]
+
+
+def test_the_memory_of_jax_is_what_its_device_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_jax.peak_bytes() is None  # a processor keeps no account
+    device = SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 7, "bytes_in_use": 3})
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert on_jax.peak_bytes() == 7
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_step_takes_the_memory_of_its_weights_and_leaves_the_callers_alone(restart: bool) -> None:
+    weights = {"w": jax.numpy.ones((4,))}
+    run, lowered = step_run(
+        lambda params, rows: ((rows - params["w"]) ** 2).mean(), weights, [jax.numpy.zeros((2, 4))], 0.1, STAND_IN,
+        restart=restart,
+    )  # fmt: skip
+    # Weights, Adam's two averages and its count: as many results lie in the memory of an argument.
+    assert lowered().as_text().count("tf.aliasing_output") == 4
+    first, second = float(run()[0]), float(run()[0])
+    assert (first == second) == restart
+    assert weights["w"].tolist() == [1.0] * 4
