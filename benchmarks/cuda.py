@@ -1,7 +1,7 @@
-"""What PyTorch has on a GPU alone, graphs, events and memory statistics, and what stands in for it on a processor.
+"""What PyTorch offers only on a GPU (graphs, events, memory statistics), and what stands in for it on a CPU.
 
-A stand-in computes the same by the same path, so that the logic around it can be tested where there is no GPU; how
-long it takes says nothing.
+A stand-in computes the same values along the same path, so that the surrounding logic can be tested without a GPU. Its
+speed means nothing.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch.utils import _pytree
 Value = TypeVar("Value")
 
 WARM_UP = 3
-"""How often work is done before it is captured: libraries choose their algorithms and take their memory then."""
+"""How often work runs before it is captured, while libraries choose their algorithms and allocate their memory."""
 MODES = ("default", "reduce-overhead", "max-autotune")
-"""The modes of `torch.compile`, the quickest to compile first."""
+"""The modes of `torch.compile`, ordered by compilation time."""
 WITH_GRAPHS = ("reduce-overhead", "max-autotune")
-"""Those that capture CUDA graphs, whose results the next call overwrites."""
+"""The modes that capture CUDA graphs, whose results are overwritten by the next call."""
 
 
 def capture(work: Callable[[], torch.Tensor], *, stand_in: bool = False) -> Callable[[], torch.Tensor]:
     """Capture the kernels that `work` launches as one CUDA graph, and return a function that replays them.
 
-    A replay returns the same tensor each time, with new values in it. `work` is done `WARM_UP` times before it is
-    captured, so that what it changes has to be put back afterwards.
+    Each replay returns the same tensor with new values in it. `work` runs `WARM_UP` times before it is captured, so
+    the caller has to restore what it changes.
 
     Args:
-        work: takes no arguments; reads and writes tensors whose memory stays where it is.
-        stand_in: on a processor, where there are no graphs: replaying does the work again, into the same tensor.
+        work: takes no arguments; reads and writes tensors that stay in the same memory.
+        stand_in: for a CPU, which has no graphs: replaying runs the work again and writes to the same tensor.
     """
     if stand_in:
         return _replayed(work)
@@ -41,7 +41,7 @@ def capture(work: Callable[[], torch.Tensor], *, stand_in: bool = False) -> Call
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # What other threads do meanwhile, JAX's among them, is no part of it and must not spoil it.
+    # Other threads, such as JAX's, must not invalidate the capture by what they do meanwhile.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = work()
 
@@ -66,16 +66,16 @@ def _replayed(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
 
 
 def compile_in_mode(function: Callable[..., Value], mode: str, *, stand_in: bool = False) -> Callable[..., Value]:
-    """`torch.compile` in one of `MODES`, for fixed shapes; nothing is compiled before the first call.
+    """Compile with `torch.compile` in one of `MODES` for fixed shapes; compilation happens at the first call.
 
-    The results of a mode with CUDA graphs are copied, since the next call overwrites them.
+    Results of a mode with CUDA graphs are copied, because the next call overwrites them.
 
     Args:
-        function: of tensors, returning a tensor or a tree of them.
+        function: takes tensors and returns a tensor or a tree of tensors.
         mode: one of `MODES`.
-        stand_in: trace, but run what was traced without a compiler.
+        stand_in: trace the function, but run the trace without compiling it.
     """
-    # Shapes are fixed here as they are in JAX's programs.
+    # Shapes are fixed, as they are in JAX's programs.
     how: dict[str, Any] = {"backend": "eager"} if stand_in else {"mode": mode}
     compiled = torch.compile(function, dynamic=False, **how)
     if mode not in WITH_GRAPHS:
@@ -90,7 +90,7 @@ def compile_in_mode(function: Callable[..., Value], mode: str, *, stand_in: bool
 
 
 def device_seconds(run: Callable[[], object]) -> float:
-    """Seconds between two CUDA events around one run."""
+    """Return the seconds between two CUDA events around one run."""
     began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     began.record()
     run()
@@ -100,15 +100,15 @@ def device_seconds(run: Callable[[], object]) -> float:
 
 
 def forget_peak() -> None:
-    """Begin anew to look for the greatest memory that PyTorch's tensors take."""
+    """Reset the peak of the memory taken by PyTorch's tensors."""
     torch.cuda.reset_peak_memory_stats()
 
 
 def give_memory_back() -> None:
-    """Have PyTorch give up the memory that it keeps for tensors to come."""
+    """Release the memory that PyTorch keeps for future tensors."""
     torch.cuda.empty_cache()
 
 
 def peak_bytes() -> int:
-    """The greatest memory that PyTorch's tensors took on the GPU since `forget_peak`."""
+    """Return the peak of the memory taken by PyTorch's tensors since `forget_peak`."""
     return int(torch.cuda.max_memory_allocated())

@@ -1,4 +1,4 @@
-"""What the figures of a GPU were measured on, and how both frameworks were set."""
+"""What a run on a GPU was measured on, and the settings of both frameworks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKED = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm
 
 
 def describe() -> dict[str, Any]:
-    """Card, driver, versions, precisions and settings of both frameworks, as the results file has them."""
+    """Return card, driver, versions, precisions and settings of both frameworks, in the results file's format."""
     on_cuda = on_torch.device().type == "cuda"
     return {
         "machine": describe_machine(),
@@ -43,7 +43,7 @@ def describe() -> dict[str, Any]:
 
 
 def card() -> dict[str, str] | None:
-    """What nvidia-smi says of the first card, only read; None where there is no such program or no card."""
+    """Return what nvidia-smi reports about the first card, which it only reads; None without that program or a card."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

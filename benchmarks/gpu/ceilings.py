@@ -1,4 +1,4 @@
-"""What the card reaches at best, in either framework and every precision."""
+"""The best rates that the card reaches in either framework, in every precision."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ EVENTS, FEW = 1024, 64
 
 
 class Subject(NamedTuple):
-    """A model of `parity.MODELS` in a usual size, and in a tiny one."""
+    """A model of `parity.MODELS`, with its usual sizes and with tiny ones."""
 
     model: str
     build: Callable[..., torch.nn.Module]
@@ -42,9 +42,9 @@ SUBJECTS = (
 
 
 def certificates(rehearsal: bool, subjects: tuple[Subject, ...] = SUBJECTS) -> Iterator[tuple[str, Any]]:
-    """Yield ("certificate", …) for each model: whether it passed, of how many layers and numbers, and how close.
+    """Yield ("certificate", …) for each model: whether it passes, on how many layers and numbers, and how closely.
 
-    The weights are drawn, the networks in eval mode; PyTorch computes on the processor, in float32 and in float64.
+    The weights are random and the networks in eval mode. PyTorch runs on the CPU, in float32 and in float64.
     """
     for subject in subjects[:2] if rehearsal else subjects:
         began = time.monotonic()

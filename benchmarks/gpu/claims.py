@@ -1,4 +1,4 @@
-"""The mathematical claims of the library on the device, in float64: as many as there is time for."""
+"""The mathematical claims of the library, run on the device in float64, as many as there is time for."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import jax
 from mathdnn_jax.claims import CLAIMS, Claim, run_claim
 
 EXAMPLES = 3
-"""Draws of each claim: what could differ on another device is the arithmetic, which every draw goes through."""
+"""Draws of each claim: on another device only the arithmetic can differ, and every draw exercises it."""
 
 
 def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] = CLAIMS) -> Iterator[tuple[str, Any]]:
-    """Yield ("claim", …) for each claim that is decided, and at last ("claims", …): how many there are and were.
+    """Yield ("claim", …) for each claim that is decided, and finally ("claims", …) with the counts.
 
-    Float32 products are made in float32. A dry run takes one claim of each system and one draw.
+    Products of float32 arrays are computed in float32. A rehearsal decides two claims, with one draw each.
     """
     ordered = in_turn(some)
     if rehearsal:
@@ -35,7 +35,7 @@ def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] =
 
 
 def in_turn(some: tuple[Claim, ...]) -> tuple[Claim, ...]:
-    """The first claim of each system, then the second of each, …: those of a run that is cut are of all systems."""
+    """Return the first claim of each system, then the second of each, and so on: a cut run covers all systems."""
     seen: Counter[str] = Counter()
     ranks = []
     for place, claim in enumerate(some):

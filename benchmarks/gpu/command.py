@@ -20,11 +20,11 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.files import check_writable
 
 FRACTION = "0.6"
-"""The share of the card's memory that JAX takes at once; the rest is PyTorch's."""
+"""The share of the card's memory that JAX reserves; PyTorch has the rest."""
 
 
 def run_gpu(options: argparse.Namespace) -> int:
-    """Do what the command line asks; returns 1 if anything failed, 0 also where time was short."""
+    """Do what the command line asks; return 1 if anything failed, and 0 even if time ran out."""
     if not options.minutes > 0:
         raise ConfigurationError(f"a run takes some time, given --minutes {options.minutes:g}")
     target = check_writable(options.output)
@@ -53,10 +53,10 @@ def run_gpu(options: argparse.Namespace) -> int:
 
 
 def _environment(programs: str, rehearsal: bool) -> dict[str, str]:
-    """Variables of the process that computes, those of this one taking precedence where a person may want another.
+    """Return variables for the process that computes; memory and log level can be set in this process's environment.
 
-    Compiled programs are kept in a folder of this run: a first call compiles, and a process that takes the place of
-    one that crashed finds what that had compiled.
+    Compiled programs are kept in a folder of this run, so that a first call compiles, and a process that replaces one
+    that crashed finds what was compiled before.
     """
     wanted = {"XLA_PYTHON_CLIENT_MEM_FRACTION": FRACTION, "TF_CPP_MIN_LOG_LEVEL": "1"}
     found = {name: os.environ.get(name, value) for name, value in wanted.items()}
@@ -71,7 +71,7 @@ def _environment(programs: str, rehearsal: bool) -> dict[str, str]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for the same run, without where its results go."""
+    """Return the command line for the same run, without its output file."""
     words = ["python", "-m", "benchmarks", "gpu", "--minutes", f"{options.minutes:g}"]
     words += ["--dry-run"] if options.dry_run else []
     words += ["--only", *options.only] if options.only else []
@@ -83,17 +83,21 @@ def _say(text: str) -> None:
 
 
 def as_arguments(commands: Any) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     about = (
-        "Everything worth measuring on a GPU, the most valuable first, in one run that may be cut at any moment: "
-        "ceilings, certificates, the workloads beside PyTorch's ways, identities, claims, profiles."
+        "Measure what is worth knowing about a GPU, the most valuable first, in one run that may be cut at any moment: "
+        "ceilings, certificates, workloads beside PyTorch, identities, claims, profiles."
     )
     parser = commands.add_parser("gpu", help=about, description=about)
-    parser.add_argument("--minutes", type=float, default=8.0, metavar="N", help="that all may take (default: 8)")
-    parser.add_argument("--dry-run", action="store_true", help="every step on a processor, tiny: whether it runs")
-    parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps of the plan (default: all)")
-    parser.add_argument("--resume", metavar="FILE", help="keep the results of that run, and do what it could not")
+    parser.add_argument("--minutes", type=float, default=8.0, metavar="N", help="time for the whole run (default: 8)")
+    parser.add_argument("--dry-run", action="store_true", help="run every step on a CPU with tiny cases")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="run these steps (default: all)")
+    parser.add_argument("--resume", metavar="FILE", help="continue the run with these results")
     parser.add_argument(
-        "--output", "-o", metavar="FILE", default="gpu.json", help="where results go as they come (default: gpu.json)"
+        "--output",
+        "-o",
+        metavar="FILE",
+        default="gpu.json",
+        help="results, as they come (default: gpu.json)",
     )
     parser.set_defaults(run=run_gpu)

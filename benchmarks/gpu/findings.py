@@ -1,4 +1,4 @@
-"""The results of a run, in the file after every change."""
+"""The results of a run, written to the file after every change."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.results import FORMAT, key_of
 REPEAT = 7
 """Interleaved samples of each contender; slow work has fewer."""
 LISTS = {"certificate": "certificates", "identity": "identities", "claim": "claims", "profile": "profiles"}
-"""The parts that are one of many, and where they are kept."""
+"""Kinds of findings of which there are many, and the list that each is kept in."""
 OVER = ("done", "stopped", "crashed")
-"""A step that ended so is not done again: it found what it could. One that failed, or was not begun, is."""
+"""Steps with these outcomes are not repeated by a resumed run; those that failed or were not begun are."""
 
 
 class Findings:
-    """The results as they grow: a dictionary as the file has it, given to `write` after every change."""
+    """The results as they grow: a dictionary in the file's format, passed to `write` after every change."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Findings:
         write: Callable[[dict[str, Any]], object] = lambda _: None,
         before: dict[str, Any] | None = None,
     ) -> None:
-        """Begin anew, or with the results of a run before, of which other steps are kept."""
+        """Start empty, or from the results of an earlier run, whose other steps are kept."""
         self._write = write
         self.results: dict[str, Any] = before or {
             "format": FORMAT,
@@ -41,16 +41,16 @@ class Findings:
         }
         self.results["command"] = command
         for step in steps:
-            self._steps[step.id] = {"status": "not begun", "reason": "the run ended before", "why": step.why}
+            self._steps[step.id] = {"status": "not begun", "reason": "the run ended before this step", "why": step.why}
         self._changed()
 
     def began(self, step: Step) -> None:
-        """A step has begun; what is in the file if nothing more comes."""
-        self._steps[step.id] = {"status": "begun", "reason": "the run ended in the midst of it", "why": step.why}
+        """Record that a step has begun, which is what the file says if nothing more arrives."""
+        self._steps[step.id] = {"status": "begun", "reason": "the run ended during this step", "why": step.why}
         self._changed()
 
     def about(self, value: dict[str, Any]) -> None:
-        """What a process computes on; of several processes the first, and any other device that a later one found."""
+        """Record what a process runs on: of the first process, and of a later one if it found another card."""
         if self.results["machine"] is None:
             self.results |= value
         elif value["card"] != self.results["card"]:
@@ -58,7 +58,7 @@ class Findings:
         self._changed()
 
     def add(self, part: str, value: Any) -> None:
-        """A finding of a step."""
+        """Record a finding of a step."""
         if part == "row":
             self._add_row(value)
         elif part == "limits":
@@ -72,24 +72,24 @@ class Findings:
     def ended(
         self, step: Step, status: str, reason: str | None, traceback: str | None = None, seconds: float | None = None
     ) -> None:
-        """How a step ended: "done", "failed" by an error, "crashed", "stopped", or "not begun"."""
+        """Record how a step ended: "done", "failed" (it raised), "crashed", "stopped" or "not begun"."""
         self._steps[step.id] = {"status": status, "reason": reason, "why": step.why, "seconds": seconds}
         if traceback is not None:
             self._steps[step.id]["traceback"] = traceback
         self._changed()
 
     def short(self) -> list[list[str]]:
-        """Workload, case and precision of the rows that miss a target, or are slower than PyTorch's best."""
+        """Return workload, case and precision of each row that misses a target or is slower than PyTorch's best."""
         rows = [row for row in self.results["rows"] if "error" not in row and falls_short(row)]
         return [[row["workload"], row["case"], row["precision"]] for row in rows]
 
     def told(self, step: Step) -> str:
-        """How a step ended, for a person."""
+        """Return how a step ended, in words."""
         entry = self._steps[step.id]
         return entry["status"] if entry["reason"] is None else f"{entry['status']}: {entry['reason']}"
 
     def failures(self) -> list[str]:
-        """What went wrong: steps, rows, certificates, identities and claims, each in a line."""
+        """Return a line for each step, row, certificate, identity and claim that failed."""
         gpu = self.results["gpu"]
         lines = [
             f"step {name}: {step['reason']}"
@@ -108,7 +108,7 @@ class Findings:
         return steps
 
     def _add_row(self, row: dict[str, Any]) -> None:
-        """A row in place of one that says the same of fewer contenders; first calls stay those of the first time."""
+        """Add a row, or merge it with the row of the same case: the times of first calls stay those measured first."""
         row = {"backend": "gpu", **row}
         rows = self.results["rows"]
         same = next((k for k, other in enumerate(rows) if key_of(other) == key_of(row)), None)

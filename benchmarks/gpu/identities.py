@@ -1,9 +1,9 @@
-"""What must hold of the models on the device in every precision, each to a bound that the precision itself explains.
+"""What must hold of the models on the device in every precision, each within a bound derived from that precision.
 
-A computation in a precision of relative step h may be off by what moving its inputs and parameters by h makes of it,
-plus h of the result's own size, both in the root mean square. Moves are up and down at random, as rounding to the
-nearest is, and all towards zero, as cutting off bits is. They are made in float64, so that the bound knows nothing of
-the device. Products in TF32 or bfloat16 where float32 was asked for are failures.
+A computation in a precision of relative step h may be off by as much as the result changes when inputs and parameters
+are moved by h, plus h times the size of the result, both in the root mean square. Moves are up and down at random, like
+rounding to nearest, and all towards zero, like truncation; the larger change counts. They are computed in float64, so
+that the bound does not depend on the device. Products in TF32 or bfloat16 where float32 was asked for break the bound.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from mathdnn_jax.flows import Flow, glow, nice, real_nvp
 from mathdnn_jax.surgery import remove_batch_norm
 
 STEPS = {"f32": 2.0**-19, "tf32": 2.0**-10, "bf16": 2.0**-8}
-"""h of each: 32 roundings of float32, for the sums of a long product; the last bit of TF32, which a tensor core may cut
-off; half of the last bit of bfloat16, which is rounded to the nearest."""
+"""The step h of each: 32 roundings of float32, for the sums of a long product; the last bit of TF32, which a tensor
+core may truncate; half of the last bit of bfloat16, which rounds to nearest."""
 DIRECTIONS = 4
 NOISE = 0.005
-"""On the parameters of image flows; with more a Glow of eight couplings stretches what rounding does a millionfold."""
+"""Standard deviation of the noise on image flows' parameters; with more, a Glow amplifies rounding a millionfold."""
 BATCH, FEW = 64, 4
 ORDER = (
     ("nice", "f32"), ("small_net", "f32"), ("glow", "f32"), ("nice", "tf32"), ("small_net", "tf32"), ("nice", "bf16"),
     ("small_net", "bf16"), ("real_nvp", "f32"), ("real_nvp", "tf32"), ("glow", "tf32"), ("real_nvp", "bf16"),
     ("glow", "bf16"),
 )  # fmt: skip
-"""Models and precisions, so that a run that is cut has some of each kind; a dry run does the first seven."""
+"""Ordered so that a run that is cut has covered something of each kind."""
 REHEARSED = 7
+"""How many of them a dry run does."""
 
 
 class Comparison(NamedTuple):
-    """What is computed, what it must be, and how far it may be off, in the root mean square."""
+    """What was computed, what it must equal, and how far it may be off in the root mean square."""
 
     identity: str
     given: np.ndarray
@@ -53,7 +54,7 @@ Compare = Callable[[str], Iterator[Comparison]]
 
 
 def identities(rehearsal: bool) -> Iterator[tuple[str, Any]]:
-    """Yield ("identity", …) for each model, precision and identity: how many numbers, how far off, what is allowed."""
+    """Yield ("identity", …) for each model, precision and identity: how many numbers, how far off, and the bound."""
     subjects = _subjects(rehearsal)
     for name, precision in ORDER[:REHEARSED] if rehearsal else ORDER:
         began = time.monotonic()
@@ -64,7 +65,7 @@ def identities(rehearsal: bool) -> Iterator[tuple[str, Any]]:
 
 
 def judged(comparison: Comparison) -> dict[str, Any]:
-    """The comparison in numbers; NaN never passes, nor does a comparison of nothing or of other shapes."""
+    """Return the comparison in numbers; NaN never passes, nor does an empty comparison or one of unequal shapes."""
     identity, given, expected, bound = comparison
     about = {"identity": identity, "values": int(expected.size), "bound": bound}
     if given.shape != expected.shape or not expected.size or not np.isfinite(given).all():
@@ -74,7 +75,7 @@ def judged(comparison: Comparison) -> dict[str, Any]:
 
 
 def of_flow(flow: Flow, params: Any, x: np.ndarray) -> Compare:
-    """Values, log-determinants, inverse and gradient of a flow, computed in a precision, against float64."""
+    """Compare values, log-determinants, inverse and gradient of a flow in a precision with those in float64."""
 
     @jax.jit
     def everything(params: Any, x: jax.Array, z: jax.Array) -> dict[str, jax.Array]:
@@ -90,7 +91,7 @@ def of_flow(flow: Flow, params: Any, x: np.ndarray) -> Compare:
         z = everything(low, events, jnp.zeros(shape.shape, shape.dtype))["z"]
         here = jax.tree.map(as_float64, everything(low, events, z))
         truth, bound = in_float64(everything, (low, events, z), step)
-        # What the inverse is given may be off by its own bound, which the inverse carries on.
+        # The z given to the inverse may be off by its own bound, and the inverse passes that error on.
         moved_z = as_float64(z) + bound["z"] * np.random.default_rng(DIRECTIONS).choice([-1.0, 1.0], z.shape)
         moved = _exactly(everything, (low, events, moved_z))
         carried = {name: _rms(moved[name] - truth[name]) for name in ("x", "inverse log_det")}
@@ -106,7 +107,7 @@ def of_flow(flow: Flow, params: Any, x: np.ndarray) -> Compare:
 
 
 def of_small_net(rehearsal: bool) -> Compare:
-    """SmallNet's outputs against float64, and those of the network whose batch norms are folded away."""
+    """Compare smallNet's outputs, and those of smallNet with folded batch norms, with smallNet's in float64."""
     network, variables, _ = small_net.prepare(Settings(quick=rehearsal))
     folded, folded_variables, _ = remove_batch_norm(network, variables)
     images = np.random.default_rng(0).random((FEW if rehearsal else BATCH, 32, 32, 3), dtype=np.float32)
@@ -118,7 +119,7 @@ def of_small_net(rehearsal: bool) -> Compare:
         outputs = as_float64(apply(low, events))
         without = as_float64(apply_folded(on_jax.cast(folded_variables, precision), events))
         yield Comparison("outputs", outputs, truth["outputs"], bound["outputs"])
-        # Its weights are products of those of the other, and rounded once more.
+        # Folded weights are products of the original ones, rounded once more.
         yield Comparison("outputs without batch norms", without, truth["outputs"], 2 * bound["outputs"])
 
     return compare
@@ -127,7 +128,7 @@ def of_small_net(rehearsal: bool) -> Compare:
 def in_float64(
     function: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], step: float
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The results in float64 of the arguments as they are, and the bound of each: see the module's docstring."""
+    """Return the results in float64 and the bound of each, as the module's docstring derives it."""
     truth = _exactly(function, arguments)
     moved = [_exactly(function, _moved(arguments, step, seed)) for seed in range(DIRECTIONS)]
     shrunk = _exactly(function, _moved(arguments, step, None))
@@ -139,7 +140,7 @@ def in_float64(
 
 
 def as_float64(array: Any) -> np.ndarray:
-    """On the host, in float64."""
+    """Return the array on the host, in float64."""
     return np.asarray(array, np.float64)
 
 
@@ -155,7 +156,7 @@ def _wide(leaf: Any) -> jax.Array:
 
 
 def _moved(arguments: tuple[Any, ...], step: float, seed: int | None) -> tuple[Any, ...]:
-    """Every entry a moved by ± step · |a|, at random; without a seed all of them towards zero."""
+    """Return the arguments with every entry a moved by ± step · |a| at random, or towards zero if there is no seed."""
     rng = np.random.default_rng(seed)
 
     def move(leaf: Any) -> Any:
@@ -174,7 +175,7 @@ def _rms(array: np.ndarray) -> float:
 
 
 def _subjects(rehearsal: bool) -> dict[str, Compare]:
-    """The models, each prepared when it is first compared, so that a step that is cut has paid for no more."""
+    """Return the models, each of which is prepared when it is first compared."""
     count = FEW if rehearsal else BATCH
 
     def nice_of_images() -> Compare:

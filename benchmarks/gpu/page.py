@@ -1,4 +1,4 @@
-"""The results of a run on a GPU as tables, for the terminal and for the pages that show them."""
+"""The results of a run on a GPU as tables, for the terminal and for Markdown pages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Results = Mapping[str, Any]
 KINDS = {"matmul": ("product", 1e12, "TFLOP/s"), "convolution": ("convolution", 1e12, "TFLOP/s"),
          "memory": ("copy", 1e9, "GB/s")}  # fmt: skip
 SHOWN = 6
-"""Of how many operations of a profile the time is shown."""
+"""How many operations of each profile are shown."""
 
 
 def summary(results: Results) -> str:
-    """A few lines for the terminal: steps by how they ended, targets, what was certified and decided."""
+    """Return a few lines for the terminal: outcomes of the steps, targets, and counts of what was compared."""
     steps = Counter(step["status"] for step in results["gpu"]["steps"].values())
     lines = [f"{device_of(results)}: " + ", ".join(f"{count} steps {status}" for status, count in steps.items())]
     lines += [" ".join(cells) for cells in _targets(results)]
@@ -27,7 +27,7 @@ def summary(results: Results) -> str:
 
 
 def tables(results: Results) -> str:
-    """A section in Markdown: ceilings, targets, rows, what was certified and decided, profiles, what was not done."""
+    """Return a section in Markdown: ceilings, targets, rows, counts of what was compared, profiles, steps not done."""
     lines = [f"## {device_of(results)}", ""]
     if results["limits"]:
         lines += ["What the card reaches, JAX | PyTorch:", "", *_ceilings(results), ""]
@@ -57,7 +57,7 @@ def tables(results: Results) -> str:
 
 
 def short_table(results: Results) -> str:
-    """The rows that have targets, for a page that shows no more: JAX, how much faster, share of the ceiling."""
+    """Return a short table of the rows with targets: JAX's rate, the ratios to PyTorch, the share of the ceiling."""
     named = {(target.workload, target.case): target.said for target in TARGETS}
     rows = []
     for row in results["rows"]:
@@ -73,13 +73,13 @@ def short_table(results: Results) -> str:
 
 
 def device_of(results: Results) -> str:
-    """The card and the day, as far as they are known."""
+    """Return the card and the date of a run."""
     machine = results["machine"]
     return "a device that was not found" if machine is None else f"{machine['device']}, {machine['measured'][:10]}"
 
 
 def targets_of(target: Target, results: Results | None) -> tuple[str, ...]:
-    """A target as cells: work, against, aim, reached, whether it is met."""
+    """Return a target as table cells: work, contender, aim, what was reached, and whether the aim is met."""
     share = target.against == LIMIT
     against = "the measured ceiling" if share else target.against
     aim = f"{target.aim:.0%}" if share else f"{target.aim:g} ×"
@@ -136,7 +136,7 @@ def _against(row: Mapping[str, Any]) -> list[str]:
 
 
 def _counts(results: Results) -> list[str]:
-    """What was certified, compared and decided, and how many numbers that took."""
+    """Count what was certified, compared and decided, and the numbers that were compared."""
     gpu, lines = results["gpu"], []
     certificates, identities, claims = gpu["certificates"], gpu["identities"], gpu["claims"]
     if certificates:

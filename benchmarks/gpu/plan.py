@@ -1,4 +1,4 @@
-"""The steps of a run on a GPU, the most valuable first, and what each may take."""
+"""The steps of a run on a GPU, the most valuable first, and how long each may take."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Step(NamedTuple):
     id: str
     kind: Kind
     why: str
-    """What is known when it is done."""
+    """What the step finds out."""
     least_s: float = 10.0
-    """Seconds without which it is not begun."""
+    """The step is not begun with fewer seconds left than this."""
     most_s: float = 60.0
-    """Seconds after which it is stopped, so that one step that hangs does not cost the others."""
+    """The step is stopped after this many seconds, so that one that hangs does not cost the others."""
     workload: str = ""
     precision: str = "f32"
     batches: tuple[int, ...] | None = None
-    """Instead of the workload's own batch sizes."""
+    """Batch sizes to use instead of the workload's own."""
     cases: tuple[str, ...] = ()
-    """The labels of the cases that are measured, each of which there must be; all cases where none is named."""
+    """Labels of the cases to measure, all of which must exist; every case if empty."""
     modes: tuple[str, ...] = ()
-    """The modes of `torch.compile` beside PyTorch eager, fused Adam and CUDA graphs."""
+    """Modes of `torch.compile` to time beside PyTorch eager, fused Adam and CUDA graphs."""
     environment: Mapping[str, str] = {}
-    """Variables of a process of its own. Under `XLA_FLAGS` rows are of JAX alone."""
+    """Variables that need a process of their own. Under `XLA_FLAGS` only JAX is measured."""
 
 
 def _rows(id: str, why: str, **more: Any) -> Step:  # noqa: A002
@@ -38,7 +38,7 @@ def _rows(id: str, why: str, **more: Any) -> Step:  # noqa: A002
 
 
 def _flags(name: str, why: str, flags: str) -> Step:
-    """The row that dispatches most, under flags of XLA's."""
+    """The row with the most dispatches, under flags of XLA."""
     return _rows(f"flags-{name}", why, workload="nice-epoch", batches=(128,), environment={"XLA_FLAGS": flags})
 
 
@@ -46,13 +46,13 @@ _COMPILED, _TUNED = ("default",), ("default", "max-autotune")
 _ALL_MODES = ("default", "reduce-overhead", "max-autotune")
 _GRAPHS = "--xla_gpu_enable_command_buffer"
 _EVERYTHING = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE,CONDITIONAL"
-# In a process of its own: what watches a program may slow those that follow it.
+# Profiling gets a process of its own, since a profiler may slow down what runs after it.
 _WATCHED = {"TEARDOWN_CUPTI": "1"}
 
 PLAN: tuple[Step, ...] = (
     Step("ceilings", "ceilings", "what the card reaches in a product, a convolution and a copy", 15, 60),
     Step("certificates", "certificates", "the models in float32 are PyTorch's, layer by layer", 20, 75),
-    # What has a target.
+    # Rows with a target.
     _rows("nice-epoch-128", "training", workload="nice-epoch", batches=(128,), modes=_COMPILED, most_s=100),
     _rows("nice-log-prob-8192", "log p", workload="nice-log-prob", batches=(8192,), modes=_TUNED, most_s=130),
     _rows("autoencoder-epoch", "a whole epoch beside an eager loop"),
@@ -98,14 +98,14 @@ PLAN: tuple[Step, ...] = (
     _flags("graphs-of-loops", "a whole loop in one CUDA graph", f"{_GRAPHS}={_EVERYTHING}"),
     _flags("cublas", "cuBLAS alone, no products of XLA's own", "--xla_gpu_enable_triton_gemm=false"),
 )
-"""In about this order each minute tells the most: ceilings and parity, the rows that have targets, their causes."""
+"""Ordered by value per minute: ceilings and parity, the rows with targets, the causes of what they miss, the rest."""
 
 
 def chosen(ids: Sequence[str] = ()) -> tuple[Step, ...]:
-    """The steps of these ids, in the order of the plan; all where none is named.
+    """Return the steps with these ids, in the order of the plan; all steps if none is named.
 
     Raises:
-        PlanError: the plan has no such step.
+        PlanError: the plan has no step of that name.
     """
     known = [step.id for step in PLAN]
     if unknown := [name for name in ids if name not in known]:
@@ -114,7 +114,7 @@ def chosen(ids: Sequence[str] = ()) -> tuple[Step, ...]:
 
 
 def rehearsed(step: Step) -> Step:
-    """The step as a dry run does it on a processor: tiny cases of the workload's own, no flags that only a GPU has."""
+    """Return the step as a dry run does it on a CPU: tiny cases, and no flags that only a GPU knows."""
     environment = {"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"} if "XLA_FLAGS" in step.environment else {}
     batches = (4,) if step.batches else None
     return step._replace(least_s=0.0, most_s=120.0, batches=batches, cases=(), environment=environment)

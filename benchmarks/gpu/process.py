@@ -1,7 +1,8 @@
-"""The process that computes: asked for one step after another on its standard input, it answers on a pipe.
+"""The process that computes: it reads requests for steps from its standard input and answers on a pipe.
 
-`python -m benchmarks.gpu.process PIPE`, PIPE being the number of an open file. A request and an answer are one line of
-JSON each. The process ends at once when its standard input does, since nobody would read what it finds.
+Started as `python -m benchmarks.gpu.process PIPE`, where PIPE is the number of an open file descriptor. Requests and
+answers are one line of JSON each. The process ends as soon as its standard input is closed, since nobody would read
+what it finds.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ Answer = Callable[[dict[str, Any]], None]
 
 
 class Request(NamedTuple):
-    """One step that is asked for."""
+    """A request for one step."""
 
     step: str
     rehearsal: bool
-    """Whether it is done on a processor, with tiny cases."""
+    """Whether the step is rehearsed on a CPU, with tiny cases."""
     seconds: float
-    """That it may take."""
+    """How long the step may take."""
     short: list[list[str]]
-    """The rows so far that fall short: workload, case and precision of each."""
+    """Workload, case and precision of the rows so far that fall short."""
 
 
 def serve(requests: Iterator[Request], answer: Answer) -> None:
-    """Say what this process computes on, then do the steps: answer what each finds as it is found, and how it ended."""
+    """Report what this process runs on, then do the steps, answering with each finding and with how each step ended."""
     about = None
     for request in requests:
         began = time.monotonic()
         ended: dict[str, Any] = {"event": "end", "step": request.step, "error": None, "traceback": None}
         try:
-            # Imported here: a first import of JAX and PyTorch takes seconds, and its failure is an answer too.
+            # Imported here, so that a failure to import JAX or PyTorch is an answer too.
             from benchmarks.gpu.steps import begin, perform
 
             if about is None:
@@ -52,12 +53,12 @@ def serve(requests: Iterator[Request], answer: Answer) -> None:
 
 
 def time_left(until: float) -> Callable[[], float]:
-    """Seconds that are left until then, on the monotonic clock."""
+    """Return a function that returns the seconds left until this time of the monotonic clock."""
     return lambda: until - time.monotonic()
 
 
 def _requests(lines: IO[str]) -> Iterator[Request]:
-    """The requests as they come; a thread waits for them, so that their end is seen during a step too."""
+    """Yield requests as they come; a thread reads them, so that the end of the input is noticed during a step too."""
     waiting: SimpleQueue[Request] = SimpleQueue()
 
     def read() -> None:

@@ -12,11 +12,11 @@ from benchmarks.workload import Case, Settings
 from benchmarks.workloads import load_workload
 
 DEAREST = 12
-"""Of how many operations the time is kept."""
+"""How many operations of each profile are kept, the most expensive first."""
 
 
 def profiles(short: list[list[str]], settings: Settings, left: Callable[[], float]) -> Iterator[tuple[str, Any]]:
-    """Yield ("profile", …) for JAX, then for PyTorch's first way, of each row (workload, case, precision) in time."""
+    """Yield ("profile", …) for JAX and for PyTorch's first way, for each row (workload, case, precision) in turn."""
     for workload, label, precision in short:
         if left() <= 0:
             return

@@ -17,16 +17,16 @@ from benchmarks.workload import Case, Settings
 from benchmarks.workloads import load_workload
 
 BUDGET = 4.0
-"""Seconds that the samples of one contender of one case may take."""
+"""Seconds that all samples of one contender of a case may take."""
 SLOW = ("seed's DataLoader, eager",)
-"""Contenders of a workload that would take a minute and are no question of the GPU's."""
+"""Contenders left out here: they take up to a minute and do not depend on the GPU."""
 
 
 def rows(step: Step, settings: Settings, left: Callable[[], float]) -> Iterator[tuple[str, Any]]:
-    """Yield ("row", row) for each case that the step is about; a case that fails is a row with its error.
+    """Yield ("row", row) for each of the step's cases; a case that fails becomes a row with its error and traceback.
 
     Raises:
-        PlanError: the workload has not the cases that the step names, or none at all.
+        PlanError: the workload lacks a case that the step names, or has no case at all.
     """
     about = {"workload": step.workload, "backend": "cpu" if settings.stand_in else "gpu", "precision": step.precision}
     missing, made = set(step.cases), 0
@@ -49,7 +49,7 @@ def _of_step(case: Case, step: Step) -> Case:
         said = " ".join(f"{name}={value}" for name, value in step.environment.items())
         return case._replace(label=f"{case.label}, {said}", torch={}, others={}, portions={})
     others = {name: run for name, run in case.others.items() if name not in SLOW}
-    # Why a row falls short is said of a processor; on a GPU the profiles tell.
+    # A workload explains why a CPU falls short; for a GPU the profiles do.
     return case._replace(others=others, why="")
 
 

@@ -1,4 +1,4 @@
-"""What each kind of step does."""
+"""Which function does each kind of step."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from benchmarks.gpu.rows import rows
 from benchmarks.workload import Settings
 
 Found = Iterator[tuple[str, Any]]
-"""Parts of the results, each with its name, as they are found."""
+"""Findings, each with the name of its kind, as they are made."""
 
 
 def begin(rehearsal: bool) -> dict[str, Any]:
-    """Have both frameworks compute on the GPU, in a dry run on the processor, and say what that is.
+    """Make both frameworks compute on the GPU, or on the CPU for a rehearsal, and describe the device.
 
     Raises:
-        ConfigurationError: there is no GPU that both can use.
+        ConfigurationError: there is no GPU that both frameworks can use.
     """
     on_jax.use_backend("cpu" if rehearsal else "gpu")
     return describe()
 
 
 def perform(request: Request, left: Callable[[], float]) -> Found:
-    """Do the step that is asked for.
+    """Do the requested step and yield its findings.
 
     Raises:
-        Exception: whatever the step raises; what it found before is there.
+        Exception: whatever the step raises, after the findings made until then.
     """
     (step,) = chosen([request.step])
     if request.rehearsal:

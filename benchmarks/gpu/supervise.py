@@ -1,4 +1,4 @@
-"""The process that keeps the time and the results; another one computes, and may fail, hang or be killed."""
+"""The process that keeps time and results while another one computes, which may fail, hang or be killed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.gpu.plan import Step
 
 Say = Callable[[str], object]
 STARTING = 90.0
-"""Seconds that a process may take beyond its first step's own, to import both frameworks and find the device."""
+"""Seconds allowed to a new process, beyond its first step's own, for importing both frameworks and finding the GPU."""
 FALSE_STARTS = 2
-"""After so many processes in a row that end before they say what they compute on, no other is started."""
+"""No further process is started after this many in a row that ended before they reported their device."""
 
 
 class Worker(Protocol):
@@ -23,14 +23,14 @@ class Worker(Protocol):
         """Ask for a step."""
 
     def answer(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next answer; None if there is none in so many seconds.
+        """Return the next answer, or None if none arrives within this many seconds.
 
         Raises:
             EOFError: the process has ended; the message tells how.
         """
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it is doing."""
 
 
 Start = Callable[[Mapping[str, str]], Worker]
@@ -45,19 +45,19 @@ def supervise(
     say: Say = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Have the steps done in order, as many as there is time for; `findings` has each answer as it comes.
+    """Run the steps in order for as long as time allows, recording every answer in `findings` as it arrives.
 
-    A step that raises is recorded with its traceback. One that hangs is stopped when it has taken its `most_s`, and
-    one whose process ends has been stopped by that: another process goes on with the next step. What there is no time
-    for is recorded as not begun.
+    A step that raises is recorded with its traceback. A step that hangs is stopped after its `most_s` seconds. If the
+    process dies, a new one continues with the next step. A step for which too little time is left is recorded as not
+    begun.
 
     Args:
-        steps: what is done, the most valuable first.
-        findings: where results go.
-        seconds: that all may take.
-        start: starts a process with these variables beside those of this one.
-        say: is told what goes on.
-        clock: seconds that pass.
+        steps: the steps, the most valuable first.
+        findings: where the results go.
+        seconds: the time for all steps together.
+        start: starts a process, given variables to add to this one's environment.
+        say: called with a line for a person at the beginning and the end of each step.
+        clock: returns seconds, and never goes backwards.
     """
     deadline = clock() + seconds
     waiting, false_starts = list(steps), 0
@@ -84,9 +84,9 @@ def supervise(
             say(f"{step.id}: {step.why} ({left:.0f} s left)")
             most = min(step.most_s + (STARTING if starting else 0.0), left)
             worker.ask(step.id, most, findings.short())
-            ended, described = _follow(worker, step, findings, clock() + most, clock)
+            goes_on, described = _follow(worker, step, findings, clock() + most, clock)
             false_starts = 0 if described or not starting else false_starts + 1
-            if not ended:
+            if not goes_on:
                 worker.close()
                 worker = None
             say(f"{step.id}: {findings.told(step)}")
@@ -98,7 +98,7 @@ def supervise(
 def _follow(
     worker: Worker, step: Step, findings: Findings, until: float, clock: Callable[[], float]
 ) -> tuple[bool, bool]:
-    """Record what a step finds; returns whether its process goes on, and whether it said what it computes on."""
+    """Record what a step finds; return whether its process goes on, and whether it reported its device."""
     described = False
     while True:
         try:

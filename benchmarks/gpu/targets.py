@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 
 class Target(NamedTuple):
-    """The least that is aimed at in one case, against one contender."""
+    """The aim for one case, against one contender."""
 
     workload: str
     case: str
     against: str
-    """A contender of the case; "limit" is the measured ceiling, of which a share is aimed at."""
+    """A contender of the case, or "limit" for the measured ceiling."""
     aim: float
-    """Median of its time over JAX's; or the share."""
+    """The least median of the contender's time over JAX's; for the ceiling, the least share of it."""
     said: str
-    """The work, for a person."""
+    """The work in words."""
 
 
 TARGETS = (
@@ -32,10 +32,10 @@ TARGETS = (
     Target("small-net-folded", "batch 1000", "compiled", 1.0, "smallNet folded, batch 1000"),
     Target("inpainting", "256 images, 30 steps", "one by one, eager", 50.0, "inpainting 256 images"),
 )
-"""For float32. Of `torch.compile` a convolutional network is given its images channels last."""
+"""All in float32. Under `torch.compile` a convolutional network gets its images channels last."""
 
 
 def aims(workload: str, case: str, precision: str) -> dict[str, float]:
-    """What is aimed at in a case, by contender; nothing but in float32."""
+    """Return the aims for a case by contender; there are none except in float32."""
     found = [target for target in TARGETS if (target.workload, target.case) == (workload, case)]
     return {target.against: target.aim for target in found} if precision == "f32" else {}

@@ -1,4 +1,4 @@
-"""Starting the process that computes, asking it, and ending it."""
+"""Starting the process that computes, talking to it, and ending it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 LAST_LINES = 40
-"""Of what a process prints, so many lines are told of one that crashes."""
+"""How many of the last lines that a process printed are recorded when it crashes."""
+ALIVE = 0.5
+"""Seconds between two looks at whether the process is still alive."""
 HERE = Path(__file__).parents[2]
 
 
 class Process:
-    """A process that does steps, see `benchmarks.gpu.process`; what it prints goes to this one's standard error."""
+    """A process that runs `benchmarks.gpu.process`; what it prints is passed on to this one's standard error."""
 
     def __init__(self, environment: Mapping[str, str], *, rehearsal: bool) -> None:
         read, write = os.pipe()
@@ -49,7 +52,7 @@ class Process:
             thread.start()
 
     def ask(self, step: str, seconds: float, short: list[list[str]]) -> None:
-        """Ask for a step. A process that has ended is found out by the answer that it does not give."""
+        """Ask for a step. If the process has ended, `answer` will say so."""
         request = {"step": step, "rehearsal": self._rehearsal, "seconds": seconds, "short": short}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -57,23 +60,33 @@ class Process:
             self._process.stdin.flush()
 
     def answer(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next answer, None if there is none in so many seconds.
+        """Return the next answer, or None if none arrives within this many seconds.
 
         Raises:
-            EOFError: the process has ended: how, and what it printed last.
+            EOFError: the process has ended; the message says how, and what it printed last.
         """
-        try:
-            answer = self._answers.get(timeout=max(seconds, 0.001))
-        except queue.Empty:
-            return None
-        if answer is None:
-            status = self._process.wait()
-            how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-            raise EOFError(f"its process ended {how}; its last lines:\n{''.join(self._printed)}")
-        return answer
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            # A process that it started may hold the pipe open after it has died, so the pipe's end is not waited for.
+            ended = self._process.poll() is not None
+            try:
+                answer = self._answers.get(timeout=min(max(left, 0.001), ALIVE))
+            except queue.Empty:
+                if ended:
+                    break
+                if left <= 0:
+                    return None
+            else:
+                if answer is not None:
+                    return answer
+                break
+        status = self._process.wait()
+        how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        raise EOFError(f"its process ended {how}; its last lines:\n{''.join(self._printed)}")
 
     def close(self) -> None:
-        """Kill the process and those that it started, and wait for its end."""
+        """Kill the process and all that it started, and wait for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(timeout=30)
@@ -87,7 +100,7 @@ class Process:
     def _collect(self, answers: IO[str]) -> None:
         with answers:
             for line in answers:
-                if line.endswith("\n"):  # the last line of a process that was killed may be half a line
+                if line.endswith("\n"):  # a process that is killed may leave half a line behind
                     self._answers.put(json.loads(line))
         self._answers.put(None)
 

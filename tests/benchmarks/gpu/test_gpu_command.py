@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -201,6 +204,16 @@ def test_a_busy_process_can_be_closed(process: Process) -> None:
     assert process.answer(60.0) is not None
     process.close()
     assert not _alive(process._process.pid)
+
+
+def test_a_process_that_died_is_noticed_though_another_holds_its_pipe_open() -> None:
+    found = object.__new__(Process)
+    found._answers, found._printed = queue.SimpleQueue(), collections.deque(["the last line\n"])
+    found._process = SimpleNamespace(poll=lambda: -9, wait=lambda: -9)  # type: ignore[assignment]
+    found._answers.put({"event": "found"})
+    assert found.answer(60.0) == {"event": "found"}
+    with pytest.raises(EOFError, match="ended by signal SIGKILL; its last lines:\nthe last line"):
+        found.answer(60.0)
 
 
 def test_without_a_gpu_the_run_fails_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

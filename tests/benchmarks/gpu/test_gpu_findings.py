@@ -145,7 +145,7 @@ def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -
         "- DOES NOT HOLD: glow in f32: z = f(x)",
         "- claims: 1 of 1 as stated (of 91 there are)",
         f"| {PLAN[3].id} | crashed | its process ended by signal SIGABRT |",
-        f"| {PLAN[-1].id} | not begun | the run ended before |",
+        f"| {PLAN[-1].id} | not begun | the run ended before this step |",
         "card       name A Card, driver_version 580",
     ):
         assert expected in page
