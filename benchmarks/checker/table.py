@@ -13,7 +13,8 @@ INTRODUCTION = """# The checker against maps that nobody here wrote
 Made by `python -m benchmarks checker -o docs/checker.md`. Every map is given to `mathdnn_jax.testing.check_bijector`
 with its default settings; the rows say what it found. *passes*: nothing; *finding*: a map that its library means to be
 right and that is not, looked into by hand; *caught*: wrong on purpose, and found so by a check that is about the
-mistake. ACCUSED (right, but failed) and MISSED (wrong, but passed) are defects of the checker; there must be none."""
+mistake. What float64 finds wrong, or cannot decide, is decided in high precision, wherever that can follow the map's
+program. ACCUSED (right, but failed) and MISSED (wrong, but passed) are defects of the checker; there must be none."""
 
 
 def checker_page(rows: Sequence[Row], machine: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from mathdnn_jax.testing.contract import check_contract
 from mathdnn_jax.testing.draw import cases
 from mathdnn_jax.testing.finding import Finding
 from mathdnn_jax.testing.judge import Judge
+from mathdnn_jax.testing.opinion import Precision
 from mathdnn_jax.testing.programs import direction
 from mathdnn_jax.testing.recipe import Case
 from mathdnn_jax.testing.report import error_of
@@ -47,8 +48,8 @@ def check_bijector(
     On parameters and events that hypothesis draws (zeros, equal entries, centred, off-centre, tiny, moderately large)
     it is verified that
 
-    - log_det is log|det J|, J the full Jacobian from `jax.jacfwd` in float64, whatever the determinant's sign; a
-      singular Jacobian is reported as such; at a kink of a piecewise map only what is also wrong nearby is wrong;
+    - log_det is log|det J|, J the full Jacobian from `jax.jacfwd`, whatever the determinant's sign; a singular Jacobian
+      is reported as such; at a kink of a piecewise map only what is also wrong nearby is wrong;
     - J is the derivative of the values (central differences), so that a wrong rule of differentiation does not hide a
       wrong log_det;
     - inverse(forward(x)) is x, and forward(inverse(z)) is z for independent z where `latent_support` is given;
@@ -58,9 +59,11 @@ def check_bijector(
     - float32 agrees with float64;
     - the value has the event's shape and log_det the batch shape, exactly, for one and for two batch axes.
 
-    Every bound is derived from the condition of the case, see `mathdnn_jax.testing.condition`. The whole Jacobian has
-    size² entries, so use small events (2 × 2 × 3 shows what 32 × 32 × 3 would). The global configuration of JAX is left
-    as it is, and 64-bit types need not be enabled. Inside a `@given` of your own, hypothesis wants
+    Every bound is derived from the condition of the case, see `mathdnn_jax.testing.condition`. What float64 finds wrong
+    in a log_det, an inverse or a derivative, and what it cannot decide, is decided in high precision (`mpmath`), in
+    which the map's traced program is evaluated; a case that this cannot follow either is undecided. The whole Jacobian
+    has size² entries, so use small events (2 × 2 × 3 shows what 32 × 32 × 3 would). The global configuration of JAX is
+    left as it is, and 64-bit types need not be enabled. Inside a `@given` of your own, hypothesis wants
     `@settings(suppress_health_check=[HealthCheck.nested_given])`.
 
     Args:
@@ -82,8 +85,9 @@ def check_bijector(
         tolerance: relative to the condition of the case.
 
     Raises:
-        BijectorCheckError: a check failed. The message shows the smallest case found, the two numbers that differ, what
-            mistake would explain them, and the Jacobian's block structure with each block's share of the log-det.
+        BijectorCheckError: a check failed, or no case could be decided. The message shows the smallest case found, the
+            two numbers that differ, what mistake would explain them, and the Jacobian's block structure with each
+            block's share of the log-det.
         ConfigurationError: the arguments describe no check.
     """
     latent_shape = event_shape if latent_shape is None else latent_shape
@@ -99,7 +103,8 @@ def check_bijector(
     backwards = None
     if inverse is not None:
         backwards = direction("inverse", inverse, latent_shape, event_shape, z_support, gradients=False, **common)
-    judge = Judge(forwards, backwards, x_support, z_support, tolerance, float32)
+    precision = Precision(tolerance, float32=float32)
+    judge = Judge(forwards, backwards, x_support, z_support, precision)
     called = decided = False
 
     def judged(case: Case, plainly: bool) -> Finding | None:
@@ -122,9 +127,10 @@ def check_bijector(
     if found is not None:
         raise error_of(found.finding, found.case, found.tried)
     if not decided:
+        reason = "" if precision.unresolved is None else f" (high precision could not tell: {precision.unresolved})"
         raise BijectorCheckError(
             "no case could be decided: wherever the map was tried, its Jacobian is too ill-conditioned for the "
-            "tolerance; give a support, or parameters, at which it is not",
+            f"tolerance{reason}; give a support, or parameters, at which it is not",
             check="undecided",
             direction="forward",
         )

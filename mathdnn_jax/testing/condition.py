@@ -8,10 +8,25 @@ d log|det J| = tr(J⁻¹ dJ), so that these move log|det J| by at most κ_J ε w
 
 The reported log_det and log|det J| both answer to their arguments; a relative change h of event, parameters and context
 (1 + |entry| is an entry's scale) moves log_det by κ_x h, with κ_x measured in eight random directions. The condition of
-the case is κ = 1 + |log_det| + κ_J + κ_x, and the two numbers may differ by tolerance · κ. Where κ_J is infinite the
-Jacobian has lost all its digits (tanh at 20), and the case decides nothing.
+the case is κ = 1 + |log_det| + κ_J + κ_x, and the two numbers may differ by tolerance · κ. Where tolerance · κ is a
+hundredth or more, or the Jacobian has lost all its digits (tanh at 20), float64 decides nothing.
 
 **Round trips.** A relative ε in z moves x by Σ_i |J⁻¹_ji| |z_i| ε: x_j comes back to tolerance · (1 + |x_j| + that).
+
+**High precision.** The entries of a float64 Jacobian do not show all of their rounding. J = L U is off by ε Σ_k |L_ik|
+|U_kj|, which may be far more than ε |J_ij|; a map near to A⁻¹ behind A has a Jacobian near to the identity whose
+entries are off by ε times the condition of A. No bound that looks at J alone can be trusted to accuse. So what float64
+finds wrong, and what it cannot decide, is judged again in exact arithmetic: the traced program of the map and of its
+Jacobian is evaluated at 60 digits or more, until more digits agree. A formula is right there where it holds to
+tolerance · (1 + |result|), and to what its constants explain, which are float64 roundings of what was meant; see
+`high_precision.verdict`. A Jacobian is singular where its determinant is as small as the digits make it, at any number
+of digits up to 1000. What float64 reported may then be off from the exact result by tolerance · κ, with the exact J in
+κ, and by four times what moving arguments and constants by 64 ε, and each sum or solve by 64 ε of its terms, makes of
+it; a formula that cancels beyond that is right, and its arithmetic is poor.
+
+A program that high precision cannot follow (PyTorch's, a primitive that it does not know, one that takes too long) is
+accused only where float64 decides, and where float32 shows that nothing is hidden: its value, log_det and log|det J|
+are those of float64 to a hundredth; and it is called singular only where zeros alone make the Jacobian so.
 
 **float32.** h = 32 ε₃₂ stands for the roundings of a computation of moderate depth. Against float64 at the same point
 (cases are drawn as float32 numbers, so that nothing is rounded on the way in) a float32 result may be off by four times
@@ -21,13 +36,23 @@ more (a sigmoid is flat until the rounding of its large argument has another sig
 log_det, a sum over n entries, has h (n + |log_det|). Within h of an end of its support an event is not tried in
 float32. A formula that cancels (log(1 − tanh² x) for large x) errs by far more than its argument's rounding explains.
 
-**Sameness** (jit, batch, vmap in float64): tolerance · (1 + |result| + κ_x of that entry). A result that is float32
-although the arguments are float64 is judged by 128 ε₃₂ in place of the tolerance.
+A matrix that a map closes over cannot be moved from outside, and rounding moves it as it does parameters: a solve with
+it is off by h times its condition. So a result beyond that bound is given what moving constants, arguments, and each
+sum or solve by h makes of the exact result, four times; and everything where that is more than half of 1 + |value|, or
+a half for log_det, or takes a pivot to zero: the condition is beyond float32. Where high precision cannot follow, a map
+K x is given what relative changes of 4 h of K itself make of it, Σ_k |K_ik| Σ_j |K⁻¹_kj| |z_j| and Σ_ij |K⁻¹_ji|
+|K_ij|; and everything where the Jacobian in float32 is off by more than 16 roundings, which a poor formula leaves as it
+is.
+
+**Sameness** (jit, batch, vmap in float64): tolerance · (1 + |result| + κ_x of that entry); and, for a result beyond
+that, four times the error that float64 makes here, and four times what moving constants, arguments, sums and solves by
+64 ε makes of the exact result. A result that is float32 although the arguments are float64 is judged by 128 ε₃₂ in
+place of the tolerance.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +61,23 @@ from mathdnn_jax.testing.programs import FAR, STEP, Analysis
 
 EPS = float(np.finfo(np.float64).eps)
 FLOAT32_TOLERANCE = 128 * float(np.finfo(np.float32).eps)
+
+
+class Slack(NamedTuple):
+    """How far value and log_det may be off beyond a bound that knows only the arguments. It may be infinite."""
+
+    value: np.ndarray
+    log_det: float
+
+
+def no_slack(analysis: Analysis) -> Slack:
+    """Return a slack of zero."""
+    return Slack(np.zeros(analysis.value.shape), 0.0)
+
+
+def unlimited(analysis: Analysis) -> Slack:
+    """Return an infinite slack."""
+    return Slack(np.full(analysis.value.shape, np.inf), np.inf)
 
 
 def tolerance_of(dtype: np.dtype[Any], tolerance: float) -> float:
@@ -71,7 +113,9 @@ def determinant_condition(analysis: Analysis, inverse: np.ndarray) -> float:
     """κ of the module's docstring."""
     scale = 1 / np.maximum(1, np.abs(analysis.x))
     entries = np.abs(analysis.jacobian) + np.outer(np.abs(analysis.value), scale)
-    kappa = float((inverse.T * entries).sum()) + float(changes(analysis.log_det, analysis.moved_log_det)) / STEP
+    # What is zero stays zero, however large the inverse's entry is.
+    terms = np.multiply(inverse.T, entries, where=entries != 0, out=np.zeros(entries.shape))
+    kappa = float(terms.sum()) + float(changes(analysis.log_det, analysis.moved_log_det)) / STEP
     return 1 + abs(float(analysis.log_det)) + kappa
 
 
@@ -98,20 +142,15 @@ def float32_bounds(analysis: Analysis) -> tuple[np.ndarray, float]:
     return value, float(bound(analysis.log_det, analysis.moved_log_det, analysis.far_log_det, terms))
 
 
-def lost_to_rounding(analysis: Analysis) -> bool:
-    """Whether a singular Jacobian is what rounding makes of the reported log_det.
+def matrix_slack(analysis: Analysis, size: float) -> Slack:
+    """Return how far relative changes of this size of the matrix of a linear map, or of its inverse, move the results.
 
-    With R = diag(1 / |z|) J diag(max(1, |x|)), rounding moves each entry of R by about ε, so that the determinant is
-    known no better than with every singular value raised to 16 n ε. A reported log_det below that cannot be told
-    from it.
+    With the Jacobian K, value moves by size · Σ_k |K_ik| Σ_j |K⁻¹_kj| |z_j| and log_det by size · Σ_ij |K⁻¹_ji| |K_ij|.
+    Where that is more than half of 1 + |z_i|, or more than a half, the slack is infinite.
     """
-    rows, columns = np.maximum(np.abs(analysis.value), np.finfo(np.float64).tiny), np.maximum(1, np.abs(analysis.x))
-    if not np.isfinite(analysis.jacobian).all():
-        return False
-    with np.errstate(over="ignore"):
-        scaled = analysis.jacobian * columns / rows[:, None]
-    if not np.isfinite(scaled).all():
-        return False
-    values = np.linalg.svd(scaled, compute_uv=False)
-    most = float(np.log(np.maximum(values, 16 * values.size * EPS)).sum())
-    return float(analysis.log_det) + float(np.log(columns).sum() - np.log(rows).sum()) <= most
+    inverse = inverse_matrix(analysis)
+    if inverse is None:
+        return unlimited(analysis)
+    matrix, scale = np.abs(analysis.jacobian), np.abs(analysis.value)
+    value, log_det = size * matrix @ (inverse @ scale), size * float((inverse.T * matrix).sum())
+    return Slack(np.where(value <= (1 + scale) / 2, value, np.inf), log_det if log_det <= 0.5 else np.inf)

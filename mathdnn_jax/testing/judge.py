@@ -7,150 +7,185 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mathdnn_jax.testing.condition import EPS, inverse_matrix, round_trip_scale, tolerance_of
+from mathdnn_jax.testing.condition import EPS, inverse_matrix, no_slack, round_trip_scale, tolerance_of
+from mathdnn_jax.testing.exact_findings import RoundTrip, log_det_finding, round_trip_finding
 from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.judge_event import (
-    check_derivative,
-    check_finite,
-    check_gradients,
-    check_log_det,
-    decides,
-    neighbours,
-    overflows,
-)
+from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
+from mathdnn_jax.testing.high_precision.point import Point
+from mathdnn_jax.testing.judge_event import check_gradients, neighbours, overflows
 from mathdnn_jax.testing.judge_same import check_batch, check_float32, check_jit
+from mathdnn_jax.testing.opinion import Opinion, Precision
 from mathdnn_jax.testing.programs import BATCH, STEP, Analysis, Direction
 from mathdnn_jax.testing.recipe import Case, float32
 from mathdnn_jax.testing.support import Support
 
 HIDDEN = 1e-3
-"""Where rounding alone moves x by so much of its scale, nothing about the inverse can be decided."""
+"""Where rounding alone moves x by so much of its scale, float64 can decide nothing about the inverse."""
+
+DECISIVE = 1e-2
+"""A round trip that may be off by less of its event's scale is decided."""
 
 
 class Judge(NamedTuple):
-    """The two directions, their supports, and which checks are made."""
+    """The two directions, their supports, and what opinions share."""
 
     forward: Direction
     inverse: Direction | None
     support: Support
     latent_support: Support
-    tolerance: float
-    float32: bool
+    precision: Precision
 
     def __call__(self, case: Case, plainly: bool) -> tuple[Finding | None, bool]:
         """The first check that fails on this case, or None; and whether its log_det could be decided.
 
         `plainly` says whether the map is also called without jit, which takes longer than all the rest.
         """
-        analysis = self.forward.analyse(case.params, case.context, case.x)
-        finding = self._one_direction(self.forward, self.support, analysis, case, plainly)
-        if finding is not None or overflows(analysis):
-            return finding, False
-        if self.inverse is not None:
-            finding = self._backwards(self.inverse, analysis, case, plainly)
-        return finding, decides(analysis, self.tolerance)
+        opinion = self._opinion(self.forward, case, case.x)
+        if overflows(opinion.analysis):
+            return None, False
+        finding, decided = self._one_direction(opinion, plainly)
+        if finding is None and self.inverse is not None:
+            finding = self._backwards(self.inverse, opinion, plainly)
+        return finding, decided
 
-    def _one_direction(
-        self, direction: Direction, support: Support, analysis: Analysis, case: Case, plainly: bool
-    ) -> Finding | None:
-        if overflows(analysis):
-            return None
-        params, context, tolerance = case.params, case.context, self.tolerance
-        finding = check_finite(direction, analysis)
-        finding = finding or self._log_det(direction, support, analysis, case)
-        finding = finding or self._derivative(direction, support, analysis, case)
+    def _opinion(self, direction: Direction, case: Case, x: np.ndarray) -> Opinion:
+        support = self.support if direction is self.forward else self.latent_support
+        return Opinion(self.precision, direction, support, case, direction.analyse(case.params, case.context, x))
+
+    def _one_direction(self, opinion: Opinion, plainly: bool) -> tuple[Finding | None, bool]:
+        """The first check that fails in one direction at one event, and whether log_det could be decided there."""
+        if overflows(opinion.analysis):
+            return None, False
+        outcome = opinion.finite()
+        if outcome.go_on:
+            outcome = opinion.log_det()
+        if outcome.finding is not None or not outcome.go_on:
+            return outcome.finding, outcome.decided
+        finding = opinion.derivative() or self._sameness(opinion, plainly)
+        finding = finding or check_gradients(opinion.direction, opinion.analysis)
+        if finding is None and self.precision.float32:
+            finding = self._float32(opinion)
+        return finding, outcome.decided
+
+    def _sameness(self, opinion: Opinion, plainly: bool) -> Finding | None:
+        direction, analysis, case = opinion.direction, opinion.analysis, opinion.case
+        tolerance, slack = self.precision.tolerance, no_slack(analysis)
+        x = analysis.x.reshape(direction.shape)
+        xs = np.concatenate([x[None], opinion.support.keep(x, neighbours(x, BATCH - 1, 0.1))])
+        contexts = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * BATCH), case.context)
+        finding = None
         if plainly:
-            finding = finding or check_jit(direction, analysis, params, context, tolerance)
-        x = analysis.x.reshape(direction.shape)
-        others = support.keep(x, neighbours(x, BATCH - 1, 0.1))
-        contexts = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * BATCH), context)
-        xs = np.concatenate([x[None], others])
-        finding = finding or check_batch(direction, analysis, params, contexts, xs, tolerance)
-        finding = finding or check_gradients(direction, analysis)
-        if finding is None and self.float32:
-            finding = self._float32(direction, support, analysis, case)
-        return finding
-
-    def _log_det(self, direction: Direction, support: Support, analysis: Analysis, case: Case) -> Finding | None:
-        finding = check_log_det(direction, analysis, self.tolerance)
-        if finding is None:
-            return None
-        # A piecewise map has kinks, where a derivative is one side's: only what is wrong on an open set is wrong.
-        x = analysis.x.reshape(direction.shape)
-        for near in support.keep(x, neighbours(x)):
-            there = direction.analyse(case.params, case.context, near)
-            if not np.isfinite(there.log_det) or check_log_det(direction, there, self.tolerance) is not None:
-                return finding
-        return None
-
-    def _derivative(self, direction: Direction, support: Support, analysis: Analysis, case: Case) -> Finding | None:
-        finding = check_derivative(direction, analysis)
-        x = analysis.x.reshape(direction.shape)
-        # Several kinks may lie within one step: what is wrong is so for a short step too, and all around.
-        for near in [x, *support.keep(x, neighbours(x))]:
+            finding = check_jit(direction, analysis, case.params, case.context, tolerance, slack)
             if finding is not None:
-                there = direction.analyse(case.params, case.context, near, STEP / 64)
-                finding = finding if check_derivative(direction, there) is not None else None
+                finding = check_jit(direction, analysis, case.params, case.context, tolerance, opinion.slack())
+        if finding is None:
+            finding = check_batch(direction, analysis, case.params, contexts, xs, tolerance, slack)
+            if finding is not None:
+                finding = check_batch(direction, analysis, case.params, contexts, xs, tolerance, opinion.slack())
         return finding
 
-    def _float32(self, direction: Direction, support: Support, analysis: Analysis, case: Case) -> Finding | None:
-        x = analysis.x.reshape(direction.shape)
+    def _float32(self, opinion: Opinion) -> Finding | None:
+        direction, case = opinion.direction, opinion.case
+        x = opinion.analysis.x.reshape(direction.shape)
         rounded = float32(x)
         # So near to an end of its support, what float32 makes of an event may well lie beyond.
         step = STEP * (1 + np.abs(x))
-        if (support.left(x - step) | support.left(x + step)).any():
+        if (opinion.support.left(x - step) | opinion.support.left(x + step)).any():
             return None
         if not np.array_equal(rounded, x):
-            if support.left(rounded).any():
+            if opinion.support.left(rounded).any():
                 return None
-            analysis = direction.analyse(case.params, case.context, rounded)
-            if not (np.isfinite(analysis.value).all() and np.isfinite(analysis.log_det)):
+            opinion = opinion.at(rounded)
+            if not (np.isfinite(opinion.analysis.value).all() and np.isfinite(opinion.analysis.log_det)):
                 return None
-        return check_float32(direction, analysis, case.params, case.context)
+        finding = check_float32(direction, opinion.analysis, case.params, case.context, no_slack(opinion.analysis))
+        if finding is None:
+            return None
+        return check_float32(direction, opinion.analysis, case.params, case.context, opinion.float32_slack())
 
-    def _backwards(self, inverse: Direction, analysis: Analysis, case: Case, plainly: bool) -> Finding | None:
-        matrix = inverse_matrix(analysis)
-        if matrix is None:
-            return None
-        scale = round_trip_scale(analysis, matrix)
-        if (EPS * scale > HIDDEN * (1 + np.abs(analysis.x))).any():
-            return None
-        z = analysis.value.reshape(inverse.shape)
-        back = inverse.analyse(case.params, case.context, z)
-        finding = _returns("round_trip", "inverse(forward(x))", self.forward, analysis, back, scale, self.tolerance)
-        finding = finding or self._one_direction(inverse, self.latent_support, back, case, plainly)
+    def _backwards(self, inverse: Direction, opinion: Opinion, plainly: bool) -> Finding | None:
+        """The round trip from x, the inverse at the z that it leads to, and at an independent z and back."""
+        analysis, case = opinion.analysis, opinion.case
+        there = self._opinion(inverse, case, analysis.value.reshape(inverse.shape))
+        scale = _scale(analysis)
+        if scale is None:
+            return self._exactly_backwards("inverse(forward(x))", opinion, there)
+        finding = self._returns("inverse(forward(x))", opinion, there, scale)
+        finding = finding or self._one_direction(there, plainly)[0]
         if finding is not None or case.z is None:
             return finding
-        there = inverse.analyse(case.params, case.context, case.z)
-        finding = self._one_direction(inverse, self.latent_support, there, case, plainly)
-        matrix = inverse_matrix(there)
-        if finding is not None or matrix is None or overflows(there):
+        there = self._opinion(inverse, case, case.z)
+        finding, _ = self._one_direction(there, plainly)
+        if finding is not None or overflows(there.analysis):
             return finding
-        scale = round_trip_scale(there, matrix)
-        if (EPS * scale > HIDDEN * (1 + np.abs(there.x))).any():
+        back = self._opinion(self.forward, case, there.analysis.value.reshape(self.forward.shape))
+        scale = _scale(there.analysis)
+        if scale is None:
+            return self._exactly_backwards("forward(inverse(z))", there, back)
+        return self._returns("forward(inverse(z))", there, back, scale)
+
+    def _returns(self, what: str, first: Opinion, second: Opinion, scale: np.ndarray) -> Finding | None:
+        """The second map returns the event that the first one was given."""
+        dtypes = first.analysis.value_dtype, second.analysis.value_dtype
+        tolerance = max(tolerance_of(dtype, self.precision.tolerance) for dtype in dtypes)
+        finding = _returns(what, first.direction, first.analysis, second.analysis, tolerance * scale)
+        sure = (tolerance * scale < DECISIVE * (1 + np.abs(first.analysis.x))).all()
+        if finding is None and (sure or not self.precision.may_be_asked):
             return None
-        again = self.forward.analyse(case.params, case.context, there.value.reshape(self.forward.shape))
-        return _returns("round_trip", "forward(inverse(z))", inverse, there, again, scale, self.tolerance)
+        trip = self._trip(what, first, second)
+        try:
+            return round_trip_finding(trip, first.analysis, second.analysis.value, tolerance, finding)
+        except UnresolvedError as error:
+            self.precision.unresolved = str(error)
+        return finding if finding is not None and first.stands(finding) and second.stands(finding) else None
+
+    def _exactly_backwards(self, what: str, first: Opinion, second: Opinion) -> Finding | None:
+        """The formulas of the round trip and of the second map's log_det, where float64 can decide about neither."""
+        if not self.precision.may_be_asked:
+            return None
+        trip, tolerance = self._trip(what, first, second), self.precision.tolerance
+        try:
+            finding = round_trip_finding(trip, first.analysis, None, tolerance, None)
+            if finding is None and second.direction is self.inverse:
+                finding, _ = log_det_finding(
+                    second.direction, second.analysis, trip.back, tolerance, None, reported=False
+                )
+        except UnresolvedError as error:
+            self.precision.unresolved = str(error)
+            return None
+        return finding
+
+    def _trip(self, what: str, first: Opinion, second: Opinion) -> RoundTrip:
+        case, x = first.case, first.analysis.x.reshape(first.direction.shape)
+        back = Point(second.direction, case.params, case.context, x, first.direction, self.precision.spend)
+        return RoundTrip(what, first.direction, first.point, back)
 
 
-def _returns(
-    check: str, what: str, first: Direction, there: Analysis, back: Analysis, scale: np.ndarray, tolerance: float
-) -> Finding | None:
-    """The second map returns the event that the first one was given, within tolerance · scale."""
-    tolerance = max(tolerance_of(dtype, tolerance) for dtype in (there.value_dtype, back.value_dtype))
+def _scale(analysis: Analysis) -> np.ndarray | None:
+    """The scale of the round trip from an event; None where float64 can decide nothing about it."""
+    matrix = inverse_matrix(analysis)
+    if matrix is None:
+        return None
+    scale = round_trip_scale(analysis, matrix)
+    return None if (EPS * scale > HIDDEN * (1 + np.abs(analysis.x))).any() else scale
+
+
+def _returns(what: str, first: Direction, there: Analysis, back: Analysis, allowed: np.ndarray) -> Finding | None:
+    """The second map returns the event that the first one was given, within what is allowed."""
     off = np.abs(back.value - there.x)
-    wrong = ~(off <= tolerance * scale)
+    wrong = ~(off <= allowed)
     if not wrong.any():
         return None
-    i = int(np.where(wrong, np.nan_to_num(off, nan=np.inf) / scale, -1).argmax())
+    i = int(np.where(wrong, np.nan_to_num(off, nan=np.inf) / allowed, -1).argmax())
     numbers: tuple[tuple[str, object], ...] = (
         (what, back.value[i]),
         ("must be", there.x[i]),
-        ("allowed difference", tolerance * scale[i]),
+        ("allowed difference", allowed[i]),
         ("entry", tuple(int(k) for k in np.unravel_index(i, first.shape))),
         ("entries that are wrong", f"{int(wrong.sum())} of {wrong.size}"),
     )
-    product = back.jacobian @ there.jacobian - np.eye(there.x.size)
+    with np.errstate(all="ignore"):
+        product = back.jacobian @ there.jacobian - np.eye(there.x.size)
     picture = (f"Jacobian of {what}, minus the identity", np.where(np.abs(product) < 1e-6, 0.0, product))
     claim = f"{what} must be what was put in"
-    return Finding(check, first.name, claim, numbers, there.x.reshape(first.shape), (), picture)
+    return Finding("round_trip", first.name, claim, numbers, there.x.reshape(first.shape), (), picture)

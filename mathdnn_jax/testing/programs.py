@@ -54,7 +54,8 @@ class Direction(NamedTuple):
     - `call(params, context, x) -> (value, log_det)`, the plain function, not compiled;
     - `analyse(params, context, x, step=STEP) -> Analysis`, the step being that of `ahead` and `behind`;
     - `batch(params, contexts, xs) -> (batched, vmapped)`, each (value, log_det); batched is None where not asked for;
-    - `single(params, context, x)`, compiled, for float32.
+    - `single(params, context, x) -> (value, log_det)`, compiled, for float32 and for what can be traced alone;
+    - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`, likewise.
     """
 
     name: str
@@ -63,7 +64,8 @@ class Direction(NamedTuple):
     call: Callable[..., tuple[jax.Array, jax.Array]]
     analyse: Callable[..., Analysis]
     batch: Callable[..., Any]
-    single: Callable[..., tuple[jax.Array, jax.Array]]
+    single: Any
+    derived: Any
 
 
 def direction(
@@ -89,12 +91,18 @@ def direction(
         params, context = _join(floats, rest)
         return call(params, context, x)
 
-    derive = _Derivative(call)
+    def derived(params: Tree, context: Tree, x: jax.Array, /) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def twice(x: jax.Array) -> Any:
+            value, log_det = call(params, context, x)
+            return value, (value, log_det)
+
+        jacobian, (value, log_det) = _derivative(twice, x, has_aux=True)
+        return value, log_det, jacobian
 
     @_compiled
     def everything(params: Tree, context: Tree, x: jax.Array, moved: Any, sides: jax.Array) -> Any:
         value, log_det = call(params, context, x)
-        jacobian, log_det_gradient = derive(params, context, x)
+        jacobian, log_det_gradient = _derivative(lambda x: call(params, context, x), x)
         moved_leaves, moved_xs = moved
         floats, rest = _split((params, context))
         moved_value, moved_log_det = jax.vmap(lambda leaves, x: joined(leaves, rest, x))(moved_leaves, moved_xs)
@@ -144,7 +152,7 @@ def direction(
         vmapped = jax.vmap(call, in_axes=axes)(params, contexts, xs)
         return call(params, contexts, xs) if batched else None, vmapped
 
-    return Direction(name, shape, value_shape, call, analyse, batch, _compiled(call))
+    return Direction(name, shape, value_shape, call, analyse, batch, _compiled(call), _compiled(derived))
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -153,19 +161,14 @@ def _compiled(function: Callable[..., Any]) -> Any:
     return jax.jit(function, compiler_options=hasty if jax.default_backend() == "cpu" else None)
 
 
-class _Derivative:
-    """The Jacobians of value and log_det by forward mode, or by reverse mode where a map has a rule for that alone."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
-
-    def __call__(self, params: Tree, context: Tree, x: jax.Array) -> Any:
-        try:
-            return jax.jacfwd(self.call, argnums=2)(params, context, x)
-        except TypeError as error:
-            if "custom_vjp" not in str(error):
-                raise
-            return jax.jacrev(self.call, argnums=2)(params, context, x)
+def _derivative(function: Callable[[jax.Array], Any], x: jax.Array, *, has_aux: bool = False) -> Any:
+    """Return the Jacobian by forward mode, or by reverse mode if a map has a rule for that alone."""
+    try:
+        return jax.jacfwd(function, has_aux=has_aux)(x)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        return jax.jacrev(function, has_aux=has_aux)(x)
 
 
 def flat(array: Any, rows: int | None = None) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""Central differences in high precision, where those of float64 are lost in rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mathdnn_jax.testing.condition import EPS
+from mathdnn_jax.testing.differences import Differences, inside
+from mathdnn_jax.testing.high_precision.numbers import finite, nearest
+from mathdnn_jax.testing.high_precision.point import Point
+from mathdnn_jax.testing.high_precision.settle import LEVELS, SPARE, Derived, bounded, decimals
+
+
+def exact_differences(point: Point, tangents: np.ndarray) -> list[Differences]:
+    """Compare J dx with (f(x + dx) − f(x − dx)) / 2 for each tangent dx (n, size) that stays in the domain.
+
+    The value of a program that iterates is right to float64 only, and is allowed four roundings, as in float64.
+
+    Raises:
+        UnresolvedError: the program cannot be followed.
+    """
+    here, digits = _enough(point, tangents)
+    jacobian, value = here.jacobian, here.computed.value
+    found = []
+    for tangent in tangents:
+        if not np.isfinite(tangent).all():
+            continue
+        step = tangent.reshape(point.x.shape)
+        ahead, behind = (point.at(move).evaluate(digits, defined=False).value for move in (step, -step))
+        if not (finite(ahead) & finite(behind)).all():
+            continue
+        along, difference = jacobian @ tangent, (ahead - behind) / 2
+        scale = nearest(np.abs(jacobian) @ np.abs(tangent))
+        rounding = 4 * EPS if here.computed.approximate else 0.0
+        allowed = rounding * inside(nearest(jacobian), point.x.reshape(-1), nearest(value))
+        bend = nearest(np.abs(ahead - 2 * value + behind))
+        found.append(Differences(nearest(along), nearest(along - difference), scale, bend + allowed))
+    return found
+
+
+def _enough(point: Point, tangents: np.ndarray) -> tuple[Derived, int]:
+    """Evaluate the map with enough digits to tell z + J dx from z. Return the result and the number of digits."""
+    digits = LEVELS[1]
+    here = point.differentiate(digits)
+    steps = np.abs(here.jacobian) @ np.abs(np.nan_to_num(tangents)).max(0)
+    pairs = zip(here.computed.value, steps, strict=True)
+    needed = bounded(max(SPARE + decimals(z) - decimals(step) if z and step else 0 for z, step in pairs))
+    return (here, digits) if needed <= digits else (point.differentiate(needed), needed)

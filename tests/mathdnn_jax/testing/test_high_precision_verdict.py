@@ -1,0 +1,180 @@
+"""What high precision says of log-determinants and inverses: right just within each bound, wrong just beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact_verdicts import TOLERANCE, Result, X, judged, one_way, returned
+
+from mathdnn_jax.testing.high_precision.point import Point
+from mathdnn_jax.testing.high_precision.verdict import moved
+
+
+@pytest.fixture(autouse=True)
+def _in_float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+def matrix(least: float) -> np.ndarray:
+    """[[1, 1], [1, 1 + least]] as whole numbers that are exact, however small `least` is a power of two."""
+    return np.array([[1.0, 1.0], [1.0, 1.0 + least]])
+
+
+def product(a: Any, off: float = 0.0) -> Callable[[jax.Array], Result]:
+    """A x, where A is made of exact numbers in the program, log_det being off by so much."""
+
+    def function(x: jax.Array) -> Result:
+        b = jnp.asarray(a)
+        return b @ x, jnp.linalg.slogdet(b)[1] + off
+
+    return function
+
+
+LEAST = 2.0**-46
+LOG_DET = float(np.log(LEAST))
+ALLOWED = TOLERANCE * (1 - LOG_DET)
+
+
+def test_a_formula_is_held_to_the_tolerance_however_ill_conditioned_the_case() -> None:
+    """The condition is 2⁴⁸, so that float64 allows a log_det to be off by thousands."""
+    assert judged(product(matrix(LEAST)), X).kind == "right"
+    assert judged(product(matrix(LEAST), 0.9 * ALLOWED), X).kind == "right"
+    for off in (1.1 * ALLOWED, -1.1 * ALLOWED, 1e-3):
+        verdict = judged(product(matrix(LEAST), off), X)
+        assert verdict.kind == "wrong"
+        assert verdict.log_det - verdict.expected == pytest.approx(off, rel=1e-6)
+        assert verdict.expected == pytest.approx(LOG_DET)
+
+
+def test_a_computed_constant_explains_what_its_rounding_does() -> None:
+    """A log_det that NumPy computed of a matrix of condition κ is off by about κ ε, and by no more than 256 κ ε."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(3, 3))
+    a[2] = a[0] + a[1] + 1e-10 * rng.normal(size=3)
+    log_det = np.linalg.slogdet(a)[1]
+    condition = np.linalg.cond(a)
+
+    def function(off: float) -> Callable[[jax.Array], Result]:
+        return lambda x: (jnp.asarray(a) @ x, jnp.asarray(log_det + off))
+
+    assert 1e9 < condition < 1e12
+    right = judged(function(0.0), np.ones(3))
+    assert right.kind == "right"
+    assert right.decisive
+    wrong = judged(function(2000 * condition * 2.0**-52), np.ones(3))
+    assert wrong.kind == "wrong"
+    assert TOLERANCE * (1 - log_det) < wrong.allowed < 1000 * condition * 2.0**-52
+    # In the program itself, log_det follows the matrix, and nothing is to be explained.
+    inside = judged(lambda x: (jnp.asarray(a) @ x, jnp.linalg.slogdet(jnp.asarray(a))[1] + 1e-7), np.ones(3))
+    assert inside.kind == "wrong"
+    assert inside.allowed == pytest.approx(TOLERANCE * (1 + abs(inside.expected)))
+
+
+def test_where_constants_may_make_it_singular_log_det_may_be_beyond_but_not_before() -> None:
+    """Its determinant is 10⁻¹⁷, and 64 roundings of its entries make it 10⁻¹⁵."""
+    a = np.array([[0.1, 0.3], [0.2, 0.6 * (1 + 2.0**-52)]])
+
+    def constant(log_det: float) -> Callable[[jax.Array], Result]:
+        return lambda x: (jnp.asarray(a) @ x, jnp.asarray(log_det))
+
+    def solved(log_det: float) -> Callable[[jax.Array], Result]:
+        return lambda x: (jnp.linalg.solve(jnp.asarray(a), x), jnp.asarray(log_det))
+
+    for function, sign in ((constant, -1), (solved, 1)):
+        explained = judged(function(sign * 80.0), X)
+        assert explained.kind == "right"
+        assert not explained.decisive
+        assert judged(function(0.0), X).kind == "wrong"
+
+
+def test_a_poor_arithmetic_is_told_from_a_wrong_formula() -> None:
+    right = judged(product(matrix(0.5)), X)
+    assert right.kind == "right"
+    poor = judged(product(matrix(0.5)), X, right.log_det + 1e-6)
+    assert poor.kind == "poor"
+    assert poor.log_det == pytest.approx(np.log(0.5))
+    assert 1e-9 < poor.allowed < 1e-7
+    assert judged(product(matrix(0.5)), X, right.log_det + 0.9 * poor.allowed).kind == "right"
+    assert judged(product(matrix(0.5)), X, -np.inf).kind == "poor"
+    # The condition of the case, and rounding in sums and solves, explain much where both are large.
+    assert judged(product(matrix(LEAST)), X, LOG_DET + 1.0).kind == "right"
+    assert judged(product(matrix(2.0**-52)), X, -np.inf).kind == "right"
+
+
+def test_a_round_trip_is_held_to_the_tolerance_however_ill_conditioned_the_case() -> None:
+    def solved(off: float) -> Callable[[jax.Array], Result]:
+        return lambda z: (jnp.linalg.solve(jnp.asarray(matrix(LEAST)), z) + off, jnp.zeros(()))
+
+    there = product(matrix(LEAST))
+    assert returned(there, solved(0.0), X).kind == "right"
+    assert returned(there, solved(1.9e-9), X).kind == "right"
+    wrong = returned(there, solved(3.1e-9), X)
+    assert wrong.kind == "wrong"
+    np.testing.assert_allclose(wrong.back - X, 3.1e-9, rtol=1e-6)
+    np.testing.assert_allclose(wrong.allowed, TOLERANCE * (1 + abs(X)))
+    # float64 may return anything here, where two roundings of z move x by a hundredth and elimination by as much.
+    assert returned(there, solved(0.0), X, X + 0.3).kind == "right"
+    assert returned(product(matrix(0.5)), lambda z: product(np.linalg.inv(matrix(0.5)))(z), X, X + 1e-6).kind == "poor"
+
+
+def test_a_computed_inverse_explains_what_its_rounding_does() -> None:
+    a = np.random.default_rng(1).normal(size=(3, 3)) + 1e5
+    inverse = np.linalg.inv(a)
+    condition = np.linalg.cond(a)
+    assert 1e5 < condition < 1e7
+    there = product(a)
+
+    def back(off: float) -> Callable[[jax.Array], Result]:
+        return lambda z: (jnp.asarray(inverse) @ z + off, jnp.zeros(()))
+
+    assert returned(there, back(0.0), np.ones(3)).kind == "right"
+    verdict = returned(there, back(1e4 * condition * 2.0**-52), np.ones(3))
+    assert verdict.kind == "wrong"
+    assert (verdict.allowed < 1e3 * condition * 2.0**-52).all()
+
+
+def test_an_inverse_that_iterates_is_right_to_float64() -> None:
+    """Bisection leaves 2⁻⁵² of x, which the steep map behind it makes 2⁻⁵² · 2³⁰ of z."""
+
+    @jax.custom_jvp
+    def root(z: jax.Array) -> jax.Array:
+        def halve(_: int, ends: Any) -> Any:
+            middle = (ends[0] + ends[1]) / 2
+            beyond = 2.0**30 * middle > z
+            return jnp.where(beyond, ends[0], middle), jnp.where(beyond, middle, ends[1])
+
+        ends: tuple[jax.Array, jax.Array] = jnp.full(z.shape, -3.0), jnp.full(z.shape, 3.0)
+        low: jax.Array = jax.lax.fori_loop(0, 55, halve, ends)[0]
+        return low
+
+    root.defjvp(lambda primals, tangents: (root(*primals), tangents[0] / 2.0**30))
+
+    def halved(z: jax.Array) -> Result:
+        return root(z), jnp.asarray(-60 * jnp.log(2.0))
+
+    def steep(off: float) -> Callable[[jax.Array], Result]:
+        return lambda x: (2.0**30 * x + off, jnp.zeros(()))
+
+    z = np.array([2.0**30 * 1.3, 2.0**30 / 3])
+    assert returned(halved, steep(0.0), z).kind == "right"
+    assert returned(halved, steep(1e3), z).kind == "wrong"
+
+
+def test_rounding_moves_a_value_by_the_condition_that_it_hides() -> None:
+    """A, then A⁻¹: the identity, whose value rounding moves by the condition of A."""
+
+    def there_and_back(least: float) -> Point:
+        a = jnp.asarray(matrix(least))
+        return Point(one_way(lambda x: (jnp.linalg.solve(a, a @ x), jnp.zeros(())), 2), None, None, X)
+
+    small, large = (moved(there_and_back(least), 2.0**-46) for least in (2.0**-5, 2.0**-20))
+    assert small.value.max() < 1e-11
+    assert 1e-10 < large.value.max() < 1e-5
+    assert np.isinf(moved(there_and_back(2.0**-44), 2.0**-46).value).any()
+    assert moved(there_and_back(2.0**-20), 2.0**-46, everything=False).value.max() == 0
