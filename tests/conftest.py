@@ -49,13 +49,6 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _forget_compiled_programs() -> Iterator[None]:
-    """Thousands of small programs are compiled in a run; kept until its end, they take gigabytes."""
-    yield
-    jax.clear_caches()
-
-
 # Rooms whose tests run small programs once each, but for the files that train. MATHDNN_OPTIMISED=1 compiles them as
 # users' programs are compiled.
 QUICK = {
@@ -73,6 +66,22 @@ QUICK = {
 }
 
 
+def compiled_quickly(file: Path) -> bool:
+    return file.parent.name in QUICK and not file.stem.endswith("_training")
+
+
+_latest: list[tuple[Path, bool]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs(request: pytest.FixtureRequest) -> None:
+    """All that are compiled in a run take gigabytes; small ones are kept for the other files of their room."""
+    kind = request.path.parent, compiled_quickly(request.path)
+    if _latest != [kind] or not compiled_quickly(request.path):
+        _latest[:] = [kind]
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
     """Compiled in half the time, and slower to run; in the processes that tests start too, to round alike."""
@@ -86,7 +95,7 @@ def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly_where_programs_are_small(request: pytest.FixtureRequest) -> None:
-    if request.path.parent.name in QUICK and not request.path.stem.endswith("_training"):
+    if compiled_quickly(request.path):
         request.getfixturevalue("quick_compilation")
 
 

@@ -12,6 +12,9 @@ import parity
 from mathdnn_jax import nice
 from mathdnn_jax.cli.main import main
 
+# As users compile them they take twice as long, and do the same.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 

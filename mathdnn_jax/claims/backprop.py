@@ -146,14 +146,20 @@ def no_matrix(sizes: Sequence[int], outputs: int) -> None:
 def derivative_of_the_last_layer(sizes: Sequence[int], seed: int) -> None:
     """Start the reverse pass from σ′(a_L), σ = tanh, and see what it says of b_L, which is added to y_L."""
     layers, x, _ = _case(sizes, 1, seed)
-    tanh = _mixed((1, 0, 0))
-    y, wanted = _by_jax(layers, x, jnp.ones(1), tanh)
-    _, mistaken = _by_hand(layers, x, 1 - jnp.square(jnp.tanh(y)), tanh)
-    given, expected = float(mistaken[-1].bias), float(wanted[-1].bias)
+    y, given, expected = (float(number) for number in _mistaken_and_right(layers, x))
     if abs(given - expected) > 1e-6:
         raise AssertionError(
-            f"∂y_L/∂b_L = {given:.9g} = σ′(a_L) for a_L = {y.item():.6g}; the last layer has no σ: {expected:.9g}"
+            f"∂y_L/∂b_L = {given:.9g} = σ′(a_L) for a_L = {y:.6g}; the last layer has no σ: {expected:.9g}"
         )
+
+
+@jax.jit
+def _mistaken_and_right(layers: Layers, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """y_L, and ∂y_L/∂b_L by the reverse pass from σ′(a_L) and by JAX."""
+    tanh = _mixed((1, 0, 0))
+    (y,), wanted = _by_jax(layers, x, jnp.ones(1), tanh)
+    _, mistaken = _by_hand(layers, x, (1 - jnp.square(jnp.tanh(y)))[None], tanh)
+    return y, mistaken[-1].bias, wanted[-1].bias
 
 
 CLAIMS = (reverse_pass, no_matrix, derivative_of_the_last_layer)

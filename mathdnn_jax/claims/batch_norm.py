@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import hypothesis.strategies as st
@@ -12,7 +13,14 @@ import numpy as np
 
 from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, seeds
-from mathdnn_jax.claims.network_evidence import check_same, check_within, random_events, random_variables, stack
+from mathdnn_jax.claims.network_evidence import (
+    Variables,
+    check_same,
+    check_within,
+    random_events,
+    random_variables,
+    stack,
+)
 from mathdnn_jax.errors import ImageError
 from mathdnn_jax.nets import (
     AvgPool,
@@ -60,11 +68,10 @@ def _moments(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
 )
 def running_statistics(shape: tuple[int, ...], seed: int, offset: float) -> None:
     """Compare the output and the new statistics with the formulas; the error of the mean decides how closely."""
-    network = stack(BatchNorm())
-    variables = random_variables(network, shape[1:], seed)
+    variables = random_variables(stack(BatchNorm()), shape[1:], seed)
     params, old = variables["params"]["layer_0"], variables["batch_stats"]["layer_0"]
     x = _batch(shape, seed, offset)
-    y, updated = network.apply(variables, jnp.asarray(x), train=True, mutable=["batch_stats"])
+    y, updated = _normalised(variables, x)
     new = updated["batch_stats"]["layer_0"]
 
     n, mean, variance = _moments(x)
@@ -86,6 +93,12 @@ def running_statistics(shape: tuple[int, ...], seed: int, offset: float) -> None
     check_within("output", np.asarray(y), scale * (x - mean) + np.asarray(params["bias"]), bound)
 
 
+@jax.jit
+def _normalised(variables: Variables, x: jax.Array) -> Any:
+    """A batch norm's output in train mode, and its variables afterwards."""
+    return stack(BatchNorm()).apply(variables, x, train=True, mutable=["batch_stats"])
+
+
 def _averaged(running: jax.Array, batch: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """0.9 old + 0.1 batch, and how far another computation of it may be away."""
     old = np.asarray(running)
@@ -104,17 +117,24 @@ def flax_keeps_the_unbiased_variance(shape: tuple[int, ...], seed: int) -> None:
     """Take one step of both from a running variance of 1."""
     x = _batch(shape, seed, 0.0)
     n, _, variance = _moments(x)
-    module = nn.BatchNorm(use_running_average=False, momentum=0.9, use_scale=False, use_bias=False)
-    start = {"mean": jnp.zeros(shape[-1]), "var": jnp.ones(shape[-1])}
-    # Flax's module promotes implicitly.
-    with jax.numpy_dtype_promotion("standard"):
-        _, updated = module.apply({"batch_stats": start}, jnp.asarray(x), mutable=["batch_stats"])
-    kept, wanted = np.asarray(updated["batch_stats"]["var"])[0], 0.9 + 0.1 * variance[0] * n / (n - 1)
+    kept, wanted = float(_flax_variance(x)[0]), 0.9 + 0.1 * variance[0] * n / (n - 1)
     if abs(kept - wanted) > 1e-6:
         raise AssertionError(
             f"over n = {n} numbers of biased variance v = {variance[0]:.6g} Flax goes from 1 to {kept:.6g} = 0.9 + "
             f"0.1 v, PyTorch to {wanted:.6g} = 0.9 + 0.1 v n/(n − 1)"
         )
+
+
+@jax.jit
+def _flax_variance(x: jax.Array) -> jax.Array:
+    """The running variance of Flax's batch norm after a step from 1."""
+    module = nn.BatchNorm(use_running_average=False, momentum=0.9, use_scale=False, use_bias=False)
+    start = {"mean": jnp.zeros(x.shape[-1]), "var": jnp.ones(x.shape[-1])}
+    # Flax's module promotes implicitly.
+    with jax.numpy_dtype_promotion("standard"):
+        _, updated = module.apply({"batch_stats": start}, x, mutable=["batch_stats"])
+    variance: jax.Array = updated["batch_stats"]["var"]
+    return variance
 
 
 # Four channels throughout, so that every number of groups divides them, and few sizes, so that few programs are

@@ -9,7 +9,6 @@ from fractions import Fraction
 
 import hypothesis.strategies as st
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.claims.claim import claim
@@ -52,12 +51,12 @@ def variance_law(widths: Sequence[int]) -> None:
     layers = list(itertools.pairwise(widths))
     sizes = [widths[0]] + [size for n, m in layers for size in (n * m, m)]
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=sum(sizes))))
-    x, *parts = (jnp.asarray(part) for part in np.split(signs, np.cumsum(sizes)[:-1], axis=1))
+    x, *parts = np.split(signs, np.cumsum(sizes)[:-1], axis=1)
     params = {}
     for k, (n, m) in enumerate(layers):
         kernel, bias = (part / math.sqrt(3 * n) for part in parts[2 * k : 2 * k + 2])
         params[f"dense_{k}"] = {"kernel": kernel.reshape(-1, n, m), "bias": bias}
-    y = np.asarray(jax.vmap(_linear(widths).apply)({"params": params}, x))
+    y = np.asarray(jax.jit(jax.vmap(_linear(widths).apply))({"params": params}, x))
     bound = 64 * EPS * len(widths) * float(np.abs(y).max() ** 2 + 1)
     check_equal("mean", y.mean(0), np.zeros(widths[-1]), bound)
     law = torch_default_variance(widths)[-1]
@@ -89,7 +88,7 @@ def sampled_variance(inputs: int, size: float, flax: bool, seed: int) -> None:
     """
     key, y = jax.random.key(seed), size * np.random.default_rng((seed, 1)).normal(size=inputs)
     network = _linear((inputs, OUTPUTS)) if flax else stack(Dense(OUTPUTS))
-    (layer,) = network.init(key, jnp.zeros((1, inputs), jnp.float32))["params"].values()
+    (layer,) = jax.jit(network.init)(key, np.zeros((1, inputs), np.float32))["params"].values()
     z = y @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)
     variance = (np.square(y).sum() + 1) / (3 * inputs)
     t = math.log(4 / FALSE_ALARM) / OUTPUTS

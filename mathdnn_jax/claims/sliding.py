@@ -15,11 +15,10 @@ from mathdnn_jax.claims.evidence import seeds
 from mathdnn_jax.claims.network_evidence import (
     Variables,
     check_within,
-    evaluate,
     random_events,
     random_variables,
-    rounding,
     stack,
+    with_rounding,
 )
 from mathdnn_jax.nets import (
     AvgPool,
@@ -50,11 +49,12 @@ def _check_slides(
 ) -> None:
     """Compare the sliding network's output for an image, at every place, with the network's on the patch there."""
     rows, columns = (range(0, n - size + 1, step) for n, size, step in zip(x.shape, patch, stride, strict=False))
-    pieces = jnp.stack([x[i : i + patch[0], j : j + patch[1]] for i in rows for j in columns])
+    pieces = np.stack([np.asarray(x)[i : i + patch[0], j : j + patch[1]] for i in rows for j in columns])
     places = (len(rows), len(columns), -1)
-    wanted, bound = (result.reshape(places) for result in (evaluate(*network, pieces), rounding(*network, pieces)))
+    wanted, bound = (result.reshape(places) for result in with_rounding(*network, jnp.asarray(pieces)))
+    (found,), (found_bound,) = with_rounding(*sliding, jnp.asarray(np.asarray(x)[None]))
     what = f"output at (row, column, class) against the network on the {patch[0]} x {patch[1]} patch that begins there"
-    check_within(what, evaluate(*sliding, x[None])[0], wanted, bound + rounding(*sliding, x[None])[0])
+    check_within(what, found, wanted, bound + found_bound)
 
 
 @claim(
@@ -154,7 +154,8 @@ def operations_by_hand(hidden: Sequence[Layer], seed: int) -> None:
         if made != (entry.multiplications, entry.additions):
             counted = entry.multiplications, entry.additions
             raise AssertionError(f"{name}, a {layer}: {counted} multiplications and additions counted, {made} made")
-    check_within("by hand", y, evaluate(network, variables, x)[0], 2 * rounding(network, variables, x)[0])
+    (found,), (bound,) = with_rounding(network, variables, x)
+    check_within("by hand", y, found, 2 * bound)
 
 
 def _by_hand(layer: Conv | Dense, params: Variables, x: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -1,4 +1,7 @@
-"""The workloads of networks: every quick case runs in both frameworks, agrees, and is counted."""
+"""The workloads of networks: every quick case runs in both frameworks, agrees, and is counted.
+
+Those that `benchmarks gpu` measures too are run by the tests of that command, dry.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,8 @@ pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
 
 QUICK = Settings(quick=True, modes=())
 NAMES = [
-    "inpainting",
-    "autoencoder-epoch",
-    "small-net",
-    "small-net-folded",
-    "small-net-step",
     "net1",
     "net2",
-    "vae-step",
-    "gan-step",
     "dcgan-sample",
     "gamblers-ruin",
     "gradient-estimators",

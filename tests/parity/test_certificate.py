@@ -20,6 +20,9 @@ from parity.models import MODELS
 
 pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CONFIG = {"dim": 12, "width": 24, "depth": 3, "couplings": 3}
 
 
@@ -30,7 +33,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_certificate_says_what_was_compared(checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "certificate.json"
-    certificate = certify(checkpoint, output=output, events=BATCH + 30)
+    certificate = certify(checkpoint, output=output, events=BATCH + 7)
     assert certificate == json.loads(output.read_text())
     assert certificate["passed"]
     assert certificate["round_trip_bit_exact"]
@@ -39,13 +42,13 @@ def test_a_certificate_says_what_was_compared(checkpoint: Path, tmp_path: Path) 
     assert certificate["checkpoint"]["parameters"] == sum(a.size for a in small_state(config=CONFIG).values())
     assert certificate["precision"]["jax_default_matmul_precision"] == "highest"
     assert {"jax", "torch", "numpy", "python", "mathdnn_jax"} <= certificate["versions"].keys()
-    assert certificate["inputs"]["events"] == BATCH + 30
+    assert certificate["inputs"]["events"] == BATCH + 7
     layers = [layer["layer"] for layer in certificate["layers"]]
     couplings = [
         f"coupling_{i}{layer}" for i in range(3) for layer in ("/dense_0", "/dense_1", "/dense_2", "/dense_3", "")
     ]
     assert layers == [*couplings, "scaling", "log_det", "log_prob", "inverse"]
-    assert [layer["values"] for layer in certificate["layers"][:1]] == [(BATCH + 30) * 24]
+    assert [layer["values"] for layer in certificate["layers"][:1]] == [(BATCH + 7) * 24]
 
 
 def test_the_default_place_is_the_current_folder(
@@ -135,7 +138,7 @@ def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
     monkeypatch.setattr("parity.certificate.export", lambda *_: right)
     output = tmp_path / "certificate.json"
     with pytest.raises(errors.CertificationError, match=f"first in {layer}:") as caught:
-        certify(checkpoint, output=output, events=128)
+        certify(checkpoint, output=output, events=64)
     written = json.loads(output.read_text())
     assert written == caught.value.certificate
     assert not written["passed"]

@@ -19,6 +19,9 @@ from parity import errors
 from parity.report import describe_pair
 
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
+
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 Tree = dict[str, Any]
 
 

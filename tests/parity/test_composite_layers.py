@@ -18,6 +18,9 @@ from parity.nnx_calls import nnx_calls
 
 torch = pytest.importorskip("torch", reason="the other side is PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 class Recurrent(nn.Module):
     cell: Any

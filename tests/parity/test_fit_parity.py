@@ -20,6 +20,9 @@ from parity.models.registry import find_model
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS, BATCH, RATE = 200, 12, 3e-3
 VAE_CONFIG = {**GENERATIVE["vae"], "prior": "trainable"}
 NET_CONFIG = CONFIGS["small-net"]

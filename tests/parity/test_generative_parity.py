@@ -19,6 +19,9 @@ from parity.tree import flatten
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 LAYERS = {
     "vae": ["encoder/dense_0", "encoder/mean", "encoder/log_variance", "decoder/dense_0", "decoder/dense_1"],
     "autoencoder": [f"{side}/dense_{k}" for side in ("encoder", "decoder") for k in range(3)],
@@ -31,7 +34,7 @@ LAYERS = {
 
 
 def double(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == np.float32 else leaf, tree)
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64) if leaf.dtype == np.float32 else leaf, tree)
 
 
 @pytest.mark.parametrize("model", list(CONFIGS))
@@ -93,7 +96,8 @@ def test_the_bound_and_its_gradient_are_pytorchs(prior: str) -> None:
     module.double()
     with jax.enable_x64(True):
         noise = np.array(jax.random.normal(key, (9, 3), jnp.float64))
-        mine, gradient = jax.value_and_grad(lambda p: model.elbo(p, jnp.asarray(x), key).mean())(double(params))
+        bound = jax.jit(jax.value_and_grad(lambda p, x: model.elbo(p, x, key).mean()))
+        mine, gradient = bound(double(params), x)
         bounds = module.elbo(torch.from_numpy(x), torch.from_numpy(noise))
         bounds.mean().backward()
         theirs = {name: p.grad.numpy() for name, p in module.named_parameters()}
@@ -108,7 +112,7 @@ def test_reconstruction_errors_are_pytorchs() -> None:
     params = parity.convert(state_of(module), "autoencoder")
     model = find_model("autoencoder").build(**CONFIGS["autoencoder"])
     with jax.enable_x64(True), torch.inference_mode():
-        mine = model.reconstruction_error(double(params), jnp.asarray(x))
+        mine = jax.jit(model.reconstruction_error)(double(params), x)
         np.testing.assert_allclose(mine, module.double().reconstruction_error(torch.from_numpy(x)).numpy(), rtol=1e-12)
 
 
@@ -129,11 +133,8 @@ def test_losses_gradients_and_running_statistics_are_pytorchs(kind: str, saturat
         parts = dict(zip(("generator", "discriminator"), map(double, variables), strict=True))
         params = {name: part["params"] for name, part in parts.items()}
         state = {name: {k: v for k, v in part.items() if k != "params"} for name, part in parts.items()}
-        arguments = (params, state, jnp.asarray(z))
-        generator = jax.value_and_grad(model.generator_loss, has_aux=True)(*arguments)
-        discriminator = jax.value_and_grad(model.discriminator_loss, has_aux=True)(
-            params, state, jnp.asarray(x), jnp.asarray(z)
-        )
+        generator = jax.jit(jax.value_and_grad(model.generator_loss, has_aux=True))(params, state, z)
+        discriminator = jax.jit(jax.value_and_grad(model.discriminator_loss, has_aux=True))(params, state, x, z)
         theirs = _torch_losses(modules, x, z, kind == "dcgan", weight, saturating)
         for (mine, after), (loss, states), part in (
             ((generator[0][0], generator), theirs["generator"], "generator"),

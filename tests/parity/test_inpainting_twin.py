@@ -24,6 +24,9 @@ from mathdnn_jax.tasks import corrupt, inpaint, projected_ascent, rectangle
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS, STEP_SIZE = 300, 1e-3
 MISSING = rectangle((28, 28), (5, 12), (5, 20))
 FLAT = MISSING.reshape(-1)
@@ -79,11 +82,12 @@ def test_every_step_of_the_seeds_loop_is_pytorchs(
     assert (np.diff(log_prob) < 0).sum() > 100
 
 
+@pytest.mark.parametrize("steps", [100, pytest.param(STEPS, marks=pytest.mark.long)])
 def test_where_the_loop_is_stable_the_whole_trajectory_is_pytorchs(
-    model: tuple[Flow, Params], twin: Any, image: np.ndarray
+    model: tuple[Flow, Params], twin: Any, image: np.ndarray, steps: int
 ) -> None:
-    images, log_prob = loop(twin, image, STEP_SIZE / 10)
-    found = inpaint(*model, image, MISSING, steps=STEPS, step_size=STEP_SIZE / 10)
+    images, log_prob = loop(twin, image, STEP_SIZE / 10, steps)
+    found = inpaint(*model, image, MISSING, steps=steps, step_size=STEP_SIZE / 10)
     np.testing.assert_allclose(found.images.reshape(784), images[-1, 0], rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.log_prob[:, 0], log_prob[:, 0], rtol=0, atol=0.02)
 

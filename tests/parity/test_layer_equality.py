@@ -17,6 +17,9 @@ from parity.targets import target_leaves
 
 torch = pytest.importorskip("torch", reason="the other side is PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RNG = np.random.default_rng(0)
 WORDS = RNG.integers(0, 7, (3, 4)).astype(np.int32)
 SEQUENCE = RNG.normal(size=(2, 6, 4)).astype(np.float32)

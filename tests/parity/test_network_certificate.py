@@ -16,6 +16,9 @@ from parity import certify, errors
 
 pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 LAYERS = {
     "small-net": [f"{block}_{k}" for block in ("conv1", "conv2", "fc1") for k in range(3)] + ["fc2_0", "fc2_1"],
     "small-net-folded": [f"{block}_{k}" for block in ("conv1", "conv2", "fc1", "fc2") for k in range(2)],

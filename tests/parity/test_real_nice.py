@@ -14,6 +14,7 @@ from mathdnn_jax import Flow, data
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.tasks import detect, halve, score
 from parity.checkpoint import sha256
+from parity.measure import LEAST_EVENTS
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
@@ -101,8 +102,13 @@ def test_jax_and_pytorch_make_the_same_errors(log_probs: LogProbs, split: str) -
         assert found[0].threshold == pytest.approx(28.78322, abs=2e-3)
 
 
-def test_the_certificate_passes_on_real_images(shared: Path, images: np.ndarray, tmp_path: Path) -> None:
-    mixed = images[np.r_[0:256, 10_000:10_256]]
+@pytest.mark.parametrize("count", [LEAST_EVENTS, pytest.param(256, marks=pytest.mark.long)])
+def test_the_certificate_passes_on_real_images(
+    shared: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    # A batch is filled up.
+    monkeypatch.setattr("parity.certificate.BATCH", count)
+    mixed = images[np.r_[0:count, 10_000 : 10_000 + count]]
     certificate = parity.certify(shared / "checkpoints" / "nice.pt", inputs=mixed, output=tmp_path / "nice.json")
     assert certificate["passed"]
     assert certificate["checkpoint"]["sha256"] == SHA256

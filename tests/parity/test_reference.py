@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +16,9 @@ from mathdnn_jax import nice
 from mathdnn_jax.bijectors import Params
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
+
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_names_and_shapes_are_those_of_the_checkpoints() -> None:
@@ -30,31 +34,35 @@ def test_names_and_shapes_are_those_of_the_checkpoints() -> None:
     assert shapes == expected
 
 
-@given(
-    dim=st.sampled_from([2, 6]),
-    width=st.sampled_from([1, 5]),
-    depth=st.sampled_from([1, 3]),
-    couplings=st.sampled_from([1, 4]),
-    seed=st.integers(0, 2**31 - 1),
-)
-def test_both_networks_are_one_function(dim: int, width: int, depth: int, couplings: int, seed: int) -> None:
-    from parity.reference import NICE
-
-    state = small_state(seed, np.float64, {"dim": dim, "width": width, "depth": depth, "couplings": couplings})
-    twin = NICE(dim, width, depth, couplings).double()
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
-    flow = nice(dim, width, depth, couplings)
+@functools.cache
+def compiled(*sizes: int) -> Callable[..., tuple[jax.Array, ...]]:
+    """z, log_det, f⁻¹(x) and log p(x) of a flow of these sizes."""
+    flow = nice(*sizes)
 
     @jax.jit
     def compute(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
         return *flow.forward(params, x), flow.inverse(params, x)[0], flow.log_prob(params, x)
 
+    return compute
+
+
+@given(
+    sizes=st.sampled_from([(2, 1, 1, 1), (2, 5, 3, 4), (6, 1, 1, 4), (6, 5, 1, 1), (6, 1, 3, 4)]),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_both_networks_are_one_function(sizes: tuple[int, int, int, int], seed: int) -> None:
+    from parity.reference import NICE
+
+    dim, width, depth, couplings = sizes
+    state = small_state(seed, np.float64, {"dim": dim, "width": width, "depth": depth, "couplings": couplings})
+    twin = NICE(dim, width, depth, couplings).double()
+    twin.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     x = np.random.default_rng(seed).normal(size=(7, dim))
     with jax.enable_x64(True), torch.inference_mode():
         events = torch.from_numpy(x)
         z, log_det = twin(events)
         expected = z, log_det.expand(7), twin.inverse(events)[0], twin.log_prob(events)
-        for mine, theirs in zip(compute(parity.convert(state), jnp.asarray(x)), expected, strict=True):
+        for mine, theirs in zip(compiled(*sizes)(parity.convert(state), x), expected, strict=True):
             scale = float(np.abs(theirs.numpy()).max()) + 1
             np.testing.assert_allclose(mine, theirs.numpy(), rtol=0, atol=1e-13 * scale)
 
@@ -82,7 +90,7 @@ def test_initialisers_agree_with_torchs_own() -> None:
     from parity.reference import NICE
 
     twin: Any = NICE(40, 50, 2, 1).coupling[0]
-    params = nice(40, 50, 2, 1).init(jax.random.key(0))["coupling_0"]
+    params = jax.jit(nice(40, 50, 2, 1).init)(jax.random.key(0))["coupling_0"]
     for module, layer in (
         (twin.in_block[0], "dense_0"),
         (twin.mid_block[0][0], "dense_1"),

@@ -20,6 +20,9 @@ from parity import errors
 from parity.layouts import LAYOUTS
 from parity.rule_table import RuleTable, TableRule, parse_rules
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RNG = np.random.default_rng(0)
 STATE = {
     "fc.weight": RNG.normal(size=(3, 4)).astype(np.float32),

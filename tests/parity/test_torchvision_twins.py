@@ -19,6 +19,9 @@ from parity.targets import widened
 
 torch = pytest.importorskip("torch", reason="torchvision's networks are PyTorch's")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
 def models() -> Any:

@@ -17,6 +17,9 @@ from mathdnn_jax.training import fit
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CONFIG = {"dim": 20, "width": 30, "depth": 3, "couplings": 4}
 STEPS, BATCH, RATE = 200, 16, 1e-3
 

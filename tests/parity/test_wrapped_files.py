@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tracemalloc
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from parity.containers import Taken
 
 torch = pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
 
+# Many small programs, each run a few times.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STATE = small_state()
 
 
@@ -28,8 +32,9 @@ def tensors(state: Mapping[str, np.ndarray] = STATE, prefix: str = "") -> dict[s
     return {prefix + name: torch.from_numpy(array.copy()) for name, array in state.items()}
 
 
+@functools.cache
 def trained() -> dict[str, Any]:
-    """What an optimiser and a schedule keep, after a step."""
+    """What an optimiser and a schedule keep, after a step; PyTorch takes seconds to import what this needs."""
     module = torch.nn.Linear(3, 2)
     optimizer = torch.optim.Adam(module.parameters())
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 5])
@@ -54,17 +59,19 @@ def lightning() -> dict[str, Any]:
     }
 
 
-WRAPPED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
-    "a training script's": (
-        {"epoch": 3, "model_state": tensors(), **trained(), "best": torch.tensor(0.4), "rng": torch.get_rng_state()},
-        ("model_state",),
-        "",
-    ),
-    "state_dict": ({"state_dict": tensors(prefix="module."), "arch": "nice"}, ("state_dict",), "module."),
-    "two deep": ({"checkpoint": {"model": tensors(), "step": 1}, "note": None}, ("checkpoint", "model"), ""),
-    "Lightning": (lightning(), ("state_dict",), "model."),
+def scripted() -> dict[str, Any]:
+    """What a training script may keep."""
+    best, generator = torch.tensor(0.4), torch.get_rng_state()
+    return {"epoch": 3, "model_state": tensors(), **trained(), "best": best, "rng": generator}
+
+
+WRAPPED: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...], str]] = {
+    "a training script's": (scripted, ("model_state",), ""),
+    "state_dict": (lambda: {"state_dict": tensors(prefix="module."), "arch": "nice"}, ("state_dict",), "module."),
+    "two deep": (lambda: {"checkpoint": {"model": tensors(), "step": 1}, "note": None}, ("checkpoint", "model"), ""),
+    "Lightning": (lightning, ("state_dict",), "model."),
     "compiled and parallel": (
-        {"model": tensors(prefix="module._orig_mod."), "epoch": 1.5},
+        lambda: {"model": tensors(prefix="module._orig_mod."), "epoch": 1.5},
         ("model",),
         "module._orig_mod.",
     ),
@@ -74,7 +81,8 @@ WRAPPED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("case", WRAPPED)
 def test_the_one_state_is_found_and_what_is_left_is_named(tmp_path: Path, case: str, legacy: bool) -> None:
-    content, path, prefix = WRAPPED[case]
+    make, path, prefix = WRAPPED[case]
+    content = make()
     file = tmp_path / "run.pt"
     torch.save(content, file, _use_new_zipfile_serialization=not legacy)
     with pytest.warns(errors.WrappedCheckpointWarning, match=f"the state is its {'/'.join(path)!r}; left: ") as caught:
@@ -97,7 +105,7 @@ def test_the_one_state_is_found_and_what_is_left_is_named(tmp_path: Path, case: 
 
 
 def test_what_is_left_is_described_in_words(tmp_path: Path) -> None:
-    torch.save(WRAPPED["a training script's"][0], tmp_path / "run.pt")
+    torch.save(scripted(), tmp_path / "run.pt")
     taken = read(tmp_path / "run.pt").taken
     assert taken.left == {
         "epoch": "3",
@@ -146,17 +154,19 @@ def test_one_dictionary_under_two_names_is_no_ambiguity(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    "make",
     [
-        {"optimizer": trained()["optimizer"], "epoch": 3},
-        {"model": {"a": torch.ones(2), "extra": None}},
-        {"w": torch.ones(2), "epoch": 3},
-        {"a": {"b": {"c": {"d": tensors()}}}},
+        lambda: {"optimizer": trained()["optimizer"], "epoch": 3},
+        lambda: {"model": {"a": torch.ones(2), "extra": None}},
+        lambda: {"w": torch.ones(2), "epoch": 3},
+        lambda: {"a": {"b": {"c": {"d": tensors()}}}},
     ],
     ids=["an optimiser's alone", "with more than tensors", "flat with a number", "too deep"],
 )
-def test_where_no_dictionary_holds_tensors_alone_nothing_is_taken(tmp_path: Path, content: dict[str, Any]) -> None:
-    torch.save(content, tmp_path / "run.pt")
+def test_where_no_dictionary_holds_tensors_alone_nothing_is_taken(
+    tmp_path: Path, make: Callable[[], dict[str, Any]]
+) -> None:
+    torch.save(make(), tmp_path / "run.pt")
     with pytest.raises(errors.NotAStateDictError, match="is not a flat state dict of dense tensors: '"):
         parity.load(tmp_path / "run.pt")
 
@@ -211,7 +221,7 @@ def test_damage_to_what_is_left_is_noticed_too(tmp_path: Path) -> None:
 
 
 def test_the_command_line_says_what_was_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save(WRAPPED["a training script's"][0], tmp_path / "run.pt")
+    torch.save(scripted(), tmp_path / "run.pt")
     output = str(tmp_path / "nice.safetensors")
     assert main(["convert", str(tmp_path / "run.pt"), output]) == 0
     said = capsys.readouterr()
@@ -227,7 +237,7 @@ def test_the_command_line_says_what_was_taken(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_certificate_says_what_was_taken(tmp_path: Path) -> None:
-    torch.save(WRAPPED["Lightning"][0], tmp_path / "run.pt")
+    torch.save(lightning(), tmp_path / "run.pt")
     with pytest.warns(errors.WrappedCheckpointWarning):
         certificate = parity.certify(tmp_path / "run.pt", output=tmp_path / "c.json", events=4)
     assert certificate["passed"]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from hypothesis import given
 from linear_constructors import Flattened, Pooled
 from programs import primitives
@@ -20,6 +21,7 @@ from mathdnn_jax.errors import ConfigurationError, EventShapeError
 
 ORDER = (2, 0, 1)
 CONDITIONER = Pooled(9)
+conditions = jax.jit(lambda params, x: CONDITIONER.apply({"params": params}, x))
 
 
 @functools.cache
@@ -38,7 +40,7 @@ def test_the_second_half_is_convolved_with_a_matrix_of_the_first(shape: tuple[in
         z, log_det = forward(params, jnp.asarray(x))
         np.testing.assert_array_equal(z[..., :3], x[..., :3])
         for image, moved, found in zip(x, z[..., 3:], log_det, strict=True):
-            m = np.asarray(CONDITIONER.apply({"params": params}, image[..., :3])).reshape(3, 3)
+            m = np.asarray(conditions(params, image[..., :3])).reshape(3, 3)
             s = np.exp(np.diag(m)) * (1, -1, 1)
             a = ((np.tril(m, -1) + np.eye(3)) @ (np.triu(m, 1) + np.diag(s)))[list(ORDER)]
             np.testing.assert_allclose(moved, image[..., 3:] @ a.T, rtol=1e-12, atol=1e-12)
@@ -90,14 +92,14 @@ def test_a_bound_on_the_log_scale_holds() -> None:
 
 def test_events_of_any_size_but_where_the_conditioner_is_built_for_one() -> None:
     bijector = conditional_plu_coupling(Pooled(4), 2)
-    params = bijector.init(jax.random.key(0))
+    params = drawn(bijector.init)
     for shape in ((1, 1, 4), (5, 2, 4)):
-        assert bijector.forward(params, jnp.ones(shape))[0].shape == shape
+        assert jax.eval_shape(bijector.forward, params, np.ones(shape, np.float32))[0].shape == shape
     bijector = conditional_plu_coupling(Flattened(4), 2, image_shape=(3, 2))
-    params = bijector.init(jax.random.key(0))
+    params = drawn(bijector.init)
     assert params["Dense_0"]["kernel"].shape == (12, 4)
     with pytest.raises(EventShapeError, match=r"acts on events of shape \(3, 2, 4\)"):
-        bijector.forward(params, jnp.ones((2, 3, 4)))
+        jax.eval_shape(bijector.forward, params, np.ones((2, 3, 4), np.float32))
 
 
 def test_an_odd_number_of_channels_is_refused() -> None:
@@ -125,13 +127,13 @@ def test_arguments_that_describe_no_map_are_refused(arguments: dict[str, object]
 def test_a_conditioner_of_the_wrong_width_is_refused() -> None:
     bijector = conditional_plu_coupling(_Returns((0.0,) * 5), 2)
     with pytest.raises(ConfigurationError, match=r"an array of shape \(7, 4\); it returned \(7, 5\)"):
-        bijector.forward({}, jnp.ones((7, 1, 1, 4)))
+        jax.eval_shape(bijector.forward, {}, np.ones((7, 1, 1, 4), np.float32))
 
 
 def test_a_missing_context_is_named() -> None:
     bijector = conditional_plu_coupling(Pooled(4), 2, context_shape=(3,))
     with pytest.raises(ConfigurationError, match=r"conditional_plu_coupling was built with a context of shape \(3,\)"):
-        bijector.forward(bijector.init(jax.random.key(0)), jnp.ones((1, 1, 4)))
+        jax.eval_shape(bijector.forward, drawn(bijector.init), np.ones((1, 1, 4), np.float32))
 
 
 def test_no_program_holds_a_dense_inverse_or_determinant() -> None:

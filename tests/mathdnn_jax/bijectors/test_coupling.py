@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, normal
 from hypothesis import given
 
 from mathdnn_jax import MLP, additive_coupling, affine_coupling
+from mathdnn_jax.bijectors import Params
 from mathdnn_jax.bijectors.index_set import index_sets, pick, put
 from mathdnn_jax.errors import ConfigurationError
 
@@ -17,24 +19,31 @@ masks = st.lists(st.booleans(), min_size=2, max_size=9).filter(lambda mask: 0 < 
 
 @given(mask=masks)
 def test_the_kept_entries_pass_unchanged_and_the_others_move_by_the_shift(mask: np.ndarray) -> None:
-    kept, moved = np.flatnonzero(mask), np.flatnonzero(~mask)
-    conditioner = MLP((3, len(moved)))
-    bijector = additive_coupling(conditioner, mask)
-    params = jax.jit(bijector.init)(jax.random.key(0))
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, len(mask))), np.float32)
-    z, _ = bijector.forward(params, x)
-    np.testing.assert_array_equal(z[:, kept], x[:, kept])
-    shift = np.asarray(conditioner.apply({"params": params}, x[:, kept]))
-    np.testing.assert_array_equal(z[:, moved], x[:, moved] + shift)
+    bijector = additive_coupling(MLP((3, int((~mask).sum()))), mask)
+    # Whole numbers, with which float32 computes without rounding.
+    params = jax.tree.map(lambda leaf: np.round(np.asarray(leaf)), drawn(bijector.init, scale=3))
+    x = np.random.default_rng(1).integers(-9, 10, (4, len(mask))).astype(np.float32)
+    z = np.asarray(jax.jit(bijector.forward)(params, x)[0])
+    np.testing.assert_array_equal(z[:, mask], x[:, mask])
+    np.testing.assert_array_equal(z[:, ~mask], x[:, ~mask] + perceptron(params, x[:, mask]))
+
+
+def perceptron(params: Params, x: np.ndarray) -> np.ndarray:
+    """What an MLP of two layers makes of x."""
+    first, second = (jax.tree.map(np.asarray, params[f"dense_{k}"]) for k in range(2))
+    hidden = np.maximum(x @ first["kernel"] + first["bias"], 0)
+    return np.asarray(hidden @ second["kernel"] + second["bias"])
 
 
 @given(mask=masks)
 def test_picking_and_putting_are_numpy_indexing(mask: np.ndarray) -> None:
     x = np.arange(2.0 * len(mask), dtype=np.float32).reshape(2, -1)
-    for entries, chosen in zip(index_sets(mask), (mask, ~mask), strict=True):
-        picked = pick(jnp.asarray(x), entries)
-        np.testing.assert_array_equal(picked, x[:, chosen])
-        np.testing.assert_array_equal(put(picked, entries), np.where(chosen, x, 0))
+    sets = index_sets(mask)
+    picked = jax.jit(lambda x: [pick(x, entries) for entries in sets])(x)
+    back = jax.jit(lambda parts: [put(part, entries) for part, entries in zip(parts, sets, strict=True)])(picked)
+    for chosen, part, whole in zip((mask, ~mask), picked, back, strict=True):
+        np.testing.assert_array_equal(part, x[:, chosen])
+        np.testing.assert_array_equal(whole, np.where(chosen, x, 0))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +64,7 @@ def test_masks_that_are_no_proper_subset_are_refused(mask: np.ndarray, words: st
 def test_a_conditioner_of_the_wrong_width_is_refused() -> None:
     bijector = additive_coupling(MLP((3,)), np.array([True, False, False]))
     with pytest.raises(ConfigurationError, match=r"an array of shape \(5, 2\).*returned \(5, 3\)"):
-        bijector.forward(bijector.init(jax.random.key(0)), jnp.zeros((5, 3)))
+        jax.eval_shape(bijector.forward, drawn(bijector.init), np.zeros((5, 3), np.float32))
 
 
 class _WithState(nn.Module):
@@ -67,21 +76,19 @@ class _WithState(nn.Module):
 
 def test_a_conditioner_with_state_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="statistics"):
-        additive_coupling(_WithState(), np.array([True, False])).init(jax.random.key(0))
+        jax.eval_shape(additive_coupling(_WithState(), np.array([True, False])).init, jax.random.key(0))
 
 
 @given(mask=masks)
 def test_an_affine_coupling_scales_and_shifts_the_moved_entries(mask: np.ndarray) -> None:
-    kept, moved = np.flatnonzero(mask), np.flatnonzero(~mask)
-    conditioner = MLP((3, 2 * len(moved)))
-    bijector = affine_coupling(conditioner, mask)
-    params = bijector.init(jax.random.key(0))
-    x = jax.random.normal(jax.random.key(1), (4, len(mask)))
-    z, log_det = bijector.forward(params, x)
-    np.testing.assert_array_equal(z[:, kept], x[:, kept])
-    log_scale, shift = np.split(np.asarray(conditioner.apply({"params": params}, x[:, kept])), 2, axis=-1)
-    np.testing.assert_allclose(z[:, moved], np.exp(log_scale) * x[:, moved] + shift, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(log_det, log_scale.sum(-1), rtol=1e-5, atol=1e-6)
+    bijector = affine_coupling(MLP((3, 2 * int((~mask).sum()))), mask)
+    with jax.enable_x64(True):
+        params, x = drawn(bijector.init, dtype=np.float64), np.random.default_rng(1).normal(size=(4, len(mask)))
+        z, log_det = map(np.asarray, jax.jit(bijector.forward)(params, x))
+    np.testing.assert_array_equal(z[:, mask], x[:, mask])
+    log_scale, shift = np.split(perceptron(params, x[:, mask]), 2, axis=-1)
+    np.testing.assert_allclose(z[:, ~mask], np.exp(log_scale) * x[:, ~mask] + shift, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(log_det, log_scale.sum(-1), rtol=1e-12, atol=1e-12)
 
 
 class _Pair(nn.Module):
@@ -121,11 +128,11 @@ def test_a_layout_of_another_name_is_refused() -> None:
 def test_a_masked_conditioner_does_not_see_the_moved_entries() -> None:
     mask = np.indices((3, 4)).sum(0) % 2 == 0
     bijector = affine_coupling(MLP((4, 8)), mask, layout="masked")
-    params = bijector.init(jax.random.key(0))
-    x = jax.random.normal(jax.random.key(1), (3, 4))
-    there = bijector.forward(params, x)[1]
-    assert float(bijector.forward(params, jnp.where(mask, x, 7.0))[1]) == float(there)
-    assert float(bijector.forward(params, jnp.where(mask, 7.0, x))[1]) != float(there)
+    params, x = drawn(bijector.init), np.asarray(normal(3, 4))
+    sevens = np.full_like(x, 7)
+    log_det = jax.jit(lambda x: bijector.forward(params, x)[1])
+    assert float(log_det(np.where(mask, x, sevens))) == float(log_det(x))
+    assert float(log_det(np.where(mask, sevens, x))) != float(log_det(x))
 
 
 def test_kept_channels_come_to_the_conditioner_as_an_image() -> None:
@@ -144,12 +151,12 @@ def test_kept_channels_come_to_the_conditioner_as_an_image() -> None:
 
 def test_a_context_conditions_and_broadcasts() -> None:
     bijector = affine_coupling(MLP((4, 2)), np.array([True, False]), context_shape=(3,))
-    params, x = bijector.init(jax.random.key(0)), jnp.ones((2, 5, 2))
-    context = jax.random.normal(jax.random.key(1), (5, 3))
-    _, log_det = bijector.forward(params, x, context)
+    params, x, context = drawn(bijector.init), np.ones((2, 5, 2), np.float32), np.asarray(normal(5, 3))
+    forward = jax.jit(bijector.forward)
+    log_det = np.asarray(forward(params, x, context)[1])
     assert len(np.unique(log_det)) == 5
     np.testing.assert_array_equal(log_det[0], log_det[1])
-    shared = bijector.forward(params, x, context[0])[1]
+    shared = forward(params, x, context[0])[1]
     np.testing.assert_allclose(shared, np.broadcast_to(log_det[0, 0], (2, 5)), rtol=1e-6)
 
 
@@ -158,6 +165,6 @@ def test_a_context_conditions_and_broadcasts() -> None:
 )
 def test_a_context_that_does_not_fit_is_refused(shape: tuple[int, ...] | None, words: str) -> None:
     bijector = affine_coupling(MLP((4, 2)), np.array([True, False]), context_shape=(3,))
-    params = bijector.init(jax.random.key(0))
+    context = None if shape is None else np.zeros(shape, np.float32)
     with pytest.raises(ConfigurationError, match=words):
-        bijector.forward(params, jnp.zeros((5, 2)), None if shape is None else jnp.zeros(shape))
+        jax.eval_shape(bijector.forward, drawn(bijector.init), np.zeros((5, 2), np.float32), context)

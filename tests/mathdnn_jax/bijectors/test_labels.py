@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, normal
 
 from mathdnn_jax import MLP, Bijector, affine_coupling
 from mathdnn_jax.bijectors import actnorm, chain, with_labels
@@ -17,28 +18,31 @@ def coupling() -> Bijector:
 
 
 def test_a_label_is_the_unit_vector_of_its_class() -> None:
-    bare, labelled = coupling(), with_labels(coupling(), 3)
-    params, x = labelled.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 3))
-    labels = jnp.array([2, 0, 1, 2])
+    bare = coupling()
+    # The same program for both, so that they can be compared to the bit.
+    bare = bare._replace(forward=jax.jit(bare.forward), inverse=jax.jit(bare.inverse))
+    labelled = with_labels(bare, 3)
+    params, x = drawn(bare.init), normal(4, 3)
+    labels = np.array([2, 0, 1, 2], np.int32)
     for function in ("forward", "inverse"):
         given = getattr(labelled, function)(params, x, labels)
-        expected = getattr(bare, function)(params, x, jnp.eye(3)[labels])
+        expected = getattr(bare, function)(params, x, np.eye(3, dtype=np.float32)[labels])
         for ours, theirs in zip(given, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
 def test_one_label_may_serve_a_batch() -> None:
     labelled = with_labels(coupling(), 3)
-    params, x = labelled.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 3))
-    z, _ = labelled.forward(params, x, jnp.array(1))
-    np.testing.assert_allclose(z, labelled.forward(params, x, jnp.full(4, 1))[0], rtol=1e-6)
+    params, x, forward = drawn(labelled.init), normal(4, 3), jax.jit(labelled.forward)
+    z, _ = forward(params, x, np.int32(1))
+    np.testing.assert_allclose(z, forward(params, x, np.full(4, 1, np.int32))[0], rtol=1e-6)
 
 
 def test_data_sets_first_parameters_through_labels() -> None:
     labelled = with_labels(chain(actnorm=actnorm(3, event_ndims=1), coupling=coupling()), 3)
-    x, labels = 5 + jax.random.normal(jax.random.key(1), (64, 3)), jnp.arange(64) % 3
+    x, labels = 5 + np.asarray(normal(64, 3)), np.arange(64, dtype=np.int32) % 3
     assert labelled.init_from_data is not None
-    params = labelled.init_from_data(labelled.init(jax.random.key(0)), x, labels)
+    params = jax.jit(labelled.init_from_data)(drawn(labelled.init), x, labels)
     np.testing.assert_allclose(params["actnorm"]["bias"], -x.mean(0), rtol=1e-5)
     assert with_labels(coupling(), 3).init_from_data is None
 
@@ -55,13 +59,12 @@ def test_data_sets_first_parameters_through_labels() -> None:
 def test_what_is_no_label_is_refused(labels: jax.Array | None, words: str) -> None:
     labelled = with_labels(coupling(), 3)
     with pytest.raises(ConfigurationError, match=words):
-        labelled.forward(labelled.init(jax.random.key(0)), jnp.zeros((2, 3)), labels)
+        labelled.forward(drawn(labelled.init), normal(2, 3), labels)
 
 
 def test_under_jit_what_is_no_label_makes_its_event_nan() -> None:
     labelled = with_labels(coupling(), 3)
-    params = labelled.init(jax.random.key(0))
-    _, log_det = jax.jit(labelled.forward)(params, jnp.zeros((2, 3)), jnp.array([1, 3]))
+    _, log_det = jax.jit(labelled.forward)(drawn(labelled.init), normal(2, 3), np.array([1, 3], np.int32))
     assert np.isnan(log_det).tolist() == [False, True]
 
 

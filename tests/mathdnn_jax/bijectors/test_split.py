@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from scipy.stats import norm
 
 from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, flow, normal, plu, scaling, split, squeeze
@@ -29,7 +30,7 @@ def test_the_entries_that_leave_have_the_conditional_density_of_the_prior() -> N
         h, out = x[:, :2], x[:, 2:]
         scale = np.exp([0.5, -1.0])
         expected = norm.logpdf(h * scale) + np.log(scale) + norm.logpdf(out, np.sin(h), np.exp(0.3 * h))
-        np.testing.assert_allclose(density.log_prob(params, jnp.asarray(x)), expected.sum(-1), rtol=1e-12)
+        np.testing.assert_allclose(jax.jit(density.log_prob)(params, x), expected.sum(-1), rtol=1e-12)
 
 
 def test_z_is_what_leaves_and_then_what_went_on() -> None:
@@ -46,7 +47,7 @@ def test_its_parts_are_the_prior_and_the_rest_and_applied_in_order_they_are_the_
     bijector = split(plu(2), (4,), MLP((4,)))
     assert [name for name, _ in bijector.parts] == ["prior", "rest"]
     assert [name for name, _ in split(plu(2), (4,)).parts] == ["rest"]
-    params = bijector.init(jax.random.key(0))
+    params = drawn(bijector.init)
     assert set(params["rest"]) == {"lower", "upper", "diagonal"}
     z = x = jnp.arange(4.0)
     for name, part in bijector.parts:
@@ -81,23 +82,23 @@ def test_a_rest_for_other_events_is_refused_when_built() -> None:
 def test_a_prior_of_the_wrong_width_is_refused() -> None:
     bijector = split(scaling(1), (4,), MLP((4,)), kept=1)
     with pytest.raises(ConfigurationError, match=r"of shape \(6,\)"):
-        bijector.forward(bijector.init(jax.random.key(0)), jnp.zeros(4))
+        jax.eval_shape(bijector.forward, drawn(bijector.init), np.zeros(4, np.float32))
 
 
 def test_events_of_another_shape_are_refused() -> None:
     bijector = split(scaling(2), (4,))
     for function in (bijector.forward, bijector.inverse):
         with pytest.raises(EventShapeError, match=r"split acts on events of shape \(4,\)"):
-            function(bijector.init(jax.random.key(0)), jnp.zeros(5))
+            jax.eval_shape(function, drawn(bijector.init), np.zeros(5, np.float32))
 
 
 def test_a_context_reaches_the_prior_and_the_rest() -> None:
     half = np.array([True, False])
     rest = affine_coupling(MLP((4, 2), nn.tanh), half, context_shape=(3,))
     bijector = chain(whole=split(rest, (4,), MLP((4, 4), nn.tanh), context_shape=(3,)))
-    params = bijector.init(jax.random.key(0))
-    x = jnp.arange(4.0)
-    z, _ = bijector.forward(params, x, jnp.zeros(3))
-    moved = np.asarray(bijector.forward(params, x, jnp.ones(3))[0]) != np.asarray(z)
+    params, forward = drawn(bijector.init), jax.jit(bijector.forward)
+    x, zeros, ones = np.arange(4, dtype=np.float32), np.zeros(3, np.float32), np.ones(3, np.float32)
+    z, _ = forward(params, x, zeros)
+    moved = np.asarray(forward(params, x, ones)[0]) != np.asarray(z)
     np.testing.assert_array_equal(moved, [True, True, False, True])
-    np.testing.assert_allclose(bijector.inverse(params, z, jnp.zeros(3))[0], x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(bijector.inverse)(params, z, zeros)[0], x, rtol=1e-5, atol=1e-6)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+from drawn import drawn
 
 import parity
 from mathdnn_jax import data, nice
@@ -19,7 +19,7 @@ pytest.importorskip("sklearn", reason="the command is tried on scikit-learn's di
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
 FLOW = nice(dim=64, width=8, depth=1, couplings=2)
-PARAMS = FLOW.init(jax.random.key(0))
+PARAMS = drawn(FLOW.init, scale=0.5)
 
 
 @pytest.fixture

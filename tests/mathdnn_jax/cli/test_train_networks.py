@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_small_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, variables, _, config = parity.restore(run / "weights.safetensors", "small-net")
     assert config["image"] == 8
     test = data.load("digits")
-    outputs = model.apply(variables, jnp.asarray(data.unit_interval(test.images)[..., None]))
+    outputs = jax.jit(model.apply)(variables, data.unit_interval(test.images)[..., None])
     right = int((np.asarray(outputs).argmax(-1) == test.labels).sum())
     assert round(found["accuracy"] * 597) == right
     assert right > 597 / 10

@@ -61,6 +61,8 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
         def log_message(self, *_: object) -> None:
             pass
 
+    # What was there before is not looked through when it collects.
+    gc.freeze()
     # A proxy that the environment names would not find the mirror.
     monkeypatch.setenv("no_proxy", "*")
     mnist = import_torchvision_datasets().MNIST
@@ -76,6 +78,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
             server.shutdown()
             thread.join()
     gc.collect()
+    gc.unfreeze()
 
 
 def _set_checksums(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,11 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         return said, torch
 
     monkeypatch.syspath_prepend(tmp_path)
+    # What was there before is not looked through when it collects.
+    gc.freeze()
     with without_modules("torch", "torchvision"):
         yield import_beside
+    gc.unfreeze()
 
 
 LOADED = ["torchvision.datasets", "torchvision.datasets"]

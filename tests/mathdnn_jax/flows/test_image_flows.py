@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, normal
 
 from mathdnn_jax import Flow, glow, real_nvp
 from mathdnn_jax.errors import ConfigurationError
@@ -30,30 +32,24 @@ flows = pytest.mark.parametrize(
 )
 
 
-def moved(flow: Flow, scale: float = 0.05) -> Any:
-    """Parameters away from their first values, at which a flow's networks return zero."""
-    leaves, structure = jax.tree.flatten(flow.init(jax.random.key(0)))
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    return jax.tree.unflatten(
-        structure, [leaf + scale * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
-    )
+def moved(flow: Flow, dtype: type = np.float32) -> Any:
+    """Parameters away from their first values, at which a flow's networks return zero; diagonals stay near 1."""
+
+    def near_one(path: tuple[Any, ...], leaf: jax.Array) -> np.ndarray:
+        return np.asarray(np.asarray(leaf) + dtype(path[-1].key == "diagonal"))
+
+    return jax.tree_util.tree_map_with_path(near_one, drawn(flow.init, scale=0.3, dtype=dtype))
 
 
-def doubled(params: Any) -> Any:
-    """The same numbers in float64."""
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
-
-
-def images(*batch: int) -> jax.Array:
-    return jax.random.uniform(jax.random.key(2), (*batch, *SHAPE), minval=0.02, maxval=0.98)
+def images(*batch: int) -> np.ndarray:
+    return np.random.default_rng(2).uniform(0.02, 0.98, (*batch, *SHAPE)).astype(np.float32)
 
 
 @flows
 def test_a_sample_and_its_log_density_belong_together(build: Callable[..., Flow]) -> None:
     flow = build()
-    single = moved(flow)
     with jax.enable_x64(True):
-        params = doubled(single)
+        params = moved(flow, np.float64)
         x, log_p = jax.jit(flow.sample_and_log_prob, static_argnums=2)(params, jax.random.key(3), (5,))
         assert x.shape == (5, *SHAPE)
         # The image of the inverse logit, with α = 0.05.
@@ -65,63 +61,67 @@ def test_a_sample_and_its_log_density_belong_together(build: Callable[..., Flow]
 @flows
 def test_temperature_scales_the_latent(build: Callable[..., Flow]) -> None:
     flow = build()
-    single = moved(flow)
     with jax.enable_x64(True):
-        params = doubled(single)
+        params = moved(flow, np.float64)
 
         def latent(temperature: float) -> jax.Array:
             x = flow.sample(params, jax.random.key(3), (3,), temperature=temperature)
             return flow.forward(params, x)[0]
 
         z, halved, frozen = jax.jit(jax.vmap(latent))(jnp.array([1.0, 0.5, 0.0]))
-        np.testing.assert_allclose(halved, 0.5 * z, rtol=1e-6, atol=1e-6)
-        np.testing.assert_allclose(frozen, 0 * z, atol=1e-9)
+        np.testing.assert_allclose(halved, 0.5 * np.asarray(z), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(frozen, 0 * np.asarray(z), atol=1e-9)
 
 
 @flows
 def test_classes_condition_the_density(build: Callable[..., Flow]) -> None:
     flow = build(classes=3)
-    params, x = moved(flow), images(3)
-    same = jnp.broadcast_to(x[0], x.shape)
-    log_p = flow.log_prob(params, same, jnp.arange(3))
+    params, labels = moved(flow), np.arange(3, dtype=np.int32)
+    same = np.broadcast_to(images(), (3, *SHAPE))
+    log_p = jax.jit(flow.log_prob)(params, same, labels)
     assert len(np.unique(np.round(np.asarray(log_p), 3))) == 3
-    assert flow.sample(params, jax.random.key(4), (3,), jnp.arange(3)).shape == (3, *SHAPE)
+    sample = functools.partial(flow.sample, shape=(3,), context=labels)
+    assert jax.eval_shape(sample, params, jax.random.key(4)).shape == (3, *SHAPE)
     with pytest.raises(ConfigurationError, match="label"):
-        flow.log_prob(params, x)
+        jax.eval_shape(flow.log_prob, params, same)
 
 
 @flows
 def test_a_logistic_prior(build: Callable[..., Flow]) -> None:
     normal, logistic = build(), build(prior="logistic")
-    params, x = moved(normal), images(2)
-    z, log_det = normal.forward(params, x)
-    expected = jnp.sum(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z), -1) + log_det
-    np.testing.assert_allclose(logistic.log_prob(params, x), expected, rtol=1e-5, atol=1e-4)
+    both = jax.jit(lambda params, x: (normal.forward(params, x), logistic.log_prob(params, x)))
+    (z, log_det), log_p = jax.tree.map(np.asarray, both(moved(normal), images(2)))
+    expected = log_det - (np.logaddexp(0, z) + np.logaddexp(0, -z)).sum(-1)
+    np.testing.assert_allclose(log_p, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_glow_is_first_set_from_data() -> None:
     flow = glow(SHAPE, levels=1, steps=1, width=4)
-    x = images(200)
-    params = flow.init_from_data(flow.init(jax.random.key(0)), x)
     parts = dict(flow.bijector.parts)
-    image, _ = parts["logit"].forward({}, x)
     level = dict(parts["level_0"].parts)
-    squeezed, _ = level["squeeze"].forward({}, image)
     step = dict(level["step_0"].parts)
-    normalised, _ = step["actnorm"].forward(params["level_0"]["step_0"]["actnorm"], squeezed)
+
+    @jax.jit
+    def first_step(params: Any, x: jax.Array) -> jax.Array:
+        params = flow.init_from_data(params, x)
+        image, _ = parts["logit"].forward({}, x)
+        squeezed, _ = level["squeeze"].forward({}, image)
+        return step["actnorm"].forward(params["level_0"]["step_0"]["actnorm"], squeezed)[0]
+
+    normalised = np.asarray(first_step(moved(flow), images(200)))
     np.testing.assert_allclose(normalised.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(normalised.std((0, 1, 2)), 1, rtol=1e-4)
 
 
 def test_vectors_have_a_real_nvp_of_perceptrons() -> None:
     flow = real_nvp((5,), couplings=3, width=4)
-    params, x = moved(flow), jax.random.normal(jax.random.key(2), (7, 5))
+    params, x = moved(flow), normal(7, 5)
     assert list(params) == ["coupling_0", "coupling_1", "coupling_2"]
-    back, _ = flow.inverse(params, flow.forward(params, x)[0])
+    back, _ = jax.jit(flow.inverse)(params, jax.jit(flow.forward)(params, x)[0])
     np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-4)
-    assert real_nvp((5,), classes=2).log_prob(
-        real_nvp((5,), classes=2).init(jax.random.key(0)), x, jnp.arange(7) % 2
-    ).shape == (7,)
+    of_classes = real_nvp((5,), classes=2)
+    labels = np.arange(7, dtype=np.int32) % 2
+    assert jax.eval_shape(of_classes.log_prob, drawn(of_classes.init), x, labels).shape == (7,)
 
 
 @pytest.mark.parametrize(

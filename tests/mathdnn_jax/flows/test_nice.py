@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from hypothesis import given
 
 from mathdnn_jax import Flow, nice
@@ -26,27 +27,37 @@ configs = st.sampled_from(
         {"dim": 8, "width": 16, "depth": 5, "couplings": 4},
     ]
 )
-batches = st.sampled_from([(), (3,), (2, 2)])
+SMALLEST = {"dim": 2, "width": 3, "depth": 2, "couplings": 4}
 seeds = st.integers(0, 2**31 - 1)
 scales = st.sampled_from([0.3, 1.0])
 
 
-class Compiled(NamedTuple):
-    """A flow with its functions compiled once; hypothesis calls them many times."""
+class Seen(NamedTuple):
+    """All that is looked at of a flow at some events."""
 
-    flow: Flow
-    forward: Callable[..., tuple[jax.Array, jax.Array]]
-    inverse: Callable[..., tuple[jax.Array, jax.Array]]
-    log_prob: Callable[..., jax.Array]
-    jacobians: Callable[..., jax.Array]
+    z: np.ndarray
+    log_det: np.ndarray
+    back: np.ndarray
+    inverse_log_det: np.ndarray
+    log_prob: np.ndarray
+    jacobians: np.ndarray
 
 
 @functools.cache
-def compiled(dim: int, width: int, depth: int, couplings: int) -> Compiled:
+def compiled(dim: int, width: int, depth: int, couplings: int) -> tuple[Flow, Callable[..., Seen]]:
+    """A flow, and what it makes of its parameters and events in one program; hypothesis calls it many times."""
     flow = nice(dim, width, depth, couplings)
     jacobian = jax.jacfwd(lambda x, params: flow.forward(params, x)[0])
-    jacobians = jax.jit(jax.vmap(jacobian, in_axes=(0, None)))
-    return Compiled(flow, jax.jit(flow.forward), jax.jit(flow.inverse), jax.jit(flow.log_prob), jacobians)
+
+    @jax.jit
+    def look(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
+        z, log_det = flow.forward(params, x)
+        jacobians = jax.vmap(jacobian, in_axes=(0, None))(x.reshape(-1, dim), params)
+        # The inverse is not to be simplified together with what it inverts.
+        back = flow.inverse(params, jax.lax.optimization_barrier(z))
+        return z, log_det, *back, flow.log_prob(params, x), jacobians
+
+    return flow, lambda params, x: Seen(*map(np.asarray, look(params, x)))
 
 
 def draw(flow: Flow, seed: int, scale: float, batch: tuple[int, ...]) -> tuple[Params, jax.Array]:
@@ -62,33 +73,49 @@ def draw(flow: Flow, seed: int, scale: float, batch: tuple[int, ...]) -> tuple[P
     )
 
 
-@given(config=configs, batch=batches, seed=seeds, scale=scales)
-def test_log_det_equals_slogdet_of_the_jacobian(
-    config: dict[str, int], batch: tuple[int, ...], seed: int, scale: float
-) -> None:
-    nice_ = compiled(**config)
-    with jax.enable_x64(True):
-        params, x = draw(nice_.flow, seed, scale, batch)
-        z, log_det = nice_.forward(params, x)
-        back, inverse_log_det = nice_.inverse(params, z)
-        assert log_det.shape == inverse_log_det.shape == batch
-        jacobians = np.asarray(nice_.jacobians(x.reshape(-1, config["dim"]), params))
-        whole = np.linalg.slogdet(jacobians)[1].reshape(batch)
-        np.testing.assert_allclose(log_det, whole, rtol=0, atol=1e-10)
-        np.testing.assert_allclose(inverse_log_det, -whole, rtol=0, atol=1e-10)
-        bound = 64 * EPS * (1 + np.abs(x).max() + np.abs(z).max()) * np.linalg.cond(jacobians).max()
-        np.testing.assert_allclose(back, x, rtol=0, atol=bound)
+@given(config=configs, seed=seeds, scale=scales)
+def test_log_det_equals_slogdet_of_the_jacobian(config: dict[str, int], seed: int, scale: float) -> None:
+    check_log_det(config, (3,), seed, scale)
 
 
-@given(config=configs, batch=batches, seed=seeds)
-def test_log_prob_is_the_change_of_variables(config: dict[str, int], batch: tuple[int, ...], seed: int) -> None:
-    nice_ = compiled(**config)
+@pytest.mark.parametrize("batch", [(), (2, 2)])
+@given(seed=seeds, scale=scales)
+def test_so_it_does_with_any_batch_axes(batch: tuple[int, ...], seed: int, scale: float) -> None:
+    check_log_det(SMALLEST, batch, seed, scale)
+
+
+def check_log_det(config: dict[str, int], batch: tuple[int, ...], seed: int, scale: float) -> None:
+    flow, look = compiled(**config)
     with jax.enable_x64(True):
-        params, x = draw(nice_.flow, seed, 1.0, batch)
-        z, log_det = nice_.forward(params, x)
-        # The logistic density written another way: σ(z)(1 − σ(z)) = 1 / (4 cosh²(z/2)).
-        log_prior = -2 * np.log(2 * np.cosh(np.asarray(z) / 2)).sum(-1)
-        np.testing.assert_allclose(nice_.log_prob(params, x), log_prior + log_det, rtol=1e-12, atol=1e-12)
+        params, x = draw(flow, seed, scale, batch)
+        seen = look(params, x)
+    assert seen.log_det.shape == seen.inverse_log_det.shape == batch
+    whole = np.linalg.slogdet(seen.jacobians)[1].reshape(batch)
+    np.testing.assert_allclose(seen.log_det, whole, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(seen.inverse_log_det, -whole, rtol=0, atol=1e-10)
+    bound = 64 * EPS * (1 + np.abs(x).max() + np.abs(seen.z).max()) * np.linalg.cond(seen.jacobians).max()
+    np.testing.assert_allclose(seen.back, x, rtol=0, atol=bound)
+
+
+@given(config=configs, seed=seeds)
+def test_log_prob_is_the_change_of_variables(config: dict[str, int], seed: int) -> None:
+    check_log_prob(config, (3,), seed)
+
+
+@pytest.mark.parametrize("batch", [(), (2, 2)])
+@given(seed=seeds)
+def test_so_it_is_with_any_batch_axes(batch: tuple[int, ...], seed: int) -> None:
+    check_log_prob(SMALLEST, batch, seed)
+
+
+def check_log_prob(config: dict[str, int], batch: tuple[int, ...], seed: int) -> None:
+    flow, look = compiled(**config)
+    with jax.enable_x64(True):
+        seen = look(*draw(flow, seed, 1.0, batch))
+    # The logistic density written another way: σ(z)(1 − σ(z)) = 1 / (4 cosh²(z/2)).
+    log_prior = -2 * np.log(2 * np.cosh(seen.z / 2)).sum(-1)
+    assert seen.log_prob.shape == batch
+    np.testing.assert_allclose(seen.log_prob, log_prior + seen.log_det, rtol=1e-12, atol=1e-12)
 
 
 def test_density_integrates_to_one() -> None:
@@ -108,49 +135,57 @@ def test_samples_are_the_inverse_of_latents_and_know_their_density(shape: tuple[
     with jax.enable_x64(True):
         params, _ = draw(flow, 1, 1.0, ())
         key = jax.random.key(7)
-        x, log_prob = flow.sample_and_log_prob(params, key, shape)
+
+        @jax.jit
+        def draw_all(params: Params, key: jax.Array) -> tuple[jax.Array, ...]:
+            latent = flow.prior.sample(key, shape, np.float64)
+            return *flow.sample_and_log_prob(params, key, shape), flow.sample(params, key, shape), latent
+
+        x, log_prob, same, latent = draw_all(params, key)
         assert x.shape == (*shape, 4)
         assert x.dtype == np.float64
-        np.testing.assert_allclose(log_prob, flow.log_prob(params, x), rtol=1e-12)
-        np.testing.assert_array_equal(x, flow.sample(params, key, shape))
-        latent = flow.prior.sample(key, shape, np.float64)
-        np.testing.assert_allclose(flow.forward(params, x)[0], latent, rtol=1e-9, atol=1e-9)
+        z, expected = jax.jit(lambda params, x: (flow.forward(params, x)[0], flow.log_prob(params, x)))(params, x)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-12)
+        np.testing.assert_array_equal(x, same)
+        np.testing.assert_allclose(z, latent, rtol=1e-9, atol=1e-9)
 
 
 def test_vmap_and_grad_go_through_the_density() -> None:
     flow = nice(dim=4, width=5, depth=2, couplings=2)
     with jax.enable_x64(True):
         params, x = draw(flow, 2, 1.0, (3,))
-        log_prob = flow.log_prob(params, x)
+        log_prob = np.asarray(jax.jit(flow.log_prob)(params, x))
         np.testing.assert_allclose(jax.jit(jax.vmap(flow.log_prob, (None, 0)))(params, x), log_prob, rtol=1e-13)
         # One set of parameters each, as in an ensemble.
-        stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, leaf]), params)
-        np.testing.assert_allclose(jax.jit(jax.vmap(flow.log_prob))(stacked, x)[::2], log_prob[::2], rtol=1e-13)
+        stacked = jax.tree.map(lambda leaf: np.stack([leaf, 2 * np.asarray(leaf), leaf]), params)
+        each = np.asarray(jax.jit(jax.vmap(flow.log_prob))(stacked, x))
+        np.testing.assert_allclose(each[::2], log_prob[::2], rtol=1e-13)
         samples = jax.jit(jax.vmap(flow.sample, (None, 0)))(params, jax.random.split(jax.random.key(0), 2))
         assert samples.shape == (2, 4)
         # With z_i = exp(s_i) y_i, ∂ log p / ∂s_i = 1 − z_i tanh(z_i / 2).
-        gradient = jax.jit(jax.grad(lambda params: flow.log_prob(params, x[0])))(params)
-        z = np.asarray(flow.forward(params, x[0])[0])
+        one = np.asarray(x)[0]
+        slope = jax.grad(flow.log_prob)
+        gradient, z = jax.jit(lambda params, x: (slope(params, x), flow.forward(params, x)[0]))(params, one)
+        z = np.asarray(z)
         np.testing.assert_allclose(gradient["scaling"]["log_scale"], 1 - z * np.tanh(z / 2), rtol=1e-12)
 
 
 def test_float32_parameters_give_float32_samples() -> None:
     flow = nice(dim=2, width=1, depth=1, couplings=1)
-    params = flow.init(jax.random.key(0))
-    assert flow.sample(params, jax.random.key(1)).dtype == np.float32
-    compiled = jax.jit(flow.sample, static_argnums=2)(params, jax.random.key(1), (3,))
-    np.testing.assert_allclose(compiled, flow.sample(params, jax.random.key(1), (3,)), rtol=1e-6)
+    params, key = drawn(flow.init), jax.random.key(1)
+    assert jax.eval_shape(flow.sample, params, key).dtype == np.float32
+    compiled = jax.jit(flow.sample, static_argnums=2)(params, key, (3,))
+    np.testing.assert_allclose(compiled, flow.sample(params, key, (3,)), rtol=1e-6)
 
 
 def test_couplings_alternate_and_the_first_keeps_the_odd_entries() -> None:
     flow = nice(dim=6, width=4, depth=1, couplings=2)
-    params = flow.init(jax.random.key(0))
-    x = jnp.arange(6.0)
+    params, x = drawn(flow.init), np.arange(6, dtype=np.float32)
     parts = dict(flow.bijector.parts)
-    after_first, _ = parts["coupling_0"].forward(params["coupling_0"], x)
-    assert (np.asarray(after_first == x) == [False, True] * 3).all()
-    after_second, _ = parts["coupling_1"].forward(params["coupling_1"], x)
-    assert (np.asarray(after_second == x) == [True, False] * 3).all()
+    after_first, _ = jax.jit(parts["coupling_0"].forward)(params["coupling_0"], x)
+    assert ((np.asarray(after_first) == x) == [False, True] * 3).all()
+    after_second, _ = jax.jit(parts["coupling_1"].forward)(params["coupling_1"], x)
+    assert ((np.asarray(after_second) == x) == [True, False] * 3).all()
 
 
 def test_the_default_is_the_network_of_the_seed() -> None:
@@ -177,4 +212,4 @@ def test_impossible_networks_are_refused(wrong: dict[str, int], words: str) -> N
 def test_images_that_are_not_vectors_are_refused() -> None:
     flow = nice(dim=4, width=2, depth=1, couplings=1)
     with pytest.raises(EventShapeError, match=r"events of shape \(4,\).*shape \(3, 2, 2\)"):
-        flow.log_prob(flow.init(jax.random.key(0)), jnp.zeros((3, 2, 2)))
+        jax.eval_shape(flow.log_prob, drawn(flow.init), np.zeros((3, 2, 2), np.float32))

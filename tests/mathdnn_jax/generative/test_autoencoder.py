@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +12,8 @@ from mathdnn_jax.errors import ConfigurationError, DataSetError, EventShapeError
 from mathdnn_jax.tasks import detect_by_error, error_threshold, reconstruction_errors
 
 MODEL = autoencoder((9, 5, 2))
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = drawn(MODEL.init)
+reconstruction_error = jax.jit(MODEL.reconstruction_error)
 
 
 def test_it_is_the_network_of_the_seed() -> None:
@@ -30,22 +31,22 @@ def test_it_computes_what_is_written() -> None:
 
     code = np.maximum(dense("encoder", 1, np.maximum(dense("encoder", 0, x), 0)), 0)
     back = 1 / (1 + np.exp(-dense("decoder", 1, np.maximum(dense("decoder", 0, code), 0))))
-    np.testing.assert_allclose(MODEL.encode(PARAMS, jnp.asarray(x)), code, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(MODEL.reconstruct(PARAMS, jnp.asarray(x)), back, rtol=1e-5)
-    np.testing.assert_allclose(MODEL.decode(PARAMS, jnp.asarray(code, jnp.float32)), back, rtol=1e-5)
-    errors = MODEL.reconstruction_error(PARAMS, jnp.asarray(x))
+    np.testing.assert_allclose(jax.jit(MODEL.encode)(PARAMS, x), code, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(MODEL.reconstruct)(PARAMS, x), back, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(MODEL.decode)(PARAMS, code.astype(np.float32)), back, rtol=1e-5)
+    errors = np.asarray(reconstruction_error(PARAMS, x))
     np.testing.assert_allclose(errors, np.square(x - back).mean(-1), rtol=1e-5)
     for k in range(4):
-        np.testing.assert_allclose(MODEL.reconstruction_error(PARAMS, jnp.asarray(x[k])), errors[k], rtol=1e-5)
+        np.testing.assert_allclose(reconstruction_error(PARAMS, x[k]), errors[k], rtol=1e-5)
 
 
-@given(count=st.integers(1, 30), batch_size=st.sampled_from([1, 4, 7, 100]))
+@given(count=st.sampled_from([1, 3, 4, 15, 28]), batch_size=st.sampled_from([1, 4, 7, 100]))
 def test_errors_do_not_depend_on_the_batch_size(count: int, batch_size: int) -> None:
     images = np.random.default_rng(count).integers(0, 256, (count, 3, 3)).astype(np.uint8)
-    events = jnp.asarray(images.reshape(count, 9).astype(np.float32) / np.float32(255))
+    events = images.reshape(count, 9).astype(np.float32) / np.float32(255)
     told: list[int] = []
     found = reconstruction_errors(MODEL, PARAMS, images, batch_size=batch_size, on_batch=told.append)
-    np.testing.assert_allclose(found, MODEL.reconstruction_error(PARAMS, events), rtol=1e-5)
+    np.testing.assert_allclose(found, reconstruction_error(PARAMS, events), rtol=1e-5)
     assert sum(told) == count
 
 
@@ -75,7 +76,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(DataSetError, match="no images"):
         reconstruction_errors(MODEL, PARAMS, images[:0])
     with pytest.raises(EventShapeError, match="acts on events of shape"):
-        MODEL.encode(PARAMS, jnp.zeros(8))
-    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, PARAMS)
+        jax.eval_shape(MODEL.encode, PARAMS, np.zeros(8, np.float32))
+    broken = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan, np.float32), PARAMS)
     with pytest.raises(NonFiniteError, match="nan for image 0"):
         reconstruction_errors(MODEL, broken, images)

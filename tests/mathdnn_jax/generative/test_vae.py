@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, normal
+from scipy import special
 
 from mathdnn_jax import VAE, BatchNorm, Dense, Flatten, Sequential, conv_decoder, conv_trunk, dense_decoder, vae
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
@@ -43,62 +46,76 @@ def test_shapes_with_any_batch_axes(model: VAE, features: int) -> None:
 
 
 def test_a_batch_is_its_events() -> None:
-    params, key = IMAGES.init(jax.random.key(0)), jax.random.key(1)
-    x = jax.random.uniform(key, (3, 8, 8, 1))
-    z = jax.random.normal(key, (3, 3))
-    together = IMAGES.log_joint(params, x, z)
-    np.testing.assert_allclose(together, [IMAGES.log_joint(params, x[k], z[k]) for k in range(3)], rtol=1e-5)
+    params, log_joint = drawn(IMAGES.init), jax.jit(IMAGES.log_joint)
+    x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    z = np.asarray(normal(3, 3))
+    np.testing.assert_allclose(log_joint(params, x, z), [log_joint(params, x[k], z[k]) for k in range(3)], rtol=1e-5)
 
 
 def test_the_prior_is_what_its_parameters_say_and_its_variance_positive() -> None:
-    params = MLP.init(jax.random.key(0))
-    assert MLP.sample_latent(params, jax.random.key(0), (5,)).shape == (5, 2)
-    params["prior"] = {"mean": jnp.array([5.0, -7.0]), "log_variance": jnp.log(jnp.array([0.01, 4.0]))}
-    z = np.asarray(MLP.sample_latent(params, jax.random.key(0), (4000,)))
+    params = drawn(MLP.init)
+    params["prior"] = {
+        "mean": np.array([5, -7], np.float32),
+        "log_variance": np.log([0.01, 4.0]).astype(np.float32),
+    }
+    z = np.asarray(jax.jit(MLP.sample_latent, static_argnums=2)(params, jax.random.key(0), (4000,)))
+    assert z.shape == (4000, 2)
     np.testing.assert_allclose(z.mean(0), [5, -7], atol=0.2)
     np.testing.assert_allclose(z.var(0), [0.01, 4], rtol=0.15)
-    assert "prior" not in GAUSSIAN.init(jax.random.key(0))
+    assert "prior" not in drawn(GAUSSIAN.init)
 
 
 def test_samples_are_of_the_likelihood_and_decoded_ones_its_mean() -> None:
-    params = MLP.init(jax.random.key(0))
-    x = np.asarray(MLP.sample(params, jax.random.key(0), (4000,)))
+    x, means = sampled_and_decoded(MLP, drawn(MLP.init))
     assert set(np.unique(x)) == {0.0, 1.0}
-    z = MLP.sample_latent(params, jax.random.key(1), (4000,))
-    np.testing.assert_allclose(x.mean(0), MLP.decode(params, z).mean(0), atol=0.05)
-    noisy = GAUSSIAN.init(jax.random.key(0))
-    z = GAUSSIAN.sample_latent(noisy, jax.random.key(1), (4000,))
-    noise = GAUSSIAN.sample(noisy, jax.random.key(2), (4000,)).var(0) - GAUSSIAN.decode(noisy, z).var(0)
-    np.testing.assert_allclose(noise, 0.25, atol=0.05)
+    np.testing.assert_allclose(x.mean(0), means.mean(0), atol=0.05)
+    x, means = sampled_and_decoded(GAUSSIAN, jax.jit(GAUSSIAN.init)(jax.random.key(0)))
+    np.testing.assert_allclose(x.var(0) - means.var(0), 0.25, atol=0.05)
+
+
+def sampled_and_decoded(model: VAE, params: Any) -> tuple[np.ndarray, np.ndarray]:
+    """4,000 samples, and the decoded means of as many other latents."""
+
+    @jax.jit
+    def draw(params: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first, second = jax.random.split(key)
+        z = model.sample_latent(params, second, (4000,))
+        return model.sample(params, first, (4000,)), model.decode(params, z)
+
+    x, means = draw(params, jax.random.key(0))
+    return np.asarray(x), np.asarray(means)
 
 
 def test_a_bernoulli_is_right_where_its_logarithms_would_overflow() -> None:
-    model = bernoulli(1)
-    logits = jnp.array([[0.0, 3.0], [200.0, -200.0], [-200.0, 200.0]])
-    found = model.log_prob({}, jnp.array([1.0, 0.0]), logits)
+    def array(*values: Any) -> np.ndarray:
+        return np.array(values, np.float32)
+
+    log_prob = jax.jit(bernoulli(1).log_prob)
+    logits = array([0.0, 3.0], [200.0, -200.0], [-200.0, 200.0])
+    found = log_prob({}, array(1, 0), logits)
     np.testing.assert_allclose(found, [np.log(0.5) - np.log1p(np.exp(3.0)), 0.0, -400.0], rtol=1e-6)
-    gradient = jax.grad(lambda values: model.log_prob({}, jnp.array([1.0, 0.0]), values).sum())(logits)
-    np.testing.assert_allclose(gradient[2], [1.0, -1.0])
+    gradient = jax.jit(jax.grad(lambda values: log_prob({}, array(1, 0), values).sum()))(logits)
+    np.testing.assert_allclose(np.asarray(gradient)[2], [1.0, -1.0])
     # On grey images it is the mean over binarised ones: linear in x.
-    grey = model.log_prob({}, jnp.array([0.3, 0.6]), logits[:1])
-    corners = [model.log_prob({}, jnp.array([float(a), float(b)]), logits[:1]) for a in (0, 1) for b in (0, 1)]
+    grey = log_prob({}, array(0.3, 0.6), logits[:1])
+    corners = [np.asarray(log_prob({}, array(a, b), logits[:1])) for a in (0, 1) for b in (0, 1)]
     expected = 0.7 * 0.4 * corners[0] + 0.7 * 0.6 * corners[1] + 0.3 * 0.4 * corners[2] + 0.3 * 0.6 * corners[3]
     np.testing.assert_allclose(grey, expected, rtol=1e-6)
 
 
 def test_a_bernoullis_gradient_is_what_its_mean_is_off() -> None:
-    logits = jnp.concatenate([jnp.linspace(-90.0, 90.0, 721), jnp.array([0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4])])
+    logits = np.append(np.linspace(-90, 90, 721), [0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4]).astype(np.float32)
+    slope = jax.jit(jax.grad(lambda logits, x: bernoulli(1).log_prob({}, x, logits).sum()))
     for x in (0.0, 0.3, 1.0):
-        gradient = jax.grad(lambda logits, x=x: bernoulli(1).log_prob({}, jnp.float32(x), logits).sum())(logits)
-        off = np.asarray(x - jax.nn.sigmoid(logits))
+        gradient, off = slope(logits, np.float32(x)), np.float32(x) - special.expit(logits)
         np.testing.assert_allclose(gradient, off, rtol=0, atol=4 * float(np.finfo(np.float32).eps))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, bool])
 def test_a_bernoullis_curvature_is_the_variance(dtype: Any) -> None:
+    hessian = jax.jit(jax.hessian(lambda logits: bernoulli(1).log_prob({}, jnp.ones(1, dtype), logits)))
     for logit in (0.0, -0.0, 2.0, -30.0):
-        second = jax.hessian(lambda logits: bernoulli(1).log_prob({}, jnp.ones(1, dtype), logits))(jnp.array([logit]))
-        mean = float(jax.nn.sigmoid(logit))
+        second, mean = np.asarray(hessian(np.array([logit], np.float32))), special.expit(logit)
         np.testing.assert_allclose(second[0, 0], -mean * (1 - mean), rtol=1e-6)
 
 
@@ -108,7 +125,7 @@ def test_a_gaussian_likelihood_is_the_density() -> None:
     model = gaussian(2, 0.7, True)
     x, mean = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
     expected = stats.norm(mean, np.sqrt(0.7)).logpdf(x).sum((-2, -1))
-    found = model.log_prob(model.init(), jnp.asarray(x, jnp.float32), jnp.asarray(mean, jnp.float32))
+    found = jax.jit(model.log_prob)(model.init(), x.astype(np.float32), mean.astype(np.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -140,10 +157,10 @@ def test_impossible_models_are_refused(settings: dict[str, Any], words: str) -> 
     ],
 )
 def test_impossible_bounds_are_refused(settings: dict[str, Any], words: str) -> None:
-    params = MLP.init(jax.random.key(0))
+    params, key, x = drawn(MLP.init), jax.random.key(0), np.zeros((2, 6), np.float32)
     with pytest.raises(ConfigurationError, match=words):
-        MLP.elbo(params, jnp.zeros(6), jax.random.key(0), **settings)
+        jax.eval_shape(functools.partial(MLP.elbo, **settings), params, x, key)
     with pytest.raises(ConfigurationError, match="samples=0"):
-        MLP.log_marginal(params, jnp.zeros(6), jax.random.key(0), samples=0)
+        jax.eval_shape(functools.partial(MLP.log_marginal, samples=0), params, x, key)
     with pytest.raises(EventShapeError, match=r"\(6,\).*\(2, 5\)"):
-        MLP.elbo(params, jnp.zeros((2, 5)), jax.random.key(0))
+        jax.eval_shape(MLP.elbo, params, x[:, :5], key)

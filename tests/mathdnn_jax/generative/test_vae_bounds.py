@@ -175,7 +175,8 @@ def test_maximising_the_bound_jointly_maximises_the_likelihood() -> None:
     # optax's Adam mixes integers and floats.
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         x = jnp.asarray(data)
-        params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(0)))
+        first = jax.jit(model.init)(jax.random.key(0))
+        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), first)
         optimizer = optax.adam(optax.exponential_decay(0.03, 700, 0.3))
 
         @jax.jit

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
@@ -58,7 +57,7 @@ def test_each_example_is_of_the_algorithm_that_its_name_says(name: str, monkeypa
 
         monkeypatch.setattr(module, algorithm.__name__, spy)
     image, taps, *rest = WINDOWS[name]
-    jax.eval_shape(ours(*rest), jnp.ones((2, *image)), jnp.ones(taps))
+    jax.eval_shape(ours(*rest), np.ones((2, *image), np.float32), np.ones(taps, np.float32))
     patches, none = name.startswith(("thin", "1 x 1")), name.startswith("XLA's")
     assert used == ([] if none else ["_by_patches" if patches else "products_first"])
 
@@ -68,7 +67,7 @@ def test_many_images_are_convolved_some_at_a_time(count: int, monkeypatch: pytes
     image, taps, *rest = WINDOWS["an image smaller than its kernel"]
     monkeypatch.setattr(products_first, "PRODUCTS", 2 * np.prod(image[:-1]) * np.prod(taps[:-2]) * taps[-1])
     with jax.enable_x64(True):
-        program = str(jax.make_jaxpr(ours(*rest))(jnp.ones((count, *image)), jnp.ones(taps)))
+        program = str(jax.make_jaxpr(ours(*rest))(np.ones((count, *image)), np.ones(taps)))
         assert ("scan" in program) == (count > 2)
         check(image, taps, *rest, count=count)
 
@@ -80,8 +79,8 @@ def ours(strides: Any, pads: Any, dilations: Any, input_dilations: Any) -> Any:
 def check(image: Any, taps: Any, *window: Any, count: int = 2) -> None:
     strides, pads, dilations, input_dilations = window
     rng = np.random.default_rng(0)
-    x, dx = (jnp.asarray(rng.standard_normal((count, *image))) for _ in range(2))
-    kernel, dkernel = (jnp.asarray(rng.standard_normal(taps)) for _ in range(2))
+    x, dx = (rng.standard_normal((count, *image)) for _ in range(2))
+    kernel, dkernel = (rng.standard_normal(taps) for _ in range(2))
     letters = "DHW"[-len(strides) :]
 
     def definition(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -97,17 +96,28 @@ def check(image: Any, taps: Any, *window: Any, count: int = 2) -> None:
 
     close = {"rtol": 1e-12, "atol": 1e-12 * taps[-2] * np.prod(taps[:-2])}
     convolve = ours(*window)
-    y, back = jax.vjp(convolve, x, kernel)
-    np.testing.assert_allclose(y, definition(x, kernel), **close)
+
+    @jax.jit
+    def by_definition(x: jax.Array, dx: jax.Array, kernel: jax.Array, dkernel: jax.Array) -> tuple[jax.Array, ...]:
+        return definition(x, kernel), definition(dx, kernel), definition(x, dkernel)
+
+    expected, along_x, along_kernel = map(np.asarray, by_definition(x, dx, kernel, dkernel))
+    weights = rng.standard_normal(expected.shape)
+
+    @jax.jit
+    def all_of_it(x: jax.Array, kernel: jax.Array, weights: jax.Array) -> tuple[jax.Array, ...]:
+        y, along = jax.jvp(convolve, (x, kernel), (dx, dkernel))
+        _, back = jax.vjp(convolve, x, kernel)
+        # For each example of a batch, as per-example gradients and Jacobians ask for it.
+        each = jax.vmap(lambda x, w: jax.vjp(lambda k: convolve(x[None], k), kernel)[1](w[None])[0])(x, weights)
+        return y, along, *back(weights), each
+
+    y, along, of_image, of_kernel, each = map(np.asarray, all_of_it(x, kernel, weights))
+    np.testing.assert_allclose(y, expected, **close)
     # Bilinear: the derivative along (dx, dkernel), and its adjoint.
-    expected = definition(dx, kernel) + definition(x, dkernel)
-    np.testing.assert_allclose(jax.jvp(convolve, (x, kernel), (dx, dkernel))[1], expected, **close)
-    weights = jnp.asarray(rng.standard_normal(y.shape))
-    of_image, of_kernel = back(weights)
-    np.testing.assert_allclose((of_image * dx).sum(), (weights * definition(dx, kernel)).sum(), rtol=1e-10)
-    np.testing.assert_allclose((of_kernel * dkernel).sum(), (weights * definition(x, dkernel)).sum(), rtol=1e-10)
-    # For each example of a batch, as per-example gradients and Jacobians ask for it.
-    each = jax.vmap(lambda x, w: jax.vjp(lambda k: convolve(x[None], k), kernel)[1](w[None])[0])(x, weights)
+    np.testing.assert_allclose(along, along_x + along_kernel, **close)
+    np.testing.assert_allclose((of_image * dx).sum(), (weights * along_x).sum(), rtol=1e-10)
+    np.testing.assert_allclose((of_kernel * dkernel).sum(), (weights * along_kernel).sum(), rtol=1e-10)
     np.testing.assert_allclose(each.sum(0), of_kernel, **close)
 
 
@@ -115,7 +125,8 @@ def check(image: Any, taps: Any, *window: Any, count: int = 2) -> None:
 @pytest.mark.parametrize("side", [3, 5])
 def test_gradients_within_loops_are_the_convolutions_that_xla_is_fast_at(side: int) -> None:
     """In other orders of axes, which XLA mends outside of loops alone, they take a hundred times as long."""
-    images, kernel = jnp.ones((2, 4, 12, 12, 16)), jnp.ones((side, side, 16, 16))
+    images = jax.ShapeDtypeStruct((2, 4, 12, 12, 16), np.float32)
+    taps = jax.ShapeDtypeStruct((side, side, 16, 16), np.float32)
 
     def step(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, None]:
         def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -124,7 +135,7 @@ def test_gradients_within_loops_are_the_convolutions_that_xla_is_fast_at(side: i
         of_image, of_kernel = jax.grad(loss, (0, 1))(x, kernel)
         return kernel - of_kernel * of_image.mean(), None
 
-    program = jax.jit(lambda kernel, images: lax.scan(step, kernel, images)[0]).lower(kernel, images).compile()
+    program = jax.jit(lambda kernel, images: lax.scan(step, kernel, images)[0]).lower(taps, images).compile()
     orders = re.findall(r"convolution\(.*dim_labels=(\S+?),", program.as_text() or "")
     assert len(orders) == 3
     assert set(orders) == {"b01f_01io->b01f"}

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, normal
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
@@ -19,9 +20,12 @@ NETWORK: Any = mathdnn_jax.small_net(channels=4, hidden=6)
 SHAPE = (8, 8, 3)
 
 
+run = jax.jit(NETWORK.apply)
+
+
 @functools.cache
 def made() -> tuple[Any, jax.Array]:
-    x = jax.random.normal(jax.random.key(1), (5, *SHAPE))
+    x = normal(5, *SHAPE)
     return jax.jit(NETWORK.init)(jax.random.key(0), x), x
 
 
@@ -75,15 +79,20 @@ def test_layers_are_applied_in_order_and_seen_by_name() -> None:
 
 def test_any_batch_axes_and_none() -> None:
     variables, x = made()
-    y = NETWORK.apply(variables, x)
-    np.testing.assert_allclose(NETWORK.apply(variables, x[0]), y[0], rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(NETWORK.apply(variables, x[None]), y[None])
+    y, events = np.asarray(run(variables, x)), np.asarray(x)
+    np.testing.assert_allclose(run(variables, events[0]), y[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(run(variables, events[None]), y[None])
     vectors: Any = Sequential(fc=nets.Dense(3), bn=nets.BatchNorm())
-    v = vectors.init(jax.random.key(0), jnp.zeros(4))
-    assert vectors.apply(v, jnp.ones((2, 7, 4))).shape == (2, 7, 3)
+    assert output_shape(vectors, (4,), (2, 7, 4)) == (2, 7, 3)
     flat: Any = Sequential(flatten=nets.Flatten(), fc=nets.Dense(3))
-    v = flat.init(jax.random.key(0), jnp.zeros((1, 2, 2)))
-    assert flat.apply(v, jnp.ones((7, 2, 2))).shape == (7, 3)
+    assert output_shape(flat, (1, 2, 2), (7, 2, 2)) == (7, 3)
+
+
+def output_shape(network: Sequential, first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
+    """For an input of the second shape, the network's variables being made for one of the first."""
+    variables = drawn(network.init, jax.ShapeDtypeStruct(first, np.float32))
+    shape: tuple[int, ...] = jax.eval_shape(network.apply, variables, jax.ShapeDtypeStruct(then, np.float32)).shape
+    return shape
 
 
 def test_a_network_is_a_value() -> None:
@@ -94,7 +103,7 @@ def test_a_network_is_a_value() -> None:
     assert same != mathdnn_jax.small_net(channels=4, hidden=7)
     assert Sequential(a=nets.Conv(3, 2, padding=1)) == Sequential(a=nets.Conv(3, (2, 2), padding=((1, 1), (1, 1))))
     apply = jax.jit(lambda network, variables, x: network.apply(variables, x), static_argnums=0)
-    np.testing.assert_allclose(apply(same, variables, x), NETWORK.apply(variables, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(apply(same, variables, x), run(variables, x), rtol=1e-5, atol=1e-6)
     oddly_named: Any = Sequential(apply=nets.Relu(), scope=nets.Relu())
     assert oddly_named.apply({}, x).shape == x.shape
 
@@ -103,8 +112,8 @@ def test_a_network_is_a_value() -> None:
 def test_the_dtype_of_the_parameters_is_computed_in(dtype: str) -> None:
     variables, x = made()
     with jax.enable_x64(True):
-        typed = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
-        assert NETWORK.apply(typed, x).dtype == dtype
+        typed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), variables)
+        assert jax.eval_shape(NETWORK.apply, typed, x).dtype == dtype
 
 
 def test_train_mode_is_pytorchs() -> None:
@@ -115,6 +124,7 @@ def test_train_mode_is_pytorchs() -> None:
     module.weight.data = torch.tensor([1.5, -0.5], dtype=torch.float64)
     module.bias.data = torch.tensor([0.25, 0.375], dtype=torch.float64)
     network = Sequential(bn=nets.BatchNorm(), relu=nets.Relu())
+    step_on = jax.jit(functools.partial(network.apply, train=True, mutable=["batch_stats"]))
     with jax.enable_x64(True):
         params = {"bn": {"scale": jnp.asarray([1.5, -0.5]), "bias": jnp.asarray([0.25, 0.375])}}
         variables = {"params": params, "batch_stats": {"bn": {"mean": jnp.zeros(2), "var": jnp.ones(2)}}}
@@ -122,7 +132,7 @@ def test_train_mode_is_pytorchs() -> None:
         for step in range(3):
             batch = x * (step + 1)
             expected = torch.relu(module(torch.from_numpy(np.moveaxis(batch, -1, 1).copy()))).detach().numpy()
-            y, state = network.apply(variables, jnp.asarray(batch), train=True, mutable=["batch_stats"])
+            y, state = step_on(variables, batch)
             variables = {**variables, **state}
             np.testing.assert_allclose(np.asarray(y), np.moveaxis(expected, 1, -1), rtol=0, atol=1e-12)
             statistics = variables["batch_stats"]["bn"]
@@ -150,21 +160,22 @@ def test_train_mode_has_the_gradient_of_the_batch_statistics() -> None:
             total: jax.Array = (y * weight).sum() + sum(leaf.sum() for leaf in jax.tree.leaves(state))
             return total
 
-        gradient = jax.grad(loss)(jnp.asarray(x))
+        gradient = jax.jit(jax.grad(loss))(x)
     np.testing.assert_allclose(np.asarray(gradient), inputs.grad.numpy(), rtol=0, atol=1e-12)
 
 
 def test_init_does_not_update_running_statistics() -> None:
     network = Sequential(bn=nets.BatchNorm())
-    variables = network.init(jax.random.key(0), 5 + jnp.ones((4, 2)), train=True)
+    x = np.full((4, 2), 6, np.float32)
+    variables = jax.jit(lambda key, x: network.init(key, x, train=True))(jax.random.key(0), x)
     np.testing.assert_array_equal(variables["batch_stats"]["bn"]["mean"], np.zeros(2))
 
 
 def test_dropout_takes_the_key() -> None:
     network: Any = Sequential(drop=nets.Dropout(0.5), fc=nets.Dense(2))
-    variables = network.init(jax.random.key(0), jnp.ones((1, 4)))
-    x = jnp.ones((64, 4))
-    a, b, again = (network.apply(variables, x, train=True, rngs={"dropout": jax.random.key(k)}) for k in (0, 1, 0))
+    x = np.ones((64, 4), np.float32)
+    variables, train = drawn(network.init, x), jax.jit(functools.partial(network.apply, train=True))
+    a, b, again = (np.asarray(train(variables, x, rngs={"dropout": jax.random.key(k)})) for k in (0, 1, 0))
     assert (a != b).any()
     np.testing.assert_array_equal(a, again)
 
@@ -210,7 +221,7 @@ def without(tree: dict[str, Any], *path: str) -> dict[str, Any]:
 )
 def test_what_is_wrong_is_named(act: Callable[[Any, jax.Array], Any], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        act(*made())
+        jax.eval_shape(lambda: act(*made()))
 
 
 @pytest.mark.parametrize(

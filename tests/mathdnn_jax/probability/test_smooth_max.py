@@ -103,8 +103,11 @@ def test_axes_batches_and_a_beta_for_each() -> None:
     x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
     of_each_row = np.array([[0.5], [1.0], [4.0]], np.float32)
     betas: list[NDArray[np.float32]] = [of_each_row, np.arange(1, 6, dtype=np.float32), np.full((), 2, np.float32)]
+    both = jax.jit(
+        lambda x, beta, axis: (smooth_max(x, beta, axis), smooth_max_gradient(x, beta, axis)), static_argnums=2
+    )
     for axis, beta in itertools.product((1, -2), betas):
-        value, gradients = smooth_max(x, beta, axis), smooth_max_gradient(x, beta, axis)
+        value, gradients = both(x, beta, axis)
         assert value.shape == (3, 5)
         assert value.dtype == gradients.dtype == jnp.float32
         whole = np.broadcast_to(beta, (3, 5))

@@ -99,8 +99,13 @@ def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...], zeros: bo
 def apply(network: Sequential, variables: Variables, x: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
     """Eval mode in the given dtype."""
     with jax.enable_x64(dtype is np.float64), jax.default_matmul_precision("highest"):
-        typed = jax.tree.map(functools.partial(jnp.asarray, dtype=dtype), variables)
-        return np.asarray(network.apply(typed, jnp.asarray(x, dtype)))
+        typed = jax.tree.map(functools.partial(np.asarray, dtype=dtype), variables)
+        return np.asarray(_compiled(network)(typed, x.astype(dtype)))
+
+
+@functools.lru_cache(64)
+def _compiled(network: Sequential) -> Any:
+    return jax.jit(network.apply)
 
 
 def events(seed: int, shape: tuple[int, ...] = INPUT_SHAPE, count: int = 2) -> np.ndarray:
@@ -115,16 +120,26 @@ def rounding(network: Sequential, variables: Variables, x: np.ndarray) -> np.nda
     of n terms errs by at most n ε of that; a batch norm adds |s| |x| + |s μ| + |β|. Activations have slopes of at most
     1.2 and every error that has been made is carried on by |w|, |s|.
     """
-    magnitude = np.abs(x)
-    error: np.ndarray = np.zeros_like(magnitude)
+    with jax.enable_x64(True):
+        return np.asarray(_compiled_rounding(network)(variables, x))
+
+
+@functools.lru_cache(64)
+def _compiled_rounding(network: Sequential) -> Any:
+    return jax.jit(functools.partial(_rounding, network))
+
+
+def _rounding(network: Sequential, variables: Variables, x: jax.Array) -> jax.Array:
+    magnitude = jnp.abs(x)
+    error = jnp.zeros_like(magnitude)
     for name, layer in network.layers:
-        params = {key: np.abs(a) for key, a in variables["params"].get(name, {}).items()}
+        params = {key: jnp.abs(a) for key, a in variables["params"].get(name, {}).items()}
         stats = variables.get("batch_stats", {}).get(name)
         carried, terms = _carried(layer, params, stats)
         if isinstance(layer, nets.Pad):
             magnitude, error = _one(layer, params, magnitude), _one(layer, params, error)
             continue
-        unbiased = {key: np.zeros_like(a) if key == "bias" else a for key, a in params.items()}
+        unbiased = {key: jnp.zeros_like(a) if key == "bias" else a for key, a in params.items()}
         grown = _one(carried, unbiased, error)
         magnitude = _one(carried, params, magnitude) + _offset(layer, params, stats)
         error = 1.2 * grown + terms * magnitude
@@ -136,9 +151,9 @@ def _carried(layer: Layer, params: Variables, stats: Variables | None) -> tuple[
     kernel = params.get("kernel")
     terms = 4.0 if kernel is None else float(np.prod(kernel.shape[:-1])) + 4
     if isinstance(layer, nets.BatchNorm) and stats is not None:
-        scale = 1 / np.sqrt(np.asarray(stats["var"]) + layer.epsilon)
+        scale = 1 / jnp.sqrt(stats["var"] + layer.epsilon)
         params["scale"] = scale * params.get("scale", 1.0)
-        params.setdefault("bias", np.zeros_like(scale))
+        params.setdefault("bias", jnp.zeros_like(scale))
         return nets.ScaleShift(), 8.0
     if isinstance(layer, nets.AvgPool):
         return layer, 4.0 + float(np.prod(layer.kernel))
@@ -147,12 +162,10 @@ def _carried(layer: Layer, params: Variables, stats: Variables | None) -> tuple[
 
 def _offset(layer: Layer, params: Variables, stats: Variables | None) -> Any:
     if isinstance(layer, nets.BatchNorm) and stats is not None:
-        return params["scale"] * np.abs(stats["mean"])
+        return params["scale"] * jnp.abs(stats["mean"])
     # tanh of a small number is small, gelu of 0 is 0: no magnitude is added.
     return 0.0
 
 
-def _one(layer: Layer, params: Variables, x: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-        y, _ = layer.apply({"params": jax.tree.map(jnp.asarray, params)}, jnp.asarray(x))
-    return np.asarray(y)
+def _one(layer: Layer, params: Variables, x: jax.Array) -> jax.Array:
+    return layer.apply({"params": params}, x)[0]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from mathdnn_jax.errors import ConfigurationError, ImageError
 from mathdnn_jax.nets import Conv, FrequencyConv, Relu, Sequential
@@ -19,9 +20,8 @@ LAYERS: dict[str, Any] = {"first": Conv(3, 3), "relu": Relu(), "head": Conv(4, (
 
 def network(shape: tuple[int, int, int], dtype: Any = np.float64) -> tuple[Sequential, Any, Any, Any]:
     net = Sequential(**LAYERS)
-    variables = jax.tree.map(
-        lambda leaf: np.asarray(leaf, dtype), net.init(jax.random.key(0), jnp.zeros((1, 16, 16, 2)))
-    )
+    first = drawn(net.init, jax.ShapeDtypeStruct((1, 16, 16, 2), np.float32), scale=0.5)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), first)
     return net, variables, *frequency_domain(net, variables, shape)[:2]
 
 
@@ -43,7 +43,7 @@ def test_float32_stays_float32_and_about_as_exact() -> None:
     y = jax.jit(other.apply)(others, x)
     assert isinstance(y, jax.Array)
     assert y.dtype == jnp.float32
-    np.testing.assert_allclose(np.asarray(y), np.asarray(net.apply(variables, x)), atol=2e-6)
+    np.testing.assert_allclose(np.asarray(y), np.asarray(jax.jit(net.apply)(variables, x)), atol=2e-6)
 
 
 def test_the_spectrum_is_the_conjugate_transform() -> None:
@@ -55,7 +55,7 @@ def test_the_spectrum_is_the_conjugate_transform() -> None:
 
 def test_the_report_states_the_memory_and_what_was_left() -> None:
     net = Sequential(**LAYERS, wide=Conv(2, 8, padding=4))
-    variables = net.init(jax.random.key(0), jnp.zeros((1, 30, 30, 2)))
+    variables = drawn(net.init, jax.ShapeDtypeStruct((1, 30, 30, 2), np.float32))
     *_, report = frequency_domain(net, variables, (30, 30, 2))
     assert report.left == ("wide",)
     entry = next(entry for entry in report.layers if entry.layer == "head")
@@ -74,7 +74,7 @@ def test_counts_and_fields_of_the_layer() -> None:
 def test_errors_by_name() -> None:
     net = Sequential(first=Conv(3, 3))
     with pytest.raises(ConfigurationError, match="at least 64 taps"):
-        frequency_domain(net, net.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1))), (4, 4, 1))
+        frequency_domain(net, drawn(net.init, jax.ShapeDtypeStruct((1, 4, 4, 1), np.float32)), (4, 4, 1))
     with pytest.raises(ConfigurationError, match="holds the kernel"):
         FrequencyConv(3, 8, 7)
     with pytest.raises(ImageError, match="looks at 8 x 8"):

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from ascent_by_hand import accumulating_ascent, climb, quadratic
+from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from mathdnn_jax.tasks import corrupt, inpaint, projected_ascent, rectangle
 
 DIM, STEPS = 5, 12
 FLOW = nice(dim=16, width=8, depth=1, couplings=2)
-PARAMS = FLOW.init(jax.random.key(0))
+PARAMS = drawn(FLOW.init, scale=0.5)
 MASK = rectangle((4, 4), (1, 3), (0, 4))
 
 
@@ -131,7 +132,7 @@ def test_images_come_back_in_their_shape_and_log_p_is_the_flows() -> None:
     np.testing.assert_array_equal(found.images[:, ~MASK], images[:, ~MASK].astype(np.float32) / np.float32(255))
     for images_then, log_prob in ((start, found.log_prob[0]), (found.images, found.log_prob[-1])):
         events = jnp.asarray(images_then.reshape(3, 16))
-        np.testing.assert_allclose(FLOW.log_prob(PARAMS, events), log_prob, rtol=1e-5)
+        np.testing.assert_allclose(jax.jit(FLOW.log_prob)(PARAMS, events), log_prob, rtol=1e-5)
     assert (found.log_prob[-1] > found.log_prob[0]).all()
     assert found.log_prob.shape == (21, 3)
 
