@@ -14,9 +14,9 @@ from mathdnn_jax.testing.differences import DERIVATIVE_TOLERANCE, Differences
 from mathdnn_jax.testing.high_precision.derivative import exact_differences
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.matrix import log_abs_det
-from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
+from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UnresolvedError
 from mathdnn_jax.testing.high_precision.point import Point
-from mathdnn_jax.testing.high_precision.settle import Derived, Value, settled_derived
+from mathdnn_jax.testing.high_precision.settle import Derived, Value, settled_derived, settled_value
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,18 @@ def test_a_pivot_that_stays_is_none_however_small() -> None:
     found = settled_derived(with_last_pivot(lambda digits: None if digits == 60 else -75))
     assert not found.singular
     assert float(found.log_abs_det) == pytest.approx(-75 * np.log(10))
+
+
+def test_results_agree_to_the_last_digit_of_float64() -> None:
+    settled = settled_derived(with_last_pivot(lambda digits: -9 if digits == 60 else -10))
+    assert settled.computed.digits == 240
+    one = Arithmetic(60).one
+
+    def evaluate(digits: int) -> Value:
+        value = one + (one / 10**14 if digits == 60 else 0)
+        return Value(digits, np.array([value], object), one, False, False, False, False, ())
+
+    assert settled_value(evaluate, 0).digits == 240
 
 
 def squashed(scale: float) -> Callable[[jax.Array], Result]:
