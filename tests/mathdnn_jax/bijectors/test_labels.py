@@ -39,11 +39,14 @@ def test_one_label_may_serve_a_batch() -> None:
 
 
 def test_data_sets_first_parameters_through_labels() -> None:
-    labelled = with_labels(chain(actnorm=actnorm(3, event_ndims=1), coupling=coupling()), 3)
+    # What the coupling hands on depends on the labels.
+    labelled = with_labels(chain(coupling=coupling(), actnorm=actnorm(3, event_ndims=1)), 3)
     x, labels = 5 + np.asarray(normal(64, 3)), np.arange(64, dtype=np.int32) % 3
     assert labelled.init_from_data is not None
     params = jax.jit(labelled.init_from_data)(drawn(labelled.init), x, labels)
-    np.testing.assert_allclose(params["actnorm"]["bias"], -x.mean(0), rtol=1e-5)
+    z = np.asarray(jax.jit(labelled.forward)(params, x, labels)[0])
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(z.std(0), 1, rtol=1e-5)
     assert with_labels(coupling(), 3).init_from_data is None
 
 

@@ -65,6 +65,11 @@ def test_a_pivot_that_stays_is_none_however_small() -> None:
     assert float(found.log_abs_det) == pytest.approx(-75 * np.log(10))
 
 
+def test_a_pivot_that_shrinks_with_every_other_digit_is_not_judged() -> None:
+    with pytest.raises(UnresolvedError, match="does not settle"):
+        settled_derived(with_last_pivot(lambda digits: -digits // 2))
+
+
 def test_results_agree_to_the_last_digit_of_float64() -> None:
     settled = settled_derived(with_last_pivot(lambda digits: -9 if digits == 60 else -10))
     assert settled.computed.digits == 240
