@@ -79,6 +79,13 @@ def test_the_variance_floor_is_the_users() -> None:
         np.testing.assert_allclose(z.var(), expected, rtol=4 * float(bound(x, EPS_32)[0]))
 
 
+def test_a_constant_channel_keeps_its_scale_at_a_floor_of_zero() -> None:
+    bijector = actnorm(2, 1, variance_floor=0.0)
+    assert bijector.init_from_data is not None
+    params = jax.jit(bijector.init_from_data)(FRESH, np.array([[3, 1], [3, 2]], np.float32))
+    np.testing.assert_allclose(params["log_scale"], [0, np.log(2)], rtol=4 * EPS_32)
+
+
 def test_parts_of_a_composition_are_given_what_reaches_them() -> None:
     inner = chain(first=actnorm(3), flat=reshape((1, 2, 3), (6,)))
     bijector = chain(squeeze=squeeze((2, 4, 2)), norm=actnorm(8), split=split(inner, (1, 2, 8), MLP((10,)), kept=3))

@@ -39,8 +39,9 @@ def test_one_label_may_serve_a_batch() -> None:
 
 
 def test_data_sets_first_parameters_through_labels() -> None:
-    # What the coupling hands on depends on the labels.
-    labelled = with_labels(chain(coupling=coupling(), actnorm=actnorm(3, event_ndims=1)), 3)
+    # What the coupling hands on depends on the labels, which reach it through two chains.
+    level = chain(coupling=coupling(), actnorm=actnorm(3, event_ndims=1))
+    labelled = with_labels(chain(level=level), 3)
     x, labels = 5 + np.asarray(normal(64, 3)), np.arange(64, dtype=np.int32) % 3
     assert labelled.init_from_data is not None
     params = jax.jit(labelled.init_from_data)(drawn(labelled.init), x, labels)
