@@ -82,6 +82,7 @@ def test_what_are_no_images_are_refused(
 
 def test_quantizing_clips_and_refuses_nan() -> None:
     np.testing.assert_array_equal(quantize(jnp.asarray([-0.1, 0.0, 0.999, 1.0, 1.3])), [0, 0, 255, 255, 255])
+    np.testing.assert_array_equal(quantize(jnp.asarray([0.9, 1.0, 7.0]), 16), [14, 15, 15])
     assert quantize(jnp.asarray([0.5]), 1000).dtype == np.int32
     with pytest.raises(NonFiniteError, match="1 NaN among 2"):
         quantize(jnp.asarray([0.5, jnp.nan]))

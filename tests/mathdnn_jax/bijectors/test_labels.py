@@ -7,7 +7,7 @@ import pytest
 from drawn import drawn, normal
 
 from mathdnn_jax import MLP, Bijector, affine_coupling
-from mathdnn_jax.bijectors import actnorm, chain, with_labels
+from mathdnn_jax.bijectors import actnorm, chain, split, with_labels
 from mathdnn_jax.errors import ConfigurationError
 
 MASK = np.array([True, False, False])
@@ -39,13 +39,13 @@ def test_one_label_may_serve_a_batch() -> None:
 
 
 def test_data_sets_first_parameters_through_labels() -> None:
-    # What the coupling hands on depends on the labels, which reach it through two chains.
+    # What the coupling hands on depends on the labels, which reach it through two chains and a split.
     level = chain(coupling=coupling(), actnorm=actnorm(3, event_ndims=1))
-    labelled = with_labels(chain(level=level), 3)
-    x, labels = 5 + np.asarray(normal(64, 3)), np.arange(64, dtype=np.int32) % 3
+    labelled = with_labels(chain(level=split(level, (4,), kept=3, context_shape=(3,))), 3)
+    x, labels = 5 + np.asarray(normal(64, 4)), np.arange(64, dtype=np.int32) % 3
     assert labelled.init_from_data is not None
     params = jax.jit(labelled.init_from_data)(drawn(labelled.init), x, labels)
-    z = np.asarray(jax.jit(labelled.forward)(params, x, labels)[0])
+    z = np.asarray(jax.jit(labelled.forward)(params, x, labels)[0])[:, 1:]
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(z.std(0), 1, rtol=1e-5)
     assert with_labels(coupling(), 3).init_from_data is None
