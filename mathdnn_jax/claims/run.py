@@ -12,6 +12,9 @@ from mathdnn_jax.claims.claim import Claim, Verdict
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.seeds import check_seed
 
+SEARCHED = 200
+"""The least number of draws among which a counterexample is looked for, where there is said to be one."""
+
 
 class Outcome(NamedTuple):
     """What running a claim found.
@@ -39,7 +42,8 @@ def run_claim(claim: Claim, *, examples: int = 25, seed: int | None = None) -> O
 
     Args:
         claim: what to decide.
-        examples: how many draws; a claim that draws nothing is run once.
+        examples: how many draws; a claim that draws nothing is run once. A claim that is stated to be refuted may take
+            `SEARCHED` draws, since it ends with the first one that breaks it.
         seed: of the draws; None takes the same ones each time, a function of the property alone.
 
     Raises:
@@ -85,7 +89,7 @@ def _searched(recorded: Any, claim: Claim, examples: int, seed: int | None) -> A
     if seed is not None:
         test = hypothesis.seed(check_seed(seed))(test)
     return hypothesis.settings(
-        max_examples=examples,
+        max_examples=examples if claim.verdict == "holds" else max(examples, SEARCHED),
         derandomize=seed is None,
         database=None,
         deadline=None,

@@ -72,7 +72,11 @@ class Arithmetic:
 
 def nearest(array: np.ndarray) -> np.ndarray:
     """Round to float64. Numbers beyond its range become infinite."""
-    return np.asarray(array.astype(np.float64) if array.dtype == object else array, np.float64)
+    if array.dtype != object:
+        return np.asarray(array, np.float64)
+    # Some versions of NumPy warn of the numbers that become infinite, and of NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float64)
 
 
 def objects(numbers: list[Number], shape: tuple[int, ...]) -> np.ndarray:

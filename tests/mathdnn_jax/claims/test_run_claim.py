@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from mathdnn_jax.claims import claim, run_claim
+from mathdnn_jax.claims.run import SEARCHED
 from mathdnn_jax.errors import ConfigurationError
 
 
@@ -33,6 +34,10 @@ def test_a_mistaken_statement_is_refuted_by_its_smallest_counterexample() -> Non
     assert (outcome.found, outcome.passed) == ("refuted", True)
     assert outcome.counterexample == {"n": "10"}
     assert outcome.message == "10 is not below 10"
+
+
+def test_a_counterexample_is_looked_for_among_more_draws_than_are_asked_for() -> None:
+    assert run_claim(square._replace(verdict="refuted"), examples=2).examples == SEARCHED
 
 
 def test_a_false_statement_that_is_claimed_does_not_pass() -> None:

@@ -220,8 +220,9 @@ def without(tree: dict[str, Any], *path: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_wrong_is_named(act: Callable[[Any, jax.Array], Any], error: type[Exception], said: str) -> None:
+    variables, x = made()
     with pytest.raises(error, match=said):
-        jax.eval_shape(lambda: act(*made()))
+        jax.eval_shape(lambda: act(variables, x))
 
 
 @pytest.mark.parametrize(
