@@ -9,18 +9,24 @@ import numpy as np
 from benchmarks.errors import OutputsDifferError
 
 FACTOR = 4.0
+GPU_FACTOR = 32.0
+"""On a GPU two correct kernels sum thousands of products in orders of their own, some one by one, some in many parts:
+their greatest errors were up to 9 times one another's in 16384 terms. Products in TF32 err thousands of times more."""
 ULPS = 2.0
 MOST = 0.1
 """The greatest relative difference that a coarser precision may stretch a tolerance to."""
 RULE = (
     f"the greatest error of any contender against PyTorch in float64 is at most {FACTOR:g} x the least of the others' "
-    f"plus {ULPS:g} ulps (of the stated precision) of the greatest output; where there is no float64 result, "
+    f"({GPU_FACTOR:g} x on a GPU, whose kernels sum in orders of their own) plus {ULPS:g} ulps (of the stated "
+    "precision) of the greatest output; where there is no float64 result, "
     "results differ by at most the case's tolerance, relative to the greatest entry"
 )
 F32 = 2.0**-23
 
 
-def check_agreement(truth: np.ndarray, outputs: Mapping[str, np.ndarray], epsilon: float = F32) -> dict[str, float]:
+def check_agreement(
+    truth: np.ndarray, outputs: Mapping[str, np.ndarray], epsilon: float = F32, factor: float = FACTOR
+) -> dict[str, float]:
     """Compare outputs of any shape with the float64 truth of that shape by `RULE`.
 
     Two correct programs round alike, and one that multiplies in TF32 is far beyond the rule for float32. The rule is
@@ -32,6 +38,7 @@ def check_agreement(truth: np.ndarray, outputs: Mapping[str, np.ndarray], epsilo
         truth: the float64 values.
         outputs: each contender's.
         epsilon: of the precision that they compute in.
+        factor: how many times the least error the greatest may be.
 
     Returns:
         The greatest absolute error of each, in the unit of the outputs.
@@ -53,7 +60,7 @@ def check_agreement(truth: np.ndarray, outputs: Mapping[str, np.ndarray], epsilo
     greatest = {name: float(error.max()) for name, error in errors.items()}
     floor = ULPS * float(np.spacing(np.abs(truth).max().astype(np.float32))) * (epsilon / F32)
     worst = max(greatest, key=lambda name: greatest[name])
-    bound = FACTOR * min(greatest.values()) + floor
+    bound = factor * min(greatest.values()) + floor
     if greatest[worst] > bound:
         place = _first(errors[worst] == greatest[worst])
         computed = ", ".join(f"{name} {values[place]:.9g}" for name, values in outputs.items())

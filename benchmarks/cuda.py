@@ -6,6 +6,7 @@ speed means nothing.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -41,9 +42,14 @@ def capture(work: Callable[[], torch.Tensor], *, stand_in: bool = False) -> Call
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # Other threads, such as JAX's, must not invalidate the capture by what they do meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        result = work()
+    # Neither what other threads do meanwhile, such as JAX's, nor what a collection would free may break the capture.
+    gc.collect()
+    gc.disable()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = work()
+    finally:
+        gc.enable()
 
     def replay() -> torch.Tensor:
         graph.replay()

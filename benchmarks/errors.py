@@ -13,6 +13,10 @@ class NoBaselineError(MathdnnError, RuntimeError):
     """None of a case's PyTorch baselines can run here."""
 
 
+class ProfileError(MathdnnError, RuntimeError):
+    """A profiler saw nothing of the device that the work runs on."""
+
+
 class ResultsError(MathdnnError, ValueError):
     """A file does not have the results of a run."""
 

@@ -21,7 +21,8 @@ class Sizes(NamedTuple):
 
 
 CPU = Sizes(2048, (32, 56, 64), 2**26)
-GPU = Sizes(8192, (256, 56, 256), 2**28)
+GPU = Sizes(12288, (512, 56, 256), 2**30)
+"""Each takes milliseconds at the least, of which launching one and waiting for it are a hundredth or two."""
 QUICK = Sizes(128, (1, 8, 8), 2**16)
 
 

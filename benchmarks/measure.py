@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import on_jax, on_torch
-from benchmarks.agreement import check_agreement, check_close
+from benchmarks.agreement import FACTOR, GPU_FACTOR, check_agreement, check_close
 from benchmarks.errors import NoBaselineError, OutputsDifferError
 from benchmarks.precision import EPSILON, as_arrays
 from benchmarks.timing import BUDGET, DISTURBED, Turn, interleaved, ratios, spread, timed, turn
@@ -18,7 +19,7 @@ from mathdnn_jax.errors import ConfigurationError
 
 BRIEF = 1.0
 """Seconds below which work is done once more before it is timed: what is still settling in a second call is done."""
-BEGINNING, COMPILING, TUNING = 3.0, 25.0, 50.0
+BEGINNING, COMPILING, TUNING = 3.0, 25.0, 90.0
 """Seconds that a contender may need until its first result; one that `torch.compile` compiles; one that it tunes."""
 SAMPLING = 0.6
 """The share of the seconds that are left once all have given a result that their samples may take."""
@@ -80,7 +81,7 @@ def measure(
             if name == "jax":
                 raise
             first.pop(name, None)
-            unable[name] = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            unable[name] = _told(error)
             say(f"{case.label}: {name} cannot run: {unable[name]}")
         else:
             runs[name] = run
@@ -88,6 +89,14 @@ def measure(
         raise NoBaselineError("; ".join(f"{name}: {reason}" for name, reason in unable.items()))
     errors = _compare(case, results, EPSILON[precision])
     del results
+
+    def aside(what: str, look: Callable[[], Any]) -> Any:
+        """What is not timed must not cost the times: None if it fails, for a reason that is recorded."""
+        try:
+            return look()
+        except Exception as error:
+            unable[what] = _told(error)
+            return None
 
     budget = min(limits.budget, SAMPLING * max(limits.left(), 0.0) / len(runs))
     turns = {name: _warm(run, repeat, quick, budget) for name, run in runs.items()}
@@ -104,7 +113,7 @@ def measure(
             both = min(len(times), len(seconds["jax"]))
             contenders[name]["ratio"] = spread(ratios(times[:both], seconds["jax"][:both]))._asdict()
         if kinds[name] == "torch":
-            contenders[name]["device_s"] = on_torch.device_seconds(runs[name])
+            contenders[name]["device_s"] = aside(f"{name}, CUDA events", partial(on_torch.device_seconds, runs[name]))
         if name in parts:
             contenders[name]["portion"] = parts[name]
     baselines = [name for name in contenders if kinds[name] == "torch"]
@@ -118,11 +127,19 @@ def measure(
         "flops": case.flops,
         "least_bytes": case.least_bytes,
         "limit": case.limit,
-        "xla": None if case.lowered is None else on_jax.cost(case.lowered()),
+        "xla": None if case.lowered is None else aside("XLA's count", partial(_cost, case.lowered)),
         "memory": {"jax_peak_bytes": on_jax.peak_bytes(), "torch_peak_bytes": on_torch.peak_bytes()},
         "why": case.why,
         "disturbed": any(max(times) > DISTURBED * min(times) for times in seconds.values()),
     }
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
+def _cost(lowered: Callable[[], Any]) -> dict[str, float | None]:
+    return on_jax.cost(lowered())
 
 
 def _until_first_result(name: str) -> float:
@@ -145,8 +162,9 @@ def _compare(case: Case, results: Mapping[str, tuple[np.ndarray, ...]], epsilon:
     for name, arrays in results.items():
         if len(arrays) != len(truths):
             raise OutputsDifferError(f"{name} computed {len(arrays)} arrays, PyTorch in float64 {len(truths)}")
+    factor = GPU_FACTOR if on_torch.device().type == "cuda" else FACTOR
     for k, truth in enumerate(truths):
-        errors = check_agreement(truth, {name: arrays[k] for name, arrays in results.items()}, epsilon)
+        errors = check_agreement(truth, {name: arrays[k] for name, arrays in results.items()}, epsilon, factor)
         greatest = {name: max(error, greatest.get(name) or 0.0) for name, error in errors.items()}
     return greatest
 

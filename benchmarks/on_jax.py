@@ -72,21 +72,27 @@ def cast(tree: Any, precision: str) -> Any:
 
 def matmul(size: int, precision: str = "f32") -> Callable[[], object]:
     """A matrix product of `size`³, 2 size³ FLOPs, ready to be timed: compiled, the matrices on the device."""
-    matrix = cast(np.random.default_rng(0).standard_normal((size, size), dtype=np.float32), precision)
+    matrix = _normal((size, size), precision)
     return _ready(jax.jit(jnp.matmul), matrix, matrix)
 
 
 def convolution(batch: int, side: int, channels: int, precision: str = "f32") -> Callable[[], object]:
     """A 3 × 3 convolution, same padding, of NHWC images of equal channels in and out, ready to be timed."""
-    rng = np.random.default_rng(0)
-    images = cast(rng.standard_normal((batch, side, side, channels), dtype=np.float32), precision)
-    kernel = cast(rng.standard_normal((3, 3, channels, channels), dtype=np.float32), precision)
+    images = _normal((batch, side, side, channels), precision)
+    kernel = _normal((3, 3, channels, channels), precision)
 
     def convolve(x: jax.Array, w: jax.Array) -> jax.Array:
         result: jax.Array = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return result
 
     return _ready(jax.jit(convolve), images, kernel)
+
+
+def _normal(shape: tuple[int, ...], precision: str) -> jax.Array:
+    """Normal numbers drawn on the device, since of hundreds of millions a host would be drawing for seconds."""
+    draw = jax.jit(jax.random.normal, static_argnums=(1, 2))
+    array: jax.Array = draw(jax.random.key(0), shape, DTYPES[precision]).block_until_ready()
+    return array
 
 
 def copy(count: int) -> Callable[[], object]:

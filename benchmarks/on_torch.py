@@ -137,17 +137,22 @@ def peak_bytes() -> int | None:
 
 def matmul(size: int, precision: str = "f32") -> Callable[[], object]:
     """A matrix product of `size`³, 2 size³ FLOPs, ready to be timed: warm, the matrices on the device."""
-    matrix = on_device(np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)).to(DTYPES[precision])
+    matrix = _normal((size, size), precision)
     return _ready(lambda: matrix @ matrix)
 
 
 def convolution(batch: int, side: int, channels: int, precision: str = "f32") -> Callable[[], object]:
     """A 3 × 3 convolution, same padding, of channels-last images of equal channels in and out, ready to be timed."""
-    rng = np.random.default_rng(0)
-    images = on_device(rng.standard_normal((batch, channels, side, side), dtype=np.float32)).to(DTYPES[precision])
-    kernel = on_device(rng.standard_normal((channels, channels, 3, 3), dtype=np.float32)).to(DTYPES[precision])
+    images = _normal((batch, channels, side, side), precision)
+    kernel = _normal((channels, channels, 3, 3), precision)
     x, w = (array.contiguous(memory_format=torch.channels_last) for array in (images, kernel))
     return _ready(lambda: torch.nn.functional.conv2d(x, w, padding=1))
+
+
+def _normal(shape: tuple[int, ...], precision: str) -> torch.Tensor:
+    """Normal numbers drawn on the device, since of hundreds of millions a host would be drawing for seconds."""
+    generator = torch.Generator(device()).manual_seed(0)
+    return finished(torch.randn(shape, generator=generator, device=device(), dtype=DTYPES[precision]))
 
 
 def copy(count: int) -> Callable[[], object]:

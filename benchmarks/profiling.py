@@ -13,6 +13,7 @@ import jax
 import torch
 
 from benchmarks import on_torch
+from benchmarks.errors import ProfileError
 from benchmarks.timing import timed
 from benchmarks.workload import Case, Run
 
@@ -29,20 +30,32 @@ class Cost(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """A run's seconds while it was watched, and what its operations cost, the dearest first."""
+    """The seconds of a run that nobody watched, and what the operations of the next one cost, the dearest first."""
 
     seconds: float
     costs: tuple[Cost, ...]
 
 
 def profile_case(case: Case) -> Iterator[tuple[str, Profile]]:
-    """Yield what one run costs by JAX, and by the first of PyTorch's ways, each after two runs that are not watched."""
+    """Yield what one run costs by JAX, and by the first of PyTorch's ways, each after two runs that are not watched.
+
+    Raises:
+        ProfileError: the work is done on a GPU of which JAX's profiler saw nothing.
+    """
+    yield "JAX", profile_jax(case)
+    yield from profile_torch(case)
+
+
+def profile_jax(case: Case) -> Profile:
+    """Return what one run costs by JAX, as `profile_case` does."""
     jax.clear_caches()  # the programs of cases before this one have the names of this one's
-    _settle(case.jax)
-    yield "JAX", _of_jax(case.jax)
+    return _of_jax(case.jax, _settled(case.jax))
+
+
+def profile_torch(case: Case) -> Iterator[tuple[str, Profile]]:
+    """Yield what one run costs by the first of PyTorch's ways, if there is one."""
     for name, run in [*case.torch.items()][:1]:
-        _settle(run)
-        yield f"PyTorch {name}", _of_torch(run)
+        yield f"PyTorch {name}", _of_torch(run, _settled(run))
 
 
 def profile_table(profiles: dict[str, Profile], rows: int = 12) -> str:
@@ -50,21 +63,22 @@ def profile_table(profiles: dict[str, Profile], rows: int = 12) -> str:
     lines = []
     for name, (seconds, costs) in profiles.items():
         total = sum(cost.seconds for cost in costs)
-        lines.append(f"{name}: {1e3 * seconds:.4g} ms watched, of which operations {1e3 * total:.4g}")
+        lines.append(f"{name}: {1e3 * seconds:.4g} ms, and its operations, while watched, {1e3 * total:.4g}")
         for operation, spent, times in costs[:rows]:
             lines.append(f"  {1e3 * spent:>10.3f} ms {spent / (total or 1):>5.0%} {times:>7} x  {operation}")
     return "\n".join(lines)
 
 
-def _settle(run: Run) -> None:
-    for _ in range(2):
-        run()
+def _settled(run: Run) -> float:
+    """Run the work twice, and return the seconds of the second time."""
+    run()
+    return timed(run)[1]
 
 
-def _of_jax(run: Run) -> Profile:
+def _of_jax(run: Run, seconds: float) -> Profile:
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            seconds = timed(run)[1]
+            run()
         traces = sorted(Path(folder).rglob("*.xplane.pb"))
         data = jax.profiler.ProfileData.from_file(str(traces[-1]))
     sources = _sources()
@@ -85,6 +99,8 @@ def _instructions(data: Any) -> Iterator[tuple[str, str, float]]:
     On a GPU a kernel without an instruction, as those of a CUDA graph may be, is told by its own name.
     """
     gpus = [plane for plane in data.planes if plane.name.startswith("/device:GPU")]
+    if jax.default_backend() == "gpu" and not gpus:
+        raise ProfileError(f"JAX's profiler saw no GPU, only {', '.join(plane.name for plane in data.planes)}")
     for plane in gpus or data.planes:
         for line in plane.lines:
             if gpus and not line.name.startswith("Stream"):
@@ -114,17 +130,25 @@ def _short(path: str) -> str:
     return "/".join(steps[-3:])
 
 
-def _of_torch(run: Run) -> Profile:
-    activities = [torch.profiler.ProfilerActivity.CPU]
+def _of_torch(run: Run, seconds: float) -> Profile:
     on_device = on_torch.device().type == "cuda"
-    if on_device:
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as watched:
-        seconds = timed(run)[1]
-    used = "self_device_time_total" if on_device else "self_cpu_time_total"
-    # On a GPU a kernel's time stands beside the kernel, and beside the operation on the processor that launched it.
-    averages = [event for event in watched.key_averages() if not on_device or event.device_type.name == "CUDA"]
-    return Profile(seconds, _dearest(Cost(event.key, 1e-6 * getattr(event, used), event.count) for event in averages))
+    # Of a GPU only its kernels are recorded: a hundred thousand calls on the processor would take longer than the work.
+    activity = torch.profiler.ProfilerActivity.CUDA if on_device else torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[activity]) as watched:
+        run()
+    return Profile(seconds, _dearest(_kernels(watched.key_averages()) if on_device else _calls(watched.key_averages())))
+
+
+def _calls(averages: Iterable[Any]) -> Iterator[Cost]:
+    for event in averages:
+        yield Cost(event.key, 1e-6 * event.self_cpu_time_total, event.count)
+
+
+def _kernels(averages: Iterable[Any]) -> Iterator[Cost]:
+    """What ran on the GPU. An annotation, such as an optimiser's step, is the time of the kernels in it again."""
+    for event in averages:
+        if event.device_type.name == "CUDA" and not event.is_user_annotation:
+            yield Cost(event.key, 1e-6 * event.self_device_time_total, event.count)
 
 
 def _dearest(costs: Iterable[Cost]) -> tuple[Cost, ...]:

@@ -114,6 +114,8 @@ def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tupl
 
 def forget() -> None:
     """Of the last case, what takes memory: what PyTorch compiled, and what the process keeps although it is free."""
+    # What a cycle keeps is freed first, so that its memory can be given back.
+    gc.collect()
     on_torch.forget_compiled()
     gc.collect()
     give_back_freed_memory()

@@ -121,8 +121,9 @@ def training_runs(
     trainers = {
         "eager": _Trainer(objective, rate, settings.precision),
         "eager, fused Adam": _Trainer(objective, rate, settings.precision, fused=True),
-        "eager, foreach Adam": _Trainer(objective, rate, settings.precision, foreach=True),
     }
+    if on_torch.device().type == "cpu":  # On a GPU that is the default.
+        trainers["eager, foreach Adam"] = _Trainer(objective, rate, settings.precision, foreach=True)
     for name, mode in on_torch.compile_modes(settings).items():
         trainer = _Trainer(objective, rate, settings.precision, fused=True)
         trainer.loss = cuda.compile_in_mode(trainer.compute_loss, mode, stand_in=settings.stand_in)

@@ -43,11 +43,14 @@ def describe() -> dict[str, Any]:
 
 
 def card() -> dict[str, str] | None:
-    """Return what nvidia-smi reports about the first card, which it only reads; None without that program or a card."""
+    """Return what nvidia-smi reports about the first card, which it only reads; None if there is no answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
     question = [program, f"--query-gpu={','.join(ASKED)}", "--format=csv,noheader", "--id=0"]
-    done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=30, env=dict(os.environ))
+    try:
+        done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=10, env=dict(os.environ))
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     answers = [answer.strip() for answer in done.stdout.strip().split(",")]
     return dict(zip(ASKED, answers, strict=True)) if done.returncode == 0 and len(answers) == len(ASKED) else None

@@ -1,7 +1,15 @@
-"""The library's networks on the device in float32, certified layer by layer against PyTorch."""
+"""The library's networks on the device in float32, certified layer by layer against PyTorch.
+
+PyTorch runs on the CPU. By the rule of `parity` JAX's error is to be PyTorch's, which says as much as that both sum in
+like order. A GPU's kernels do not: of thousands of products some are summed one by one, and their errors were 6.5 times
+those of a CPU's blocks in 16384 terms. So on another device a network passes if the float64 runs agree, which shows
+that the formula is right, and if no layer's root-mean-square error is more than `DEVICE_FACTOR` times PyTorch's, which
+products in TF32 exceed a hundredfold. Whether it passes by the rule of `parity` too is `strict`.
+"""
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 import traceback
@@ -9,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import torch
 
 from benchmarks.workloads import nice_model, small_net
@@ -18,6 +27,7 @@ from parity.errors import CertificationError
 from parity.reference import NICE, VAE, Autoencoder, DCGANGenerator, DenseGenerator, SmallNetTest, SmallNetTrain
 
 EVENTS, FEW = 1024, 64
+DEVICE_FACTOR = 32.0
 
 
 class Subject(NamedTuple):
@@ -44,7 +54,7 @@ SUBJECTS = (
 def certificates(rehearsal: bool, subjects: tuple[Subject, ...] = SUBJECTS) -> Iterator[tuple[str, Any]]:
     """Yield ("certificate", …) for each model: whether it passes, on how many layers and numbers, and how closely.
 
-    The weights are random and the networks in eval mode. PyTorch runs on the CPU, in float32 and in float64.
+    The weights are random and the networks in eval mode.
     """
     for subject in subjects[:2] if rehearsal else subjects:
         began = time.monotonic()
@@ -78,11 +88,23 @@ def _summary(certificate: Mapping[str, Any]) -> dict[str, Any]:
         if layer["torch_float32_error"]["rms"] > 0
     }
     worst = max(ratios, key=ratios.__getitem__, default=None)
+    strict = certificate["passed"]
     return {
-        "passed": certificate["passed"],
+        "passed": strict or (jax.default_backend() != "cpu" and _on_a_device(certificate, ratios)),
+        "strict": strict,
         "layers": len(layers),
         "values": sum(layer["values"] for layer in layers),
         "parameters": certificate["checkpoint"]["parameters"],
         "worst": None if worst is None else {"layer": worst, "rms_over_torch": ratios[worst]},
+        "rms_over_torch": ratios,
         "departing": [layer["layer"] for layer in layers if not layer["passed"]],
     }
+
+
+def _on_a_device(certificate: Mapping[str, Any], ratios: Mapping[str, float]) -> bool:
+    """Return whether a network passes by the rule for other devices than PyTorch's."""
+    layers = certificate["layers"]
+    # The other failures are that the float64 runs differ, and NaN.
+    only_float32 = all(failure.startswith("JAX's ") for layer in layers for failure in layer["failures"])
+    within = max(ratios.values(), default=math.inf) <= DEVICE_FACTOR
+    return bool(certificate["round_trip_bit_exact"] and only_float32 and within)

@@ -11,7 +11,13 @@ from benchmarks.results import FORMAT, key_of
 
 REPEAT = 7
 """Interleaved samples of each contender; slow work has fewer."""
-LISTS = {"certificate": "certificates", "identity": "identities", "claim": "claims", "profile": "profiles"}
+LISTS = {
+    "certificate": "certificates",
+    "identity": "identities",
+    "claim": "claims",
+    "profile": "profiles",
+    "left out": "left_out",
+}
 """Kinds of findings of which there are many, and the list that each is kept in."""
 OVER = ("done", "stopped", "crashed")
 """Steps with these outcomes are not repeated by a resumed run; those that failed or were not begun are."""
@@ -108,7 +114,7 @@ class Findings:
         return steps
 
     def _add_row(self, row: dict[str, Any]) -> None:
-        """Add a row, or merge it with the row of the same case: the times of first calls stay those measured first."""
+        """Add a row, or merge it with the row of the same case. A row that failed takes no other's place."""
         row = {"backend": "gpu", **row}
         rows = self.results["rows"]
         same = next((k for k, other in enumerate(rows) if key_of(other) == key_of(row)), None)
@@ -117,11 +123,8 @@ class Findings:
             return
         if "error" in row and "error" not in rows[same]:
             return
-        for name, figures in rows[same].get("contenders", {}).items():
-            if name in row.get("contenders", {}):
-                row["contenders"][name]["first_call_s"] = figures["first_call_s"]
-            elif "contenders" in row:
-                row["contenders"][name] = figures
+        if "error" not in row and "error" not in rows[same]:
+            _merge(row, rows[same])
         rows[same] = row
 
     def _changed(self) -> None:
@@ -134,3 +137,19 @@ class Findings:
         measured = self.results["limits"].get(row["precision"])
         rates = None if measured is None else {name: measured[name] for name in ("jax", "torch")}
         return judged(row, rates, row["aims"])
+
+
+def _merge(row: dict[str, Any], before: dict[str, Any]) -> None:
+    """Give a row what an earlier one of the same case has and it lacks: contenders, and the times of first calls.
+
+    What was compiled for the first is found again by the second.
+    """
+    contenders = row["contenders"]
+    for name, figures in before["contenders"].items():
+        if name in contenders:
+            contenders[name]["first_call_s"] = figures["first_call_s"]
+        else:
+            contenders[name] = figures
+            row["unable"].pop(name, None)
+    baselines = [name for name, figures in contenders.items() if figures["kind"] == "torch"]
+    row["best"] = min(baselines, key=lambda name: contenders[name]["median_s"]) if baselines else None

@@ -143,8 +143,10 @@ def _counts(results: Results) -> list[str]:
         values = sum(entry.get("values", 0) for entry in certificates)
         layers = sum(entry.get("layers", 0) for entry in certificates)
         passed = sum(entry["passed"] for entry in certificates)
+        looser = sum(entry["passed"] and not entry.get("strict", True) for entry in certificates)
+        by = f"; {looser} of them by the rule for sums in another order" if looser else ""
         lines.append(
-            f"certificates: {passed} of {len(certificates)} networks pass, in {layers} layers and {values:,} numbers"
+            f"certificates: {passed} of {len(certificates)} networks pass, in {layers} layers and {values:,} numbers{by}"
         )
     if identities:
         for precision in dict.fromkeys(entry["precision"] for entry in identities):
@@ -159,6 +161,8 @@ def _counts(results: Results) -> list[str]:
         count = gpu.get("count_of_claims")
         of = "" if count is None else f" (of {count['there_are']} there are)"
         lines.append(f"claims: {sum(entry['passed'] for entry in claims)} of {len(claims)} as stated{of}")
+    if left_out := [f"{entry['workload']} {entry['case']}" for entry in gpu.get("left_out", [])]:
+        lines.append(f"left out for want of time: {', '.join(left_out)}")
     wrong = [
         f"{entry['of']} in {entry['precision']}: {entry['identity']}" for entry in identities if not entry["passed"]
     ]

@@ -8,12 +8,13 @@ what it finds.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import IO, Any, NamedTuple
 
@@ -71,12 +72,29 @@ def _requests(lines: IO[str]) -> Iterator[Request]:
         yield waiting.get()
 
 
+def as_line(value: Any) -> str:
+    """Return a line of JSON, with NumPy's numbers as numbers, and None for what is infinite or NaN."""
+    return json.dumps(_plain(value), allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return _plain(value.item()) if hasattr(value, "item") else str(value)
+
+
 def main(pipe: str) -> None:
     """Serve on the standard input and the pipe of this number."""
     with os.fdopen(int(pipe), "w", buffering=1, encoding="utf-8") as answers:
 
         def answer(value: dict[str, Any]) -> None:
-            answers.write(json.dumps(value, allow_nan=False) + "\n")
+            answers.write(as_line(value))
 
         serve(_requests(sys.stdin), answer)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from benchmarks.errors import PlanError
 from benchmarks.precision import precision_of_both
-from benchmarks.profiling import Profile, profile_case
+from benchmarks.profiling import Profile, profile_jax, profile_torch
 from benchmarks.run import forget
 from benchmarks.workload import Case, Settings
 from benchmarks.workloads import load_workload
@@ -15,28 +17,45 @@ DEAREST = 12
 """How many operations of each profile are kept, the most expensive first."""
 
 
+SPARE = 5.0
+"""Seconds below which no further profile is begun."""
+
+
 def profiles(short: list[list[str]], settings: Settings, left: Callable[[], float]) -> Iterator[tuple[str, Any]]:
-    """Yield ("profile", …) for JAX and for PyTorch's first way, for each row (workload, case, precision) in turn."""
-    for workload, label, precision in short:
-        if left() <= 0:
-            return
-        about = {"workload": workload, "case": label, "precision": precision}
-        with precision_of_both(precision, stand_in=settings.stand_in):
-            case = _case(workload, label, settings._replace(precision=precision, modes=()))
-            if case is None:
-                yield "profile", {**about, "error": "the workload does not make this case here"}
-                continue
-            for name, profile in profile_case(case):
-                yield "profile", {**about, "of": name, **_as_json(profile)}
-        del case
-        forget()
+    """Yield ("profile", …) for each row (workload, case, precision): of JAX for all, then of PyTorch's first way.
+
+    The two profilers do not take turns, since only one at a time may watch a GPU. A profile that fails is recorded, and
+    the next one is made.
+    """
+    for way in (_of_jax, profile_torch):
+        for workload, label, precision in short:
+            if left() < SPARE:
+                return
+            about = {"workload": workload, "case": label, "precision": precision}
+            try:
+                with precision_of_both(precision, stand_in=settings.stand_in):
+                    case = _case(workload, label, settings._replace(precision=precision, modes=()))
+                    for name, profile in way(case):
+                        yield "profile", {**about, "of": name, **_as_json(profile)}
+                del case
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                yield "profile", {**about, "error": told, "traceback": traceback.format_exc()}
+            forget()
 
 
-def _case(workload: str, label: str, settings: Settings) -> Case | None:
+def _of_jax(case: Case) -> Iterator[tuple[str, Profile]]:
+    yield "JAX", profile_jax(case)
+
+
+def _case(workload: str, label: str, settings: Settings) -> Case:
     size = label.removeprefix("batch ")
     if size.isdecimal():
         settings = settings._replace(batches=(int(size),))
-    return next((case for case in load_workload(workload).cases(settings) if case.label == label), None)
+    for case in load_workload(workload).cases(settings):
+        if case.label == label:
+            return case
+    raise PlanError(f"{workload} has no case {label} here")
 
 
 def _as_json(profile: Profile) -> dict[str, Any]:

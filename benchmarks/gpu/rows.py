@@ -18,12 +18,16 @@ from benchmarks.workloads import load_workload
 
 BUDGET = 4.0
 """Seconds that all samples of one contender of a case may take."""
+SPARE = 15.0
+"""Seconds below which no further case of a step is begun."""
 SLOW = ("seed's DataLoader, eager",)
 """Contenders left out here: they take up to a minute and do not depend on the GPU."""
 
 
 def rows(step: Step, settings: Settings, left: Callable[[], float]) -> Iterator[tuple[str, Any]]:
     """Yield ("row", row) for each of the step's cases; a case that fails becomes a row with its error and traceback.
+
+    With fewer seconds left than `SPARE` no further case is begun, and ("left out", …) says which.
 
     Raises:
         PlanError: the workload lacks a case that the step names, or has no case at all.
@@ -36,6 +40,9 @@ def rows(step: Step, settings: Settings, left: Callable[[], float]) -> Iterator[
             if step.cases and case.label not in step.cases:
                 continue
             missing.discard(case.label)
+            if made and left() < SPARE:
+                yield "left out", {**about, "case": case.label, "reason": f"{max(left(), 0):.0f} s were left"}
+                continue
             made += 1
             yield "row", {**about, "step": step.id, **_row(_of_step(case, step), step, settings, left)}
             del case

@@ -56,7 +56,7 @@ def _found(step: Step, request: Request, left: Callable[[], float]) -> Found:
         case "certificates":
             return certificates(request.rehearsal)
         case "identities":
-            return identities(request.rehearsal)
+            return identities(request.rehearsal, left)
         case "claims":
             return claims(request.rehearsal, left)
         case "profiles":

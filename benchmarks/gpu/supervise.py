@@ -12,6 +12,10 @@ from benchmarks.gpu.plan import Step
 Say = Callable[[str], object]
 STARTING = 90.0
 """Seconds allowed to a new process, beyond its first step's own, for importing both frameworks and finding the GPU."""
+SPARE = 8.0
+"""Seconds by which a step is to end before it is stopped, so that it can say what it left out."""
+BROKEN = ("CUDA error", "CUDA_ERROR", "CUDNN_STATUS", "CUBLAS_STATUS", "cudaError", "captur")
+"""What errors say that break the process's whole use of the GPU, or may: the steps that follow get a new process."""
 FALSE_STARTS = 2
 """No further process is started after this many in a row that ended before they reported their device."""
 
@@ -83,7 +87,7 @@ def supervise(
             findings.began(step)
             say(f"{step.id}: {step.why} ({left:.0f} s left)")
             most = min(step.most_s + (STARTING if starting else 0.0), left)
-            worker.ask(step.id, most, findings.short())
+            worker.ask(step.id, most - min(SPARE, most / 2), findings.short())
             goes_on, described = _follow(worker, step, findings, clock() + most, clock)
             false_starts = 0 if described or not starting else false_starts + 1
             if not goes_on:
@@ -99,7 +103,7 @@ def _follow(
     worker: Worker, step: Step, findings: Findings, until: float, clock: Callable[[], float]
 ) -> tuple[bool, bool]:
     """Record what a step finds; return whether its process goes on, and whether it reported its device."""
-    described = False
+    described, broken = False, False
     while True:
         try:
             answer = worker.answer(max(until - clock(), 0.0))
@@ -113,8 +117,17 @@ def _follow(
             described = True
             findings.about(answer["value"])
         elif answer["event"] == "found":
+            broken |= _is_broken(answer["value"])
             findings.add(answer["part"], answer["value"])
         else:
             error = answer["error"]
             findings.ended(step, "failed" if error else "done", error, answer["traceback"], answer["seconds"])
-            return True, True
+            return not broken and not _is_broken({"error": error}), True
+
+
+def _is_broken(value: Any) -> bool:
+    """Return whether an error in a finding says that the process can no longer use the GPU."""
+    if not isinstance(value, Mapping):
+        return False
+    said = [value.get("error") or "", *(value.get("unable") or {}).values()]
+    return any(word in text for text in said for word in BROKEN)

@@ -89,10 +89,13 @@ class Process:
         """Kill the process and all that it started, and wait for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(timeout=30)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs
+            self._process.wait(timeout=30)
         for thread in self._threads:
             thread.join(timeout=5)
-        for stream in (self._process.stdin, self._process.stdout):
+        # Closing what a thread still reads would wait for it.
+        streams = [self._process.stdin, *([] if self._threads[1].is_alive() else [self._process.stdout])]
+        for stream in streams:
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
                 stream.close()

@@ -171,8 +171,9 @@ def _gan(batch: int, settings: Settings) -> Case:
     ways = {
         "eager": _Players(modules, latent),
         "eager, fused Adam": _Players(modules, latent, fused=True),
-        "eager, foreach Adam": _Players(modules, latent, foreach=True),
     }
+    if on_torch.device().type == "cpu":  # On a GPU that is the default.
+        ways["eager, foreach Adam"] = _Players(modules, latent, foreach=True)
     for name, mode in on_torch.compile_modes(settings).items():
         players = _Players(modules, latent, fused=True)
         players.losses = {

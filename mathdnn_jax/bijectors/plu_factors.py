@@ -47,12 +47,17 @@ def multiply(a: Factors, x: jax.Array) -> jax.Array:
 
 
 def solve(a: Factors, z: jax.Array) -> jax.Array:
-    """A⁻¹ z of each of n vectors, (…, n, dim) → (…, n, dim), by two triangular solves."""
+    """A⁻¹ z of each of n vectors, (…, n, dim) → (…, n, dim), by two triangular solves, in float32 at the least.
+
+    GPUs have no solve of fewer digits.
+    """
     if a.rows is not None:
         z = jnp.take(z, np.argsort(a.rows).astype(np.int32), axis=-1)
     columns = jnp.swapaxes(z, -1, -2)
-    columns = solve_triangular(a.unit_lower, columns, lower=True, unit_diagonal=True)
-    return jnp.swapaxes(solve_triangular(a.scaled_upper, columns), -1, -2)
+    given = columns.dtype
+    wide = jnp.float32 if jnp.finfo(given).bits < 32 else given
+    columns = solve_triangular(a.unit_lower.astype(wide), columns.astype(wide), lower=True, unit_diagonal=True)
+    return jnp.swapaxes(solve_triangular(a.scaled_upper.astype(wide), columns), -1, -2).astype(given)
 
 
 def log_abs(diagonal: jax.Array) -> jax.Array:

@@ -49,7 +49,7 @@ def test_the_shapes_are_of_the_case_that_is_profiled() -> None:
 def test_a_line_for_each_of_the_dearest() -> None:
     costs = tuple(Cost(name, seconds, 2) for name, seconds in (("dot", 3e-3), ("add", 1e-3), ("copy", 0.0)))
     lines = profile_table({"JAX": Profile(5e-3, costs)}, rows=2).splitlines()
-    assert lines[0] == "JAX: 5 ms watched, of which operations 4"
+    assert lines[0] == "JAX: 5 ms, and its operations, while watched, 4"
     assert [line.split() for line in lines[1:]] == [
         ["3.000", "ms", "75%", "2", "x", "dot"],
         ["1.000", "ms", "25%", "2", "x", "add"],

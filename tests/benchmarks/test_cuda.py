@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -93,18 +94,30 @@ def test_work_is_warmed_up_on_another_stream_before_it_is_captured(pretended: Pr
     result = torch.zeros(2)
 
     def work() -> Any:
-        pretended.log.append("work")
+        pretended.log.append("work" if gc.isenabled() or "capture" not in pretended.log else "work, nothing collected")
         return result
 
     replay = cuda.capture(work)
+    assert gc.isenabled()
     warm = ["work"] * cuda.WARM_UP
     assert pretended.log == [
-        "wait", "side stream", *warm, "main stream", "wait", "capture", "work", "captured"
+        "wait", "side stream", *warm, "main stream", "wait", "capture", "work, nothing collected", "captured"
     ]  # fmt: skip
     assert replay() is result
     # A replay launches what was captured, and does not call the work again.
     assert pretended.log[-1] == "replay"
-    assert pretended.log.count("work") == cuda.WARM_UP + 1
+    assert pretended.log.count("work") == cuda.WARM_UP
+
+
+def test_after_a_capture_that_fails_what_is_not_needed_is_collected_again(pretended: PretendedCuda) -> None:
+    def work() -> Any:
+        if "capture" in pretended.log:
+            raise RuntimeError("it cannot be captured")
+        return torch.zeros(1)
+
+    with pytest.raises(RuntimeError, match="it cannot be captured"):
+        cuda.capture(work)
+    assert gc.isenabled()
 
 
 def test_seconds_between_events_wait_for_the_device(pretended: PretendedCuda) -> None:
@@ -245,3 +258,13 @@ def test_a_step_takes_the_memory_of_its_weights_and_leaves_the_callers_alone(res
     first, second = float(run()[0]), float(run()[0])
     assert (first == second) == restart
     assert weights["w"].tolist() == [1.0] * 4
+
+
+def test_on_a_gpu_adam_is_foreach_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ways() -> set[str]:
+        objective = Objective(torch.nn.Linear(2, 2), lambda module, rows: module(rows).mean())
+        return set(training_runs(objective, 1e-3, list, STAND_IN._replace(modes=()), restart=False))
+
+    assert ways() == {"eager", "eager, fused Adam", "eager, foreach Adam", "CUDA graphs, fused Adam"}
+    monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))
+    assert ways() == {"eager", "eager, fused Adam", "CUDA graphs, fused Adam"}

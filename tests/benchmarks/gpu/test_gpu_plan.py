@@ -29,14 +29,14 @@ def test_its_steps_have_names_of_their_own_and_workloads_that_exist() -> None:
             assert step.precision in load_workload(step.workload).precisions
 
 
-def test_ceilings_and_certificates_come_first_then_what_has_a_target_then_why() -> None:
+def test_ceilings_and_parity_come_first_then_what_has_a_target_then_why() -> None:
     order = [step.id for step in PLAN]
-    assert order[:2] == ["ceilings", "certificates"]
+    assert order[:3] == ["ceilings", "certificates", "identities"]
     aimed_at = {target.workload for target in TARGETS}
     last = max(k for k, step in enumerate(PLAN[: order.index("profiles")]) if step.workload in aimed_at)
     # Every step until then is one with a target, in float32, and all workloads with targets are among them.
-    assert {step.workload for step in PLAN[2 : last + 1]} == aimed_at
-    assert {step.precision for step in PLAN[2 : last + 1]} == {"f32"}
+    assert {step.workload for step in PLAN[3 : last + 1]} == aimed_at
+    assert {step.precision for step in PLAN[3 : last + 1]} == {"f32"}
     assert all(k > last for k, step in enumerate(PLAN) if step.environment)
     # What is certain of all this takes four minutes of the eight that a run has.
     assert sum(step.least_s for step in PLAN[: last + 1]) < 240

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -22,9 +21,7 @@ from benchmarks.gpu.certificates import SUBJECTS, Subject, certificates  # noqa:
 from benchmarks.gpu.claims import claims, in_turn  # noqa: E402
 from benchmarks.gpu.identities import STEPS, Comparison, in_float64, judged, of_flow, of_small_net  # noqa: E402
 from benchmarks.gpu.plan import Step  # noqa: E402
-from benchmarks.gpu.profiles import profiles  # noqa: E402
 from benchmarks.precision import precision_of_both  # noqa: E402
-from benchmarks.profiling import _instructions  # noqa: E402
 from benchmarks.workload import Case, Settings, Workload  # noqa: E402
 from mathdnn_jax import nice  # noqa: E402
 from mathdnn_jax.claims import CLAIMS, Claim  # noqa: E402
@@ -183,9 +180,7 @@ def _cases(settings: Settings) -> Iterator[Case]:
 
 def _rows(monkeypatch: pytest.MonkeyPatch, **more: Any) -> list[dict[str, Any]]:
     workload = Workload("made", "made for this test", _cases)
-    for module in (rows_of, "benchmarks.gpu.profiles"):
-        target = f"{module}.load_workload" if isinstance(module, str) else f"{module.__name__}.load_workload"
-        monkeypatch.setattr(target, lambda _: workload)
+    monkeypatch.setattr(rows_of, "load_workload", lambda _: workload)
     step = Step("s", "rows", "", workload="made", **more)
     return [value for _, value in rows_of.rows(step, QUICK, lambda: 100.0)]
 
@@ -200,6 +195,16 @@ def test_a_row_for_each_case_and_one_that_fails_has_its_traceback(monkeypatch: p
     assert rows[2]["contenders"].keys() == {"jax", "eager"}
 
 
+def test_with_little_time_left_the_further_cases_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = Workload("made", "made for this test", _cases)
+    monkeypatch.setattr(rows_of, "load_workload", lambda _: workload)
+    found = list(rows_of.rows(Step("s", "rows", "", workload="made"), QUICK, lambda: 3.0))
+    assert [(part, value["case"]) for part, value in found] == [
+        ("row", "batch 2"), ("left out", "wrong"), ("left out", "batch 4")
+    ]  # fmt: skip
+    assert found[1][1]["reason"] == "3 s were left"
+
+
 def test_a_case_that_a_step_names_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["case"] for row in _rows(monkeypatch, cases=("batch 4",))] == ["batch 4"]
     with pytest.raises(PlanError, match="made has no case batch 8"):
@@ -211,42 +216,6 @@ def test_under_flags_of_xla_jax_is_measured_alone(monkeypatch: pytest.MonkeyPatc
     assert [(row["case"], [*row["contenders"]]) for row in rows] == [("batch 2, XLA_FLAGS=--a=b", ["jax"])]
 
 
-def test_what_falls_short_is_profiled_in_its_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    _rows(monkeypatch)
-    monkeypatch.setattr("benchmarks.gpu.profiles.profile_case", _pretended_profile)
-    short = [["made", "batch 64", "f32"], ["made", "9 images", "f32"]]
-    found = [value for _, value in profiles(short, QUICK, lambda: 1.0)]
-    assert [(entry["case"], entry.get("of"), "error" in entry) for entry in found] == [
-        ("batch 64", "JAX", False), ("batch 64", "PyTorch eager", False), ("9 images", None, True)
-    ]  # fmt: skip
-    assert found[0]["costs"] == [{"operation": "dot", "seconds": 1.0, "times": 2}]
-    assert list(profiles(short, QUICK, lambda: 0.0)) == []
-
-
-def _pretended_profile(case: Case) -> Iterator[tuple[str, Any]]:
-    from benchmarks.profiling import Cost, Profile
-
-    assert case.label == "batch 64"
-    for name in ("JAX", "PyTorch eager"):
-        yield name, Profile(1.5, (Cost("dot", 1.0, 2),))
-
-
-def _event(name: str, nanoseconds: float, **stats: str) -> Any:
-    return SimpleNamespace(name=name, duration_ns=nanoseconds, stats=stats.items())
-
-
-def test_of_a_gpu_the_kernels_of_its_streams_are_counted_once() -> None:
-    gemm = _event("sm90_gemm", 50.0, hlo_op="dot.3", hlo_module="jit_step")
-    graph = _event("a kernel of a graph", 7.0)
-    streams = [SimpleNamespace(name="Stream #13(Compute)", events=[gemm, graph])]
-    again = [SimpleNamespace(name=name, events=[gemm]) for name in ("XLA Ops", "XLA Modules")]
-    host = SimpleNamespace(name="/host:CPU", lines=[SimpleNamespace(name="python", events=[gemm])])
-    device = SimpleNamespace(name="/device:GPU:0", lines=[*again, *streams])
-    found = list(_instructions(SimpleNamespace(planes=[host, device])))
-    assert found == [("jit_step", "dot.3", 50.0), ("", "a kernel of a graph", 7.0)]
-    assert list(_instructions(SimpleNamespace(planes=[host]))) == [("jit_step", "dot.3", 50.0)]
-
-
 def test_the_card_is_asked_and_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert card() is None
@@ -256,4 +225,6 @@ def test_the_card_is_asked_and_not_changed(tmp_path: Path, monkeypatch: pytest.M
     assert card() == dict(zip(ASKED, ("A Card", "580.1", "80 MiB", "700 W", "1980", "2619", "9.0"), strict=True))
     assert (tmp_path / "asked").read_text().split()[0].startswith("--query-gpu=")
     program.write_text("#!/bin/sh\nexit 9\n")
+    assert card() is None
+    program.write_text("no program\n")
     assert card() is None

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import Step
-from benchmarks.gpu.supervise import STARTING, supervise
+from benchmarks.gpu.supervise import SPARE, STARTING, supervise
 
 ABOUT = {"event": "about", "value": {"machine": {"device": "A Card"}, "card": {"name": "A Card"}, "torch": {}}}
 
@@ -80,7 +80,7 @@ def steps(*names: str, **more: Any) -> list[Step]:
 
 def test_one_process_does_all_steps_in_order_and_every_answer_is_written() -> None:
     run = Run(steps("a", "b"), {"a": [(1.0, {"part": "limits", "value": {"f32": {}}}), (1.0, None)]})
-    assert run.log == ["start {}", f"a in {50 + STARTING:g}", "b in 50", "closed"]
+    assert run.log == ["start {}", f"a in {50 + STARTING - SPARE:g}", f"b in {50 - SPARE:g}", "closed"]
     assert run.statuses() == {"a": "done", "b": "done"}
     assert run.results["machine"] == {"device": "A Card"}
     # When the limits were found, the file had them, and said that the step was in its midst.
@@ -99,6 +99,30 @@ def test_a_step_that_raises_is_recorded_with_its_traceback_and_the_next_one_runs
     assert run.log.count("start {}") == 1
 
 
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [
+        ({"part": "row", "value": {"error": "RuntimeError: CUDA error: an illegal memory access"}}, None),
+        ({"part": "row", "value": {"unable": {"CUDA graphs, fused Adam": "operation failed due to a capture"}}}, None),
+        ({"part": "claims", "value": {"there_are": 9}}, "JaxRuntimeError: INTERNAL: CUBLAS_STATUS_EXECUTION_FAILED"),
+    ],
+)
+def test_after_an_error_that_breaks_the_gpu_for_a_process_there_is_another(found: Any, error: str | None) -> None:
+    if found["part"] == "row":
+        about = {"workload": "w", "case": "c", "precision": "f32", "aims": {}}
+        found["value"] = {**about, "error": "it failed", **found["value"]}
+    ended = {"event": "end", "step": "a", "error": error, "traceback": None, "seconds": 1.0}
+    run = Run(steps("a", "b"), {"a": [(1.0, found), (1.0, ended)]})
+    assert run.statuses() == {"a": "failed" if error else "done", "b": "done"}
+    assert run.log.count("start {}") == 2
+
+
+def test_after_an_error_that_breaks_nothing_the_process_goes_on() -> None:
+    row = {"workload": "w", "case": "c", "precision": "f32", "aims": {}, "error": "OutputsDifferError: they differ"}
+    run = Run(steps("a", "b"), {"a": [(1.0, {"part": "row", "value": row}), (1.0, None)]})
+    assert run.log.count("start {}") == 1
+
+
 def test_after_a_crash_another_process_goes_on_with_the_next_step() -> None:
     found = {"part": "claim", "value": {"id": "F1.x", "passed": True}}
     run = Run(steps("a", "b"), {"a": [(1.0, found), (1.0, "ended by signal SIGABRT: last lines")]})
@@ -106,7 +130,8 @@ def test_after_a_crash_another_process_goes_on_with_the_next_step() -> None:
     assert "SIGABRT" in run.results["gpu"]["steps"]["a"]["reason"]
     # What it had found is kept.
     assert [claim["id"] for claim in run.results["gpu"]["claims"]] == ["F1.x"]
-    assert run.log == ["start {}", f"a in {50 + STARTING:g}", "closed", "start {}", f"b in {50 + STARTING:g}", "closed"]
+    first = 50 + STARTING - SPARE
+    assert run.log == ["start {}", f"a in {first:g}", "closed", "start {}", f"b in {first:g}", "closed"]
 
 
 def test_a_step_that_hangs_is_stopped_when_its_time_is_over() -> None:
@@ -118,7 +143,7 @@ def test_a_step_that_hangs_is_stopped_when_its_time_is_over() -> None:
 def test_no_step_takes_more_than_is_left_and_none_is_begun_in_vain() -> None:
     run = Run(steps("a", "b", "c"), {"b": []}, seconds=13.0)
     # 3 s for the first, 10 s are left for the second, nothing for the third.
-    assert run.log[2] == "b in 10"
+    assert run.log[2] == "b in 5"
     assert run.statuses() == {"a": "done", "b": "stopped", "c": "not begun"}
     assert run.results["gpu"]["steps"]["c"]["reason"] == "0 s were left, and it needs 5"
     assert run.seconds == 13.0

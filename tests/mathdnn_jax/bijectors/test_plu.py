@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import hypothesis.strategies as st
 import jax
@@ -181,3 +182,12 @@ def test_parameters_of_another_shape_are_refused(name: str) -> None:
             jax.eval_shape(function, params, np.zeros((1, 1, 3), np.float32))
     with pytest.raises(ParameterStructureError, match="expects parameters of shapes"):
         jax.eval_shape(plu_matrix, params)
+
+
+def test_in_half_precision_the_inverse_solves_in_float32() -> None:
+    bijector = plu(3)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), drawn(bijector.init))
+    traced = str(jax.make_jaxpr(bijector.inverse)(params, jnp.ones((2, 3), jnp.bfloat16)))
+    assert re.findall(r"\w+:(\w+)\[\d+,\d+\] = triangular_solve", traced) == ["f32", "f32"]
+    z, _ = bijector.inverse(params, jnp.ones((2, 3), jnp.bfloat16))
+    assert z.dtype == jnp.bfloat16
