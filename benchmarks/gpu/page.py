@@ -145,9 +145,8 @@ def _counts(results: Results) -> list[str]:
         passed = sum(entry["passed"] for entry in certificates)
         looser = sum(entry["passed"] and not entry.get("strict", True) for entry in certificates)
         by = f"; {looser} of them by the rule for sums in another order" if looser else ""
-        lines.append(
-            f"certificates: {passed} of {len(certificates)} networks pass, in {layers} layers and {values:,} numbers{by}"
-        )
+        passing = f"{passed} of {len(certificates)} networks pass"
+        lines.append(f"certificates: {passing}, in {layers} layers and {values:,} numbers{by}")
     if identities:
         for precision in dict.fromkeys(entry["precision"] for entry in identities):
             some = [entry for entry in identities if entry["precision"] == precision]
