@@ -148,7 +148,7 @@ def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -
         "| NICE log p, batch 8192 | compiled, max-autotune | 1 × | not measured |  |",
         "| an epoch of the VAE | eager | 10 × | 20 × | met |",
         "| gan-step | batch 128 | f32 |  |  |  |  |  | FAILED: ValueError: no |",
-        "- certificates: 2 of 2 networks pass, in 40 layers and 1,500 numbers; 1 of them by the rule for sums in another",
+        "- certificates: 2 of 2 networks pass, in 40 layers and 1,500 numbers; 1 of them by the rule for sums",
         "- identities in f32: 1 of 2 hold, on 128 numbers; the closest is at 200% of its bound",
         "- left out for want of time: flow-1d 10 epochs, shuffled",
         "- DOES NOT HOLD: glow in f32: z = f(x)",
