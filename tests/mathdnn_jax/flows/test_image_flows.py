@@ -113,12 +113,26 @@ def test_glow_is_first_set_from_data() -> None:
     np.testing.assert_allclose(normalised.std((0, 1, 2)), 1, rtol=1e-4)
 
 
+def test_the_checkerboards_of_a_scale_take_turns_and_its_last_one_is_another() -> None:
+    flow = real_nvp((2, 2, 1), scales=1, couplings=2, width=3)
+    scale, params, x = dict(flow.bijector.parts)["scale_0"], drawn(flow.init)["scale_0"], normal(3, 2, 2, 1)
+    boards = [(name, part) for name, part in scale.parts if name.startswith("checkerboard")]
+    assert len(boards) == 3
+    kept = [(np.asarray(jax.jit(part.forward)(params[name], x)[0]) == x).all(0)[..., 0] for name, part in boards]
+    for board in kept:
+        assert board[0, 0] == board[1, 1] != board[0, 1] == board[1, 0]
+    assert [board[0, 0] for board in kept] == [kept[0][0, 0], not kept[0][0, 0], kept[0][0, 0]]
+
+
 def test_vectors_have_a_real_nvp_of_perceptrons() -> None:
     flow = real_nvp((5,), couplings=3, width=4)
     params, x = moved(flow), normal(7, 5)
     assert list(params) == ["coupling_0", "coupling_1", "coupling_2"]
     back, _ = jax.jit(flow.inverse)(params, jax.jit(flow.forward)(params, x)[0])
     np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-4)
+    for k, (name, part) in enumerate(flow.bijector.parts):
+        kept = (np.asarray(jax.jit(part.forward)(params[name], x)[0]) == x).all(0)
+        np.testing.assert_array_equal(kept, np.arange(5) % 2 == (k + 1) % 2)
     of_classes = real_nvp((5,), classes=2)
     labels = np.arange(7, dtype=np.int32) % 2
     assert jax.eval_shape(of_classes.log_prob, drawn(of_classes.init), x, labels).shape == (7,)

@@ -87,6 +87,13 @@ def test_a_layer_is_pytorchs(layer: Layer, event_shape: Shape) -> None:
         np.testing.assert_allclose(np.asarray(y), truth, rtol=0, atol=4 * fan_in * magnitude * np.finfo(dtype).eps)
 
 
+def test_a_layer_keeps_the_dtype_of_its_input() -> None:
+    for layer, event_shape in LAYERS:
+        values, x = drawn(layer, event_shape, seed=0)
+        typed, half = jax.tree.map(functools.partial(jnp.asarray, dtype=jnp.bfloat16), (values, x))
+        assert jax.eval_shape(layer.apply, typed, half)[0].dtype == jnp.bfloat16, layer
+
+
 SIZES = st.integers(1, 3)
 
 
