@@ -90,8 +90,12 @@ def test_a_layer_is_pytorchs(layer: Layer, event_shape: Shape) -> None:
 def test_a_layer_keeps_the_dtype_of_its_input() -> None:
     for layer, event_shape in LAYERS:
         values, x = drawn(layer, event_shape, seed=0)
-        typed, half = jax.tree.map(functools.partial(jnp.asarray, dtype=jnp.bfloat16), (values, x))
-        assert jax.eval_shape(layer.apply, typed, half)[0].dtype == jnp.bfloat16, layer
+        # Running statistics stay in float32 beside parameters and images in bfloat16.
+        kinds = {"params": jnp.bfloat16, "batch_stats": jnp.float32}
+        typed = {
+            name: jax.tree.map(functools.partial(jnp.asarray, dtype=kinds[name]), part) for name, part in values.items()
+        }
+        assert jax.eval_shape(layer.apply, typed, jnp.asarray(x, jnp.bfloat16))[0].dtype == jnp.bfloat16, layer
 
 
 SIZES = st.integers(1, 3)
