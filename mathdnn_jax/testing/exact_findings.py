@@ -9,6 +9,7 @@ import numpy as np
 from mathdnn_jax.testing.finding import Finding
 from mathdnn_jax.testing.guesses import guesses
 from mathdnn_jax.testing.high_precision.derivative import exact_differences
+from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.verdict import (
     BROKEN,
@@ -28,6 +29,9 @@ from mathdnn_jax.testing.judge_event import (
     log_det_claim,
 )
 from mathdnn_jax.testing.programs import Analysis, Direction
+
+ROUNDED = 4
+"""From so many tolerances on, a value that is computed narrowly is not what its formula says."""
 
 POOR = "the formula is right, and the arithmetic is poorer than this case explains: it cancels or overflows on the way"
 NARROW = "some of it is computed in less than float64: a constant or a cast that is float32"
@@ -110,7 +114,7 @@ def finite_finding(point: Point, analysis: Analysis, finding: Finding) -> Findin
     """
     explained = moved(point, SIZE)
     broken = np.isinf(explained.log_det) or np.isinf(explained.value).any()
-    if broken or not SIZE * condition_of(point.derived, analysis) <= BROKEN:
+    if broken or not SIZE * condition_of(point, analysis) <= BROKEN:
         return None
     return finding._replace(hints=(*finding.hints, POOR))
 
@@ -124,13 +128,20 @@ class RoundTrip(NamedTuple):
     back: Point
 
 
-def derivative_finding(direction: Direction, analysis: Analysis, point: Point) -> Finding | None:
+def derivative_finding(direction: Direction, analysis: Analysis, point: Point, tolerance: float) -> Finding | None:
     """Return the finding that a derivative is wrong, or None.
+
+    A conversion to a narrower type is followed as the identity, which it is up to rounding. Where that rounding is what
+    the map does, as in a quantiser, the exact differences are those of another map.
 
     Raises:
         UnresolvedError: high precision cannot decide.
     """
-    return check_derivative(direction, analysis, exact_differences(point, analysis.tangents))
+    computed = point.value
+    rounded = np.abs(nearest(computed.value - analysis.value)) > ROUNDED * tolerance * (1 + np.abs(analysis.value))
+    if computed.narrow and rounded.any():
+        raise UnresolvedError("the value is rounded to less than float64")
+    return check_derivative(direction, analysis, exact_differences(point, analysis.tangents, tolerance))
 
 
 def round_trip_finding(

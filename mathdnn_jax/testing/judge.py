@@ -52,6 +52,12 @@ class Judge(NamedTuple):
         support = self.support if direction is self.forward else self.latent_support
         return Opinion(self.precision, direction, support, case, direction.analyse(case.params, case.context, x))
 
+    def _after(self, first: Opinion, direction: Direction) -> Opinion:
+        """The opinion on a direction at the value that the other one returns."""
+        there = self._opinion(direction, first.case, first.analysis.value.reshape(direction.shape))
+        there.origin = first
+        return there
+
     def _one_direction(self, opinion: Opinion, plainly: bool) -> tuple[Finding | None, bool]:
         """The first check that fails in one direction at one event, and whether log_det could be decided there."""
         if overflows(opinion.analysis):
@@ -106,7 +112,7 @@ class Judge(NamedTuple):
     def _backwards(self, inverse: Direction, opinion: Opinion, plainly: bool) -> Finding | None:
         """The round trip from x, the inverse at the z that it leads to, and at an independent z and back."""
         analysis, case = opinion.analysis, opinion.case
-        there = self._opinion(inverse, case, analysis.value.reshape(inverse.shape))
+        there = self._after(opinion, inverse)
         scale = _scale(analysis)
         if scale is None:
             return self._exactly_backwards("inverse(forward(x))", opinion, there)
@@ -118,7 +124,7 @@ class Judge(NamedTuple):
         finding, _ = self._one_direction(there, plainly)
         if finding is not None or overflows(there.analysis):
             return finding
-        back = self._opinion(self.forward, case, there.analysis.value.reshape(self.forward.shape))
+        back = self._after(there, self.forward)
         scale = _scale(there.analysis)
         if scale is None:
             return self._exactly_backwards("forward(inverse(z))", there, back)
@@ -126,8 +132,7 @@ class Judge(NamedTuple):
 
     def _returns(self, what: str, first: Opinion, second: Opinion, scale: np.ndarray) -> Finding | None:
         """The second map returns the event that the first one was given."""
-        dtypes = first.analysis.value_dtype, second.analysis.value_dtype
-        tolerance = max(tolerance_of(dtype, self.precision.tolerance) for dtype in dtypes)
+        tolerance = self._tolerance(first, second)
         finding = _returns(what, first.direction, first.analysis, second.analysis, tolerance * scale)
         sure = (tolerance * scale < DECISIVE * (1 + np.abs(first.analysis.x))).all()
         if finding is None and (sure or not self.precision.may_be_asked):
@@ -140,20 +145,38 @@ class Judge(NamedTuple):
         return finding if finding is not None and first.stands(finding) and second.stands(finding) else None
 
     def _exactly_backwards(self, what: str, first: Opinion, second: Opinion) -> Finding | None:
-        """The formulas of the round trip and of the second map's log_det, where float64 can decide about neither."""
+        """The formulas of the round trip and of the second map's log_det, where float64 can decide about neither.
+
+        At a kink of a piecewise map log_det must be wrong all around too.
+        """
         if not self.precision.may_be_asked:
             return None
-        trip, tolerance = self._trip(what, first, second), self.precision.tolerance
         try:
-            finding = round_trip_finding(trip, first.analysis, None, tolerance, None)
-            if finding is None and second.direction is self.inverse:
-                finding, _ = log_det_finding(
-                    second.direction, second.analysis, trip.back, tolerance, None, reported=False
-                )
+            tolerance = self._tolerance(first, second)
+            finding = round_trip_finding(self._trip(what, first, second), first.analysis, None, tolerance, None)
+            if finding is not None or second.direction is not self.inverse:
+                return finding
+            finding = self._exact_log_det(what, first, second)
+            if finding is None:
+                return None
+            for near in first.neighbours():
+                there = first.at(near)
+                if self._exact_log_det(what, there, self._after(there, second.direction)) is None:
+                    return None
         except UnresolvedError as error:
             self.precision.unresolved = str(error)
             return None
         return finding
+
+    def _exact_log_det(self, what: str, first: Opinion, second: Opinion) -> Finding | None:
+        """The formula of the second map's log_det at the exact value of the first."""
+        back, tolerance = self._trip(what, first, second).back, self._tolerance(first, second)
+        return log_det_finding(second.direction, second.analysis, back, tolerance, None, reported=False)[0]
+
+    def _tolerance(self, first: Opinion, second: Opinion) -> float:
+        """The tolerance for a round trip, whose values may be float32."""
+        dtypes = first.analysis.value_dtype, second.analysis.value_dtype
+        return max(tolerance_of(dtype, self.precision.tolerance) for dtype in dtypes)
 
     def _trip(self, what: str, first: Opinion, second: Opinion) -> RoundTrip:
         case, x = first.case, first.analysis.x.reshape(first.direction.shape)

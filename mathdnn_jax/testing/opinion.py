@@ -65,16 +65,26 @@ class Outcome(NamedTuple):
 
 
 class Opinion:
-    """A direction at an event: its analysis in float64, and its point in high precision, evaluated when needed."""
+    """A direction at an event: its analysis in float64, and its point in high precision, evaluated when needed.
+
+    `origin` is the opinion on the map whose value this event is, if it is one.
+    """
 
     def __init__(
-        self, precision: Precision, direction: Direction, support: Support, case: Case, analysis: Analysis
+        self,
+        precision: Precision,
+        direction: Direction,
+        support: Support,
+        case: Case,
+        analysis: Analysis,
+        origin: Opinion | None = None,
     ) -> None:
         self.precision = precision
         self.direction = direction
         self.support = support
         self.case = case
         self.analysis = analysis
+        self.origin = origin
 
     @functools.cached_property
     def point(self) -> Point:
@@ -87,7 +97,7 @@ class Opinion:
         """Whether float64 would see a log_det that is off by a hundredth."""
         return decides(self.analysis, self.precision.tolerance)
 
-    def at(self, x: np.ndarray, step: float = STEP) -> Opinion:
+    def at(self, x: np.ndarray, step: float | np.ndarray = STEP) -> Opinion:
         """Return the opinion on another event, with central differences of this step."""
         analysis = self.direction.analyse(self.case.params, self.case.context, x, step)
         return Opinion(self.precision, self.direction, self.support, self.case, analysis)
@@ -119,18 +129,23 @@ class Opinion:
 
     def log_det(self) -> Outcome:
         """Check that log_det is log|det J|. At a kink of a piecewise map it must be wrong nearby too."""
-        here = self._log_det_here()
+        here = self._log_det_here(self.precision.may_be_asked)
         if here.finding is None:
             return here
-        for near in self._neighbours():
+        seen = False
+        for near in self.neighbours():
             there = self.at(near)
-            if not np.isfinite(there.analysis.log_det) or there._log_det_here().finding is not None:
+            if not np.isfinite(there.analysis.log_det):
+                continue
+            # A finding must not depend on what other cases have left of the work, so it is taken to its end.
+            if there._log_det_here(True).finding is not None:
                 return here
-        return Outcome(None, self.decides)
+            seen = True
+        return Outcome(None, self.decides) if seen else here
 
-    def _log_det_here(self) -> Outcome:
+    def _log_det_here(self, may_be_asked: bool) -> Outcome:
         finding = check_log_det(self.direction, self.analysis, self.precision.tolerance)
-        if finding is None and (self.decides or not self.precision.may_be_asked):
+        if finding is None and (self.decides or not may_be_asked):
             return Outcome(None, self.decides)
         try:
             return Outcome(*log_det_finding(self.direction, self.analysis, self.point, self._tolerance, finding))
@@ -155,7 +170,7 @@ class Opinion:
             if not resolved:
                 continue
             try:
-                exact = derivative_finding(self.direction, place.analysis, place.point)
+                exact = derivative_finding(self.direction, place.analysis, place.point, self._tolerance)
             except UnresolvedError as error:
                 self.precision.unresolved = str(error)
                 if finding is None:
@@ -201,11 +216,33 @@ class Opinion:
     def _around(self) -> Iterator[Opinion]:
         x = self.analysis.x.reshape(self.direction.shape)
         yield self
-        for near in (x, *self._neighbours()):
-            yield self.at(near, STEP / 64)
+        # Values of neighbours are too near in a map that stretches much, and share the kinks that lie within a step.
+        for near in (x, *self.support.keep(x, neighbours(x))):
+            yield self.at(near, self._short_step)
 
-    def _neighbours(self) -> np.ndarray:
+    @property
+    def _short_step(self) -> np.ndarray:
+        """A step for central differences that is shorter than `STEP`, for each entry of the event.
+
+        Around a value it is no longer than what a step of the origin makes: what the inverse of tanh + 10⁻¹⁰ x is
+        beyond the values of all events that are tried, nobody asks.
+        """
+        short = np.full(self.direction.shape, STEP / 64)
+        if self.origin is None:
+            return short
+        first, z = self.origin.analysis, np.abs(self.analysis.x)
+        reach = STEP * np.abs(first.jacobian) @ (1 + np.abs(first.x)) / (1 + z)
+        return np.asarray(np.minimum(short, reach.reshape(short.shape)))
+
+    def neighbours(self) -> np.ndarray:
+        """Return points around this event, inside its support.
+
+        Those around a value are the values around its origin: tanh(14) + 10⁻⁴ is no value of tanh.
+        """
         x = self.analysis.x.reshape(self.direction.shape)
+        if self.origin is not None:
+            values = [self.origin.at(near).analysis.value for near in self.origin.neighbours()]
+            return self.support.keep(x, np.reshape(values, (-1, *x.shape)))
         return self.support.keep(x, neighbours(x))
 
     @property

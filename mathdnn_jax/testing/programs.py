@@ -52,7 +52,8 @@ class Direction(NamedTuple):
     """A map in one direction: its name, the shapes of its event and value, and its compiled functions.
 
     - `call(params, context, x) -> (value, log_det)`, the plain function, not compiled;
-    - `analyse(params, context, x, step=STEP) -> Analysis`, the step being that of `ahead` and `behind`;
+    - `analyse(params, context, x, step=STEP) -> Analysis`, the step being that of `ahead` and `behind`, for all
+      entries of x or for each;
     - `batch(params, contexts, xs) -> (batched, vmapped)`, each (value, log_det); batched is None where not asked for;
     - `single(params, context, x) -> (value, log_det)`, compiled, for float32 and for what can be traced alone;
     - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`, likewise.
@@ -115,7 +116,7 @@ def direction(
             finite = jax.tree.map(lambda gradient: jnp.isfinite(gradient).all(), (pulled, pulled_log_det))
         return value, log_det, jacobian, log_det_gradient, moved_value, moved_log_det, side_value, finite
 
-    def analyse(params: Tree, context: Tree, x: np.ndarray, step: float = STEP) -> Analysis:
+    def analyse(params: Tree, context: Tree, x: np.ndarray, step: float | np.ndarray = STEP) -> Analysis:
         rng = np.random.default_rng(0)
         floats, _ = _split((params, context))
         moved_leaves = [_move(rng, np.asarray(leaf, np.float64)) for leaf in floats]

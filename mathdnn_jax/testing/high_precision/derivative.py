@@ -6,18 +6,18 @@ import numpy as np
 
 from mathdnn_jax.testing.condition import EPS
 from mathdnn_jax.testing.differences import Differences, inside
-from mathdnn_jax.testing.high_precision.numbers import finite, nearest
+from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, finite, nearest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import LEVELS, SPARE, Derived, bounded, decimals
 
 
-def exact_differences(point: Point, tangents: np.ndarray) -> list[Differences]:
+def exact_differences(point: Point, tangents: np.ndarray, tolerance: float) -> list[Differences]:
     """Compare J dx with (f(x + dx) − f(x − dx)) / 2 for each tangent dx (n, size) that stays in the domain.
 
-    The value of a program that iterates is right to float64 only, and is allowed four roundings, as in float64.
+    The value of a program that iterates is right to a tolerance of its own only, and is allowed that of the check.
 
     Raises:
-        UnresolvedError: the program cannot be followed.
+        UnresolvedError: the program cannot be followed, or no tangent stays in the domain.
     """
     here, digits = _enough(point, tangents)
     jacobian, value = here.jacobian, here.computed.value
@@ -31,10 +31,12 @@ def exact_differences(point: Point, tangents: np.ndarray) -> list[Differences]:
             continue
         along, difference = jacobian @ tangent, (ahead - behind) / 2
         scale = nearest(np.abs(jacobian) @ np.abs(tangent))
-        rounding = 4 * EPS if here.computed.approximate else 0.0
+        rounding = max(4 * EPS, tolerance) if here.computed.approximate else 0.0
         allowed = rounding * inside(nearest(jacobian), point.x.reshape(-1), nearest(value))
         bend = nearest(np.abs(ahead - 2 * value + behind))
         found.append(Differences(nearest(along), nearest(along - difference), scale, bend + allowed))
+    if not found:
+        raise UnresolvedError("no central difference stays in the domain of the map")
     return found
 
 

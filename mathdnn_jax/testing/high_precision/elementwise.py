@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +14,12 @@ import numpy as np
 from mathdnn_jax.testing.high_precision.machine import Machine, Rule, is_real
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, boxed, finite, nearest
 
-PRICES = {"add": 1.0, "sub": 1.0, "mul": 1.0, "div": 4.0, "sqrt": 4.0, "lgamma": 3e3, "digamma": 1e3, "erf_inv": 1e3}
-"""The work for one entry, in microseconds: 15 for a function that is not listed, 1500 for those in `SLOW`."""
-
-SLOW = ("polygamma", "zeta", "igamma", "igammac", "regularized_incomplete_beta", "bessel_i0e", "bessel_i1e")
-
 
 def _operator(name: str, function: Callable[..., Any]) -> Rule:
     def rule(machine: Machine, equation: Any, *inputs: np.ndarray) -> np.ndarray:
         shape = equation.outvars[0].aval.shape
-        machine.spend(PRICES.get(name, 1.0) * np.prod(shape))
-        inputs = tuple(map(machine.numbers.exact, inputs))
+        machine.spend_on(name, math.prod(shape))
+        inputs = tuple(map(machine.exact, inputs))
         result = boxed(function(*inputs))
         if name in ("add", "sub"):
             machine.zeros.append(int(np.count_nonzero((result == 0) & (inputs[0] != 0))))
@@ -35,8 +31,9 @@ def _operator(name: str, function: Callable[..., Any]) -> Rule:
 def _function(name: str) -> Rule:
     def rule(machine: Machine, equation: Any, *inputs: np.ndarray) -> np.ndarray:
         shape = equation.outvars[0].aval.shape
-        machine.spend(PRICES.get(name, 1500.0 if name in SLOW else 15.0) * np.prod(shape))
-        result = machine.numbers.apply(machine.numbers.functions[name], *map(machine.numbers.exact, inputs))
+        inputs = tuple(map(machine.exact, inputs))
+        machine.spend_on(name, math.prod(shape), *inputs)
+        result = machine.numbers.apply(machine.numbers.functions[name], *inputs)
         if name == "log":
             machine.zeros.append(int(np.count_nonzero(result == 0)))
         return np.broadcast_to(result, shape)
@@ -47,7 +44,7 @@ def _function(name: str) -> Rule:
 def _comparison(function: Callable[..., Any]) -> Rule:
     def rule(machine: Machine, equation: Any, *inputs: np.ndarray) -> np.ndarray:
         shape = equation.outvars[0].aval.shape
-        machine.spend(np.prod(shape))
+        machine.spend(math.prod(shape))
         return np.broadcast_to(np.asarray(function(*inputs), bool), shape)
 
     return rule
@@ -65,15 +62,16 @@ def _total_order(function: Callable[..., Any]) -> Rule:
 
 
 def _integer_power(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
-    machine.spend(4.0 * x.size)
+    machine.spend_on("integer_pow", x.size)
     power, exponent = machine.numbers.functions["pow"], machine.numbers.context.mpf(equation.params["y"])
     return machine.numbers.apply(lambda base: power(base, exponent), x)
 
 
 def _round(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
-    machine.spend(4.0 * x.size)
     to_even = equation.params["rounding_method"] == jax.lax.RoundingMethod.TO_NEAREST_EVEN
-    return machine.numbers.apply(machine.numbers.functions["round_to_even" if to_even else "round_away"], x)
+    name = "round_to_even" if to_even else "round_away"
+    machine.spend_on(name, x.size)
+    return machine.numbers.apply(machine.numbers.functions[name], x)
 
 
 def _convert(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
@@ -81,7 +79,7 @@ def _convert(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
     aval = equation.outvars[0].aval
     machine.spend(x.size)
     if is_real(aval):
-        return machine.numbers.exact(x)
+        return machine.exact(x)
     if jnp.issubdtype(aval.dtype, np.bool_):
         return np.asarray(x != 0, bool)
     if not finite(x).all():
@@ -99,7 +97,7 @@ def _bits(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
         raise UnresolvedError("the bits of a number narrower than float64 are looked at")
     machine.approximate = True
     if is_real(aval):
-        return machine.numbers.exact(np.asarray(x).view(np.float64))
+        return machine.exact(np.asarray(x).view(np.float64))
     return nearest(x).view(aval.dtype)
 
 

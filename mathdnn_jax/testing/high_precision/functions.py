@@ -42,15 +42,22 @@ def functions(c: Any) -> dict[str, Callable[..., Number]]:
         return x / y
 
     def power(x: Number, y: Number) -> Number:
-        if y == 0:
+        if y == 0 or x == 1:
             return one
-        if x == 0:
-            return zero if y > 0 else inf if y < 0 else nan
-        if x < 0 and not (c.isfinite(y) and c.isint(y)):
+        if c.isnan(x) or c.isnan(y):
             return nan
-        if c.isfinite(x) and c.isfinite(y) and not c.isint(y):
+        if c.isinf(y) and abs(x) == 1:
+            return one
+        if c.isinf(y):
+            return inf if (abs(x) > 1) == (y > 0) else zero
+        if x == 0 or c.isinf(x):
+            size = inf if (x == 0) == (y < 0) else zero
+            return -size if x < 0 and c.isint(y) and int(y) % 2 else size
+        if x < 0 and not c.isint(y):
+            return nan
+        if not c.isint(y):
             return exponential(c.exp)(y * c.log(x))
-        if c.isfinite(y) and abs(y) > 1e7:
+        if abs(y) > 1e7:
             raise UnresolvedError("a power is too large or too small for high precision")
         return c.power(x, y)
 
@@ -72,7 +79,22 @@ def functions(c: Any) -> dict[str, Callable[..., Number]]:
         return c.floor(x) if x >= 0 else c.ceil(x)
 
     def remainder(x: Number, y: Number) -> Number:
-        return x - y * truncate(x / y) if y != 0 and c.isfinite(x) and c.isfinite(y) else nan if y == 0 else x
+        if y == 0 or c.isnan(y) or not c.isfinite(x):
+            return nan
+        return x if c.isinf(y) else x - y * truncate(x / y)
+
+    def angle(y: Number, x: Number) -> Number:
+        if c.isnan(x) or c.isnan(y):
+            return nan
+        if c.isinf(y):
+            # Seen from so far, the point lies on an axis or on a diagonal.
+            return c.atan2(c.sign(y), c.sign(x) if c.isinf(x) else zero)
+        if c.isinf(x):
+            return zero if x > 0 else -c.pi if y < 0 else +c.pi
+        return c.atan2(y, x)
+
+    def bessel(order: int) -> Callable[[Number], Number]:
+        return reduced(lambda x: zero if c.isinf(x) else c.exp(-abs(x)) * c.besseli(order, x))
 
     return {
         "div": divide,
@@ -81,7 +103,7 @@ def functions(c: Any) -> dict[str, Callable[..., Number]]:
         "max": maximum,
         "min": minimum,
         "clamp": lambda low, x, high: minimum(maximum(x, low), high),
-        "atan2": c.atan2,
+        "atan2": angle,
         "square": lambda x: x * x,
         "sign": lambda x: x if c.isnan(x) else c.sign(x),
         "floor": c.floor,
@@ -121,6 +143,6 @@ def functions(c: Any) -> dict[str, Callable[..., Number]]:
         "regularized_incomplete_beta": lambda a, b, x: (
             c.betainc(a, b, 0, x, regularized=True) if a > 0 and b > 0 and 0 <= x <= 1 else nan
         ),
-        "bessel_i0e": reduced(lambda x: c.exp(-abs(x)) * c.besseli(0, x)),
-        "bessel_i1e": reduced(lambda x: c.exp(-abs(x)) * c.besseli(1, x)),
+        "bessel_i0e": bessel(0),
+        "bessel_i1e": bessel(1),
     }

@@ -11,6 +11,9 @@ import numpy as np
 from mathdnn_jax.testing.high_precision.machine import Machine
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
 
+BOUND = 150.0
+"""The work of one equation that JAX evaluates."""
+
 BY_NUMPY: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -47,6 +50,7 @@ def integers(machine: Machine, equation: Any, *inputs: np.ndarray) -> Any:
         return np.asarray(inputs[0]).astype(dtypes[0])
     if equation.effects or "callback" in name:
         raise UnresolvedError(f"the primitive {name!r} is not known in high precision")
+    machine.spend(BOUND)
     outputs = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.params)
     if equation.primitive.multiple_results:
         return [np.asarray(output) for output in outputs]

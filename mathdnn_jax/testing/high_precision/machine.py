@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UnresolvedError
+from mathdnn_jax.testing.high_precision.prices import work_of, work_of_first
 from mathdnn_jax.testing.high_precision.rounding import Rounding, inexact
 
 Rule = Callable[..., Any]
@@ -17,6 +19,12 @@ Rule = Callable[..., Any]
 
 EQUATION = 10.0
 """The work of interpreting one equation, apart from its arithmetic."""
+
+ENTRY = 0.05
+"""The work of putting one entry into an array."""
+
+CONVERSION = 4.0
+"""The work of converting one float."""
 
 
 class Rules(NamedTuple):
@@ -59,7 +67,8 @@ class Machine:
         self.zeros: list[int] = []
         self._rules = rules
         self._price = max(1.0, digits / 120)
-        self._literals: dict[int, Any] = {}
+        self._literals: dict[int, tuple[Any, np.ndarray]] = {}
+        self._called: set[str] = set()
 
     def spend(self, work: float) -> None:
         """Count work that is about to be done.
@@ -67,9 +76,26 @@ class Machine:
         Raises:
             UnresolvedError: more work than is left.
         """
-        self.work -= work * self._price
+        self._subtract(work * self._price)
+
+    def spend_on(self, name: str, count: int, *arguments: np.ndarray) -> None:
+        """Count the work of a function of single numbers that is about to be called on this many entries."""
+        digits = self.numbers.digits
+        self._subtract(work_of(name, digits, count, arguments))
+        if count and name not in self._called:
+            self._called.add(name)
+            self._subtract(work_of_first(name, digits))
+
+    def _subtract(self, work: float) -> None:
+        self.work -= work
         if self.work < 0:
             raise UnresolvedError("the program would take too long in high precision")
+
+    def exact(self, array: Any) -> np.ndarray:
+        """Convert an array of floats or integers without rounding."""
+        if np.asarray(array).dtype != object:
+            self.spend(CONVERSION * np.size(array))
+        return self.numbers.exact(array)
 
     def start(self, program: core.ClosedJaxpr, inputs: Sequence[Any]) -> list[np.ndarray]:
         """Evaluate a program. Its arguments are numbers of this machine, floats, taken as exact, and integers.
@@ -80,7 +106,7 @@ class Machine:
         values = []
         for variable, given in zip(program.jaxpr.invars, inputs, strict=True):
             if is_real(variable.aval):
-                value = self.numbers.exact(given)
+                value = self.exact(given)
                 if self.rounding is not None and self.rounding.everything:
                     value = self.rounding.value(self.numbers, value)
             else:
@@ -119,23 +145,27 @@ class Machine:
         rule = self._rules.neutral.get(name) or (self._rules.real.get(name) if any(reals) else self._rules.integers)
         if rule is None:
             raise UnresolvedError(f"the primitive {name!r} is not known in high precision")
-        self.spend(EQUATION)
+        self.spend(EQUATION + ENTRY * sum(math.prod(variable.aval.shape) for variable in equation.outvars))
         self.narrow |= any(is_narrow(variable.aval) for variable in equation.outvars)
         result = rule(self, equation, *inputs)
-        outputs = list(result) if isinstance(result, list | tuple) else [result]
+        # NumPy returns a bare number where there are no axes.
+        outputs = [np.asarray(output) for output in (result if isinstance(result, list | tuple) else [result])]
         for variable, output in zip(equation.outvars, outputs, strict=True):
-            if np.shape(output) != variable.aval.shape:
+            if output.shape != variable.aval.shape:
                 raise UnresolvedError(f"the primitive {name!r} is used in a way that is not known in high precision")
         return outputs
 
     def _literal(self, atom: Any) -> np.ndarray:
+        # The literal is kept too, since that of another program may be given the same place in memory.
         if id(atom) not in self._literals:
-            self._literals[id(atom)] = self._constant(atom.aval, atom.val)
-        return np.asarray(self._literals[id(atom)])
+            self._literals[id(atom)] = atom, self._constant(atom.aval, atom.val)
+        return self._literals[id(atom)][1]
 
     def _constant(self, aval: Any, value: Any) -> np.ndarray:
         if not is_real(aval):
             return np.asarray(value, aval.dtype)
+        # Work is counted before anything is copied.
+        self.spend(CONVERSION * np.size(value))
         array = np.asarray(value).astype(np.float64)
         self.uncertain |= bool(inexact(array).any())
         return self.numbers.exact(array) if self.rounding is None else self.rounding.constant(self.numbers, array)

@@ -33,13 +33,19 @@ def inverse(machine: Machine, matrix: np.ndarray) -> np.ndarray | None:
     if any(pivot == 0 for pivot in factors.diagonal()):
         return None
     size = len(factors)
-    machine.spend(2.0 * size**3)
-    x = machine.numbers.exact(np.eye(size)[order])
-    for i in range(1, size):
-        x[i] = x[i] - factors[i, :i] @ x[:i]
+    x = machine.exact(np.eye(size)[order])
+
+    def subtract(i: int, others: np.ndarray) -> None:
+        machine.spend(2.0 * size * others.size)
+        if others.size:
+            x[i] = x[i] - factors[i, others] @ x[others]
+
+    for i in range(size):
+        subtract(i, np.flatnonzero(factors[i, :i]))
     for i in reversed(range(size)):
-        rest = factors[i, i + 1 :] @ x[i + 1 :] if i + 1 < size else 0
-        x[i] = (x[i] - rest) / factors[i, i]
+        subtract(i, i + 1 + np.flatnonzero(factors[i, i + 1 :]))
+        machine.spend(4.0 * size)
+        x[i] = x[i] / factors[i, i]
     return x
 
 

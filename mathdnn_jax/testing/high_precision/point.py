@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -12,11 +12,22 @@ import numpy as np
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.machine import Machine
 from mathdnn_jax.testing.high_precision.matrix import log_abs_det
-from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UndefinedError, UnresolvedError, finite
+from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UndefinedError, UnresolvedError, boxed, finite
 from mathdnn_jax.testing.high_precision.rounding import Rounding
-from mathdnn_jax.testing.high_precision.settle import LEVELS, WORK, Derived, Value, settled_derived, settled_value
+from mathdnn_jax.testing.high_precision.settle import (
+    LEVELS,
+    MORE_WORK,
+    WORK,
+    Derived,
+    Spend,
+    Value,
+    settled_derived,
+    settled_value,
+)
 from mathdnn_jax.testing.programs import Direction, as_arrays
 from mathdnn_jax.testing.recipe import Tree
+
+Result = TypeVar("Result")
 
 DRAWS = 4
 """The number of draws of rounding."""
@@ -41,7 +52,7 @@ class Point:
         context: Tree,
         x: np.ndarray,
         first: Direction | None = None,
-        spend: Callable[[float], None] = lambda _: None,
+        spend: Spend = lambda _: None,
     ) -> None:
         self.direction = direction
         self.params, self.context, self.x = params, context, x
@@ -51,30 +62,38 @@ class Point:
     def at(self, move: np.ndarray) -> Point:
         """Return the same map at the exact event x + move."""
         numbers = Arithmetic(LEVELS[-1])
-        x = numbers.exact(self.x) + numbers.exact(move)
+        x = boxed(numbers.exact(self.x) + numbers.exact(move))
         return Point(self.direction, self.params, self.context, x, self.first, self.spend)
 
-    @functools.cached_property
+    @property
     def value(self) -> Value:
         """Value and log_det, with as many digits as they need to settle.
 
         Raises:
             UnresolvedError: they do not settle, or the program cannot be followed.
         """
-        return self.value_at(0)
+        return _known(self._value)
+
+    @functools.cached_property
+    def _value(self) -> Value | UnresolvedError:
+        return _outcome(lambda: self.value_at(0))
 
     def value_at(self, least: int) -> Value:
         """Return value and log_det with at least this many digits."""
         return settled_value(self.evaluate, least)
 
-    @functools.cached_property
+    @property
     def derived(self) -> Derived:
         """Value, log_det and Jacobian, with as many digits as log_det and log|det J| need to settle.
 
         Raises:
             UnresolvedError: they do not settle, or the program cannot be followed.
         """
-        return settled_derived(self.differentiate)
+        return _known(self._derived)
+
+    @functools.cached_property
+    def _derived(self) -> Derived | UnresolvedError:
+        return _outcome(lambda: settled_derived(self.differentiate, self.spend))
 
     def moved(self, rounding: float, *, everything: bool) -> list[Value]:
         """Return value and log_det for random draws of rounding of this relative size."""
@@ -103,8 +122,7 @@ class Point:
     def _run(
         self, digits: int, rounding: Rounding | None, *, derived: bool, defined: bool
     ) -> tuple[Machine, Value, np.ndarray]:
-        # This many digits are needed where a map seems to be singular, which is worth some more work.
-        work = WORK * (4 if digits >= LEVELS[-1] else 1)
+        work = MORE_WORK if digits >= LEVELS[-1] else WORK
         used = machine(digits, work, rounding)
         try:
             x = self.x
@@ -131,3 +149,18 @@ class Point:
         arguments = as_arrays(self.params), as_arrays(self.context)
         traced = compiled.trace(*arguments, jax.ShapeDtypeStruct(x.shape, np.float64))
         return used.start(traced.jaxpr, [*jax.tree.leaves(arguments), x])
+
+
+def _outcome(compute: Callable[[], Result]) -> Result | UnresolvedError:
+    """Return a result, or why there is none. That is kept too, because finding it out again takes as long."""
+    try:
+        return compute()
+    except UnresolvedError as error:
+        # The frames of the traceback hold all that was computed.
+        return error.with_traceback(None)
+
+
+def _known(outcome: Result | UnresolvedError) -> Result:
+    if isinstance(outcome, UnresolvedError):
+        raise outcome.with_traceback(None)
+    return outcome

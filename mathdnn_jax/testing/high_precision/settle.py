@@ -24,6 +24,12 @@ SPARE = 40
 WORK = 5e5
 """The work of one evaluation, about half a second."""
 
+MORE_WORK = 4 * WORK
+"""The work of one evaluation with the most digits, which only maps that seem to be singular take, or of one inverse."""
+
+Spend = Callable[[float], None]
+"""A function that is told how much work was done."""
+
 
 class Value(NamedTuple):
     """The flattened value and the log_det that a program returns, and what the machine recorded of it."""
@@ -78,7 +84,7 @@ def settled_value(evaluate: Callable[[int], Value], least: int) -> Value:
     raise UnresolvedError(f"the value does not settle at {levels[-1]} digits")
 
 
-def settled_derived(differentiate: Callable[[int], Derived]) -> Derived:
+def settled_derived(differentiate: Callable[[int], Derived], spend: Spend = lambda _: None) -> Derived:
     """Evaluate with more and more digits until log_det and log|det J| agree with those before, and return the last.
 
     No number of digits proves that a determinant is zero: 1 − tanh(1000)² is 10⁻⁸⁶⁷. It is taken to be zero if it keeps
@@ -97,28 +103,40 @@ def settled_derived(differentiate: Callable[[int], Derived]) -> Derived:
                 raise
             continue
         if previous is not None:
-            if _settles(previous, current) and digits_needed(current) <= digits:
+            if _settles(previous, current) and digits_needed(current, spend) <= digits:
                 return current
             if not levels:
-                return _last(previous, current)
+                return _last(previous, current, spend)
             if _vanishes(previous, current):
                 levels = levels[-1:]
         previous = current
     raise UnresolvedError(f"the determinant does not settle at {LEVELS[-1]} digits")
 
 
-def digits_needed(derived: Derived) -> int:
+def digits_needed(derived: Derived, spend: Spend) -> int:
     """Return how many digits z = f(x) must have to determine x: those of max_j Σ_i |J⁻¹_ji| |z_i|, and some to spare.
 
     Raises:
         UnresolvedError: more digits are needed than are tried.
     """
-    used = machine(derived.computed.digits, WORK)
-    matrix = inverse(used, derived.jacobian)
+    matrix = inverse_of(derived, spend)
     if matrix is None:
         raise UnresolvedError("the Jacobian has no inverse with this many digits")
     scale = max(np.abs(matrix) @ np.abs(derived.computed.value))
     return bounded(SPARE + max(0, decimals(scale)))
+
+
+def inverse_of(derived: Derived, spend: Spend) -> np.ndarray | None:
+    """Return J⁻¹, or None where a pivot is zero with this many digits.
+
+    Raises:
+        UnresolvedError: it takes too long.
+    """
+    used = machine(derived.computed.digits, MORE_WORK)
+    try:
+        return inverse(used, derived.jacobian)
+    finally:
+        spend(MORE_WORK - used.work)
 
 
 def bounded(digits: int) -> int:
@@ -137,14 +155,14 @@ def decimals(number: Number) -> int:
     return math.ceil(number.context.mag(number) * math.log10(2)) if number else 0
 
 
-def _last(less: Derived, more: Derived) -> Derived:
+def _last(less: Derived, more: Derived, spend: Spend) -> Derived:
     """Return the result with the greatest number of digits, with which fewer digits do not agree."""
     claimed = more.computed.log_det
     if _vanishes(less, more):
         if claimed != -math.inf and claimed < -LEVELS[-1] / 2 * math.log(10):
             raise UnresolvedError(f"log_det is less than {LEVELS[-1]} digits can tell")
         return more._replace(singular=True)
-    if _agree(more.log_abs_det, claimed) and digits_needed(more) <= LEVELS[-1]:
+    if _agree(more.log_abs_det, claimed) and digits_needed(more, spend) <= LEVELS[-1]:
         return more
     raise UnresolvedError(f"the determinant does not settle at {LEVELS[-1]} digits")
 

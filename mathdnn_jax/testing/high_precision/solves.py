@@ -14,7 +14,6 @@ def eliminate(machine: Machine, matrix: np.ndarray, *, pivoting: bool = True) ->
     """Return L and U of one matrix in one array, and the new order of the rows, with partial pivoting as in LAPACK."""
     a = np.array(matrix)
     rows, columns = a.shape
-    machine.spend(1.0 * rows * columns * min(rows, columns) + a.size)
     order = np.arange(rows)
     for k in range(min(rows, columns)):
         pivot = k + int(np.argmax(np.abs(a[k:, k]))) if pivoting else k
@@ -22,8 +21,11 @@ def eliminate(machine: Machine, matrix: np.ndarray, *, pivoting: bool = True) ->
             a[[k, pivot]], order[[k, pivot]] = a[[pivot, k]], order[[pivot, k]]
         if a[k, k] == 0:
             continue
-        a[k + 1 :, k] = a[k + 1 :, k] / a[k, k]
-        a[k + 1 :, k + 1 :] -= np.outer(a[k + 1 :, k], a[k, k + 1 :])
+        # A Jacobian has many zeros: that of an elementwise map takes no work at all.
+        below, beside = k + 1 + np.flatnonzero(a[k + 1 :, k]), k + 1 + np.flatnonzero(a[k, k + 1 :])
+        machine.spend(rows + columns + 4 * below.size + 3.0 * below.size * beside.size)
+        a[below, k] = a[below, k] / a[k, k]
+        a[np.ix_(below, beside)] -= np.outer(a[below, k], a[k, beside])
     return a, order
 
 
@@ -106,7 +108,10 @@ def _cholesky(machine: Machine, equation: Any, matrices: np.ndarray) -> np.ndarr
         c = machine.numbers.zeros((size, size))
         for j in range(size):
             rest = matrix[j:, j] - (c[j:, :j] @ c[j, :j] if j else 0)
-            pivot = root(rest[0]) if rest[0] > 0 else nan
+            if not rest[0] > 0:
+                # LAPACK says that it failed, and JAX then returns no part of the factor.
+                return np.full((size, size), nan, object)
+            pivot = root(rest[0])
             c[j:, j] = rest / pivot
             c[j, j] = pivot
         return c

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 
 from mathdnn_jax.testing.high_precision.machine import Machine, Rule, is_real
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, objects
@@ -19,6 +21,12 @@ def _same(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarr
 
 def _nothing(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarray]:
     return []
+
+
+def _reduce_precision(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
+    p = equation.params
+    machine.narrow |= p["mantissa_bits"] < 52 or p["exponent_bits"] < 11
+    return x
 
 
 def _reshape(machine: Machine, equation: Any, x: np.ndarray, *sizes: np.ndarray) -> np.ndarray:
@@ -87,7 +95,7 @@ def _pad(machine: Machine, equation: Any, x: np.ndarray, value: np.ndarray) -> n
 def _iota(machine: Machine, equation: Any) -> np.ndarray:
     aval, dimension = equation.outvars[0].aval, equation.params["dimension"]
     line = np.arange(aval.shape[dimension])
-    line = machine.numbers.exact(line) if is_real(aval) else line.astype(aval.dtype)
+    line = machine.exact(line) if is_real(aval) else line.astype(aval.dtype)
     shape = [1] * len(aval.shape)
     shape[dimension] = -1
     return np.broadcast_to(line.reshape(shape), aval.shape)
@@ -118,6 +126,7 @@ def _dynamic_update(machine: Machine, equation: Any, x: np.ndarray, new: np.ndar
 def _gather(machine: Machine, equation: Any, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     p = equation.params
     shape = equation.outvars[0].aval.shape
+    machine.spend(0.5 * math.prod(shape))
     drop = p["mode"] == jax.lax.GatherScatterMode.FILL_OR_DROP
     where = positions(x.shape, indices, p["dimension_numbers"], p["slice_sizes"], shape, drop=drop)
     if (where < 0).any():
@@ -178,9 +187,9 @@ def _scatter(combine: str | None) -> Rule:
         )
         drop = equation.params["mode"] != jax.lax.GatherScatterMode.CLIP
         where = positions(x.shape, indices, gathered, sizes, updates.shape, drop=drop)
-        machine.spend(updates.size)
+        machine.spend(updates.size + x.size / 16)
         result = x.reshape(-1).tolist() if x.dtype == object else list(x.reshape(-1))
-        function = None if combine is None else _combination(machine, combine)
+        function = _combination(machine, combine) if combine else _applied(machine, equation.params)
         for place, update in zip(where.reshape(-1).tolist(), updates.reshape(-1), strict=True):
             if place >= 0:
                 result[place] = update if function is None else function(result[place], update)
@@ -194,13 +203,24 @@ def _combination(machine: Machine, name: str) -> Callable[[Any, Any], Any]:
     return operators[name] if name in operators else machine.numbers.functions[name]
 
 
+def _applied(machine: Machine, params: Any) -> Callable[[Any, Any], Any] | None:
+    """Return what `x.at[i].apply(function)` makes of an entry, and None for `x.at[i].set(updates)`."""
+    if params["update_jaxpr"] is None:
+        return None
+    program = core.ClosedJaxpr(params["update_jaxpr"], params["update_consts"])
+
+    def function(entry: Any, update: Any) -> Any:
+        (result,) = machine.run_closed(program, tuple(map(np.asarray, (entry, update))))
+        return result[()]
+
+    return function
+
+
 COMBINATIONS = ("add", "sub", "mul", "min", "max")
 
 NEUTRAL: dict[str, Rule] = {
-    **dict.fromkeys(
-        ("copy", "stop_gradient", "optimization_barrier", "name", "sharding_constraint", "reduce_precision"),
-        _same,
-    ),
+    **dict.fromkeys(("copy", "stop_gradient", "optimization_barrier", "name", "sharding_constraint"), _same),
+    "reduce_precision": _reduce_precision,
     **dict.fromkeys(("debug_callback", "debug_print"), _nothing),
     "reshape": _reshape,
     "transpose": _transpose,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mathdnn_jax.testing.high_precision.machine import Machine, Rule
-from mathdnn_jax.testing.high_precision.numbers import boxed, nearest
+from mathdnn_jax.testing.high_precision.machine import ENTRY, Machine, Rule
+from mathdnn_jax.testing.high_precision.numbers import boxed, finite, nearest
 
 
 def product(machine: Machine, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -50,13 +50,22 @@ def _cumulative(name: str) -> Rule:
         machine.spend((30.0 if name == "cumlogsumexp" else 1.0) * x.size)
         line = np.moveaxis(x, axis, 0)
         line = line[::-1] if reverse else line
-        combine = {"cumsum": np.add, "cumprod": np.multiply, "cumlogsumexp": _log_add(machine)}[name]
-        done = np.array(line)
-        for k in range(1, len(done)):
-            done[k] = combine(done[k - 1], line[k])
+        done = _accumulated(machine, name, line)
+        if machine.rounding is not None and machine.rounding.everything:
+            sums = name == "cumsum"
+            magnitudes = _accumulated(machine, name, np.abs(line)) if sums else np.where(finite(done), np.abs(done), 0)
+            done = machine.rounding.sum(machine.numbers, done, magnitudes)
         return np.moveaxis(done[::-1] if reverse else done, 0, axis)
 
     return rule
+
+
+def _accumulated(machine: Machine, name: str, line: np.ndarray) -> np.ndarray:
+    combine = {"cumsum": np.add, "cumprod": np.multiply, "cumlogsumexp": _log_add(machine)}[name]
+    done = np.array(line)
+    for k in range(1, len(done)):
+        done[k] = combine(done[k - 1], line[k])
+    return done
 
 
 def _log_add(machine: Machine) -> Any:
@@ -73,8 +82,7 @@ def _log_add(machine: Machine) -> Any:
 
 def _dot_general(machine: Machine, equation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     (a_axes, b_axes), (a_batch, b_batch) = equation.params["dimension_numbers"]
-    numbers = machine.numbers
-    a, b = numbers.exact(a), numbers.exact(b)
+    a, b = machine.exact(a), machine.exact(b)
 
     def matrices(x: np.ndarray, batch: Any, axes: Any, *, last: bool) -> tuple[np.ndarray, tuple[int, ...]]:
         free = [axis for axis in range(x.ndim) if axis not in (*batch, *axes)]
@@ -115,6 +123,8 @@ def _patches(
     wheres = [
         np.arange(tap)[:, None] * wide + np.arange(place) * stride - low for tap, place, stride, wide, (low, _) in axes
     ]
+    count = math.prod(taps) * math.prod(places)
+    machine.spend(count * (8 + ENTRY * math.prod(x.shape[:2])))
     patches = machine.numbers.zeros((*x.shape[:2], *taps, *places))
     for tap in itertools.product(*map(range, taps)):
         for place in itertools.product(*map(range, places)):

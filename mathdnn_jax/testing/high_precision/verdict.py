@@ -2,8 +2,9 @@
 
 **The formula.** It is right if it holds in high precision up to tolerance · (1 + |result|) and up to what its constants
 explain. A program's constants (log 2, or a matrix and its computed inverse) are rounded to float64. They are moved by
-64 ε in random directions, and four times the resulting change is allowed. A program that iterates is right to float64
-only, and is allowed 64 ε times the condition as well.
+64 ε in random directions, and four times the resulting change is allowed. A program that iterates stops where it is
+right to some tolerance of its own, and is allowed the check's tolerance times the condition as well, as in float64.
+Where zeros make the Jacobian singular, and moving the constants fills them, nothing is said.
 
 **The arithmetic.** The numbers that float64 reported may differ from the exact ones by tolerance times the condition of
 the case, and by four times the change that results from moving constants, inputs, sums and solves by 64 ε. A formula
@@ -18,11 +19,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mathdnn_jax.testing.condition import EPS, determinant_condition, round_trip_scale
-from mathdnn_jax.testing.high_precision.interpreter import machine
-from mathdnn_jax.testing.high_precision.matrix import inverse
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, finite, nearest
 from mathdnn_jax.testing.high_precision.point import Point
-from mathdnn_jax.testing.high_precision.settle import LEVELS, WORK, Derived, digits_needed
+from mathdnn_jax.testing.high_precision.settle import LEVELS, digits_needed, inverse_of
+from mathdnn_jax.testing.plain import has_zero_pattern
 from mathdnn_jax.testing.programs import Analysis
 
 SIZE = 64 * EPS
@@ -80,11 +80,12 @@ def judge_log_det(point: Point, analysis: Analysis, tolerance: float, *, reporte
         return LogDetVerdict(kind, log_det, expected, derived.sign, allowed, decisive, derived.computed.narrow)
 
     if derived.singular:
+        _keep_pattern(point)
         return verdict("singular", 0.0)
     allowed = tolerance * (1 + abs(expected))
     off = float(abs(exact - derived.log_abs_det))
     if off > allowed:
-        allowed += _leeway(point, derived, analysis)
+        allowed += _leeway(point, analysis, tolerance)
     if off > allowed:
         if any(derived.computed.zeros):
             _keep_zeros(derived.computed.zeros, point.differentiate(LEVELS[-1]).computed.zeros)
@@ -93,7 +94,7 @@ def judge_log_det(point: Point, analysis: Analysis, tolerance: float, *, reporte
     error = abs(float(analysis.log_det) - log_det)
     if not reported or error <= tolerance * (1 + abs(log_det)):
         return verdict("right", allowed, decisive=decisive)
-    explained = tolerance * condition_of(derived, analysis)
+    explained = tolerance * condition_of(point, analysis)
     if not error <= explained:
         explained += TIMES * moved(point, SIZE).log_det
     return verdict("right" if error <= explained or explained == math.inf else "poor", explained, decisive=decisive)
@@ -125,13 +126,13 @@ def judge_round_trip(
         return RoundTripVerdict(kind, nearest(computed.value), allowed, computed.narrow)
 
     if (off() > allowed).any():
-        needed = digits_needed(first.derived)
+        needed = digits_needed(first.derived, first.spend)
         if needed > computed.digits:
             computed = back.value_at(needed)
     if (off() > allowed).any() and computed.uncertain:
         allowed = allowed + TIMES * moved(back, SIZE, everything=False).value
     if (off() > allowed).any() and computed.approximate:
-        allowed = allowed + SIZE * _scale(first, analysis)
+        allowed = allowed + max(SIZE, tolerance) * _scale(first, analysis)
     if (off() > allowed).any():
         if any(computed.zeros):
             _keep_zeros(computed.zeros, back.evaluate(LEVELS[-1]).zeros)
@@ -169,9 +170,23 @@ def _keep_zeros(zeros: tuple[int, ...], more: tuple[int, ...]) -> None:
         raise UnresolvedError("a difference is lost, however many digits are tried")
 
 
-def condition_of(derived: Derived, analysis: Analysis) -> float:
+def _keep_pattern(point: Point) -> None:
+    """Raise if zeros alone make the Jacobian singular, and moving the constants fills them.
+
+    So it is where an argument of arctanh is kept below 1 − ε, beyond which the exact tanh(20) lies.
+    """
+    derived = point.derived
+    if not (derived.computed.uncertain and has_zero_pattern(nearest(derived.jacobian != 0))):
+        return
+    draws = [draw for size in (SIZE, -SIZE) for draw in point.derived_moved(size)]
+    if not all(has_zero_pattern(nearest(draw.jacobian != 0)) for draw in draws):
+        raise UnresolvedError("rounding of its constants decides whether the Jacobian is singular")
+
+
+def condition_of(point: Point, analysis: Analysis) -> float:
     """Return the condition of the case, from the exact Jacobian and value."""
-    matrix = _inverse(derived)
+    derived = point.derived
+    matrix = _inverse(point)
     if matrix is None:
         return math.inf
     log_det = analysis.log_det if np.isfinite(analysis.log_det) else np.asarray(float(derived.computed.log_det))
@@ -182,9 +197,9 @@ def condition_of(derived: Derived, analysis: Analysis) -> float:
     return math.inf if math.isnan(condition) else condition
 
 
-def _leeway(point: Point, derived: Derived, analysis: Analysis) -> float:
+def _leeway(point: Point, analysis: Analysis, tolerance: float) -> float:
     """Return how far log_det and log|det J| may differ beyond the tolerance."""
-    leeway = 0.0
+    derived, leeway = point.derived, 0.0
     if derived.computed.uncertain and math.isfinite(derived.computed.log_det):
         gap = derived.computed.log_det - derived.log_abs_det
         draws = point.derived_moved(SIZE)
@@ -195,14 +210,14 @@ def _leeway(point: Point, derived: Derived, analysis: Analysis) -> float:
         beyond = (min(away) > BROKEN and gap < 0) or (max(away) < -BROKEN and gap > 0)
         leeway = math.inf if beyond else TIMES * change
     if derived.computed.approximate:
-        leeway += SIZE * condition_of(derived, analysis)
+        leeway += max(SIZE, tolerance) * condition_of(point, analysis)
     return leeway
 
 
 def _scale(first: Point, analysis: Analysis) -> np.ndarray:
     """Return the scale of a round trip from the exact Jacobian, infinite if that is singular."""
     derived = first.derived
-    matrix = None if derived.singular else _inverse(derived)
+    matrix = None if derived.singular else _inverse(first)
     if matrix is None:
         return np.full(analysis.x.shape, np.inf)
     with np.errstate(invalid="ignore"):
@@ -210,8 +225,8 @@ def _scale(first: Point, analysis: Analysis) -> np.ndarray:
     return np.where(np.isnan(scale), np.inf, scale)
 
 
-def _inverse(derived: Derived) -> np.ndarray | None:
-    matrix = inverse(machine(derived.computed.digits, WORK), derived.jacobian)
+def _inverse(point: Point) -> np.ndarray | None:
+    matrix = inverse_of(point.derived, point.spend)
     return None if matrix is None else np.abs(nearest(matrix))
 
 

@@ -163,7 +163,7 @@ def test_differences_in_high_precision_have_no_rounding() -> None:
         return 1 + 1e-12 * (x + jax.lax.stop_gradient(x * x) / 50), jnp.zeros(())
 
     def at(function: Callable[[jax.Array], Result], x: np.ndarray) -> Differences:
-        (found,) = exact_differences(Point(one_way(function, 2), None, None, x), tangents)
+        (found,) = exact_differences(Point(one_way(function, 2), None, None, x), tangents, 1e-9)
         return found
 
     right = at(lambda x: (1 + 1e-12 * jnp.sin(x), jnp.zeros(())), X)
@@ -176,4 +176,6 @@ def test_differences_in_high_precision_have_no_rounding() -> None:
     wrong = at(stopped, X)
     np.testing.assert_allclose(wrong.gap, -1e-12 * X / 25 * tangents[0], rtol=1e-6)
     assert (wrong.excess > 0).all()
+    with pytest.raises(UnresolvedError, match="no central difference"):
+        at(lambda x: (jnp.sqrt(x), jnp.zeros(())), np.array([1e-9, 1.0]))
     np.testing.assert_allclose(wrong.excess, abs(wrong.gap) - DERIVATIVE_TOLERANCE * wrong.scale, rtol=1e-3)

@@ -67,7 +67,10 @@ OTHERS: dict[str, list[tuple[Callable[..., Any], tuple[Any, ...]]]] = {
         (lambda x: lax.select_n(np.array([0, 2, 1, 0, 2], np.int32), x, 2 * x, 3 * x), (LINE,)),
         (lambda x: lax.select_n(x[0] > 0, x, 2 * x), (LINE,)),
     ],
-    "dynamic_slice": [(lambda x, i: lax.dynamic_slice(x, (i, -i), (2, 3)), (A, 3))],
+    "dynamic_slice": [
+        (lambda x, i: lax.dynamic_slice(x, (i, -i), (2, 3)), (A, 3)),
+        (lambda x: jnp.sort(jnp.stack([lax.dynamic_slice_p.bind(x.sum(), slice_sizes=()), x[0]])), (LINE,)),
+    ],
     "dynamic_update_slice": [(lambda x, y, i: lax.dynamic_update_slice(x, y[:2, :2], (i, 1)), (A, B, 3))],
     "gather": [
         (lambda x, i: x[i], (A, INDEX)),
@@ -83,6 +86,8 @@ OTHERS: dict[str, list[tuple[Callable[..., Any], tuple[Any, ...]]]] = {
         (lambda x, i: x.at[i, 1].set(7.0), (A, INDEX)),
         (lambda x: x.at[np.array([1, 9])].set(3.0), (LINE,)),
         (lambda x, i: jax.vmap(lambda row, k: row.at[k].set(0.5))(x[:3], i), (A, INDEX)),
+        (lambda x, i: x.at[i, 1].apply(lambda entry: jnp.exp(entry) + 0.1), (A, INDEX)),
+        (lambda x: x.at[1].apply(lambda entry: entry * entry), (np.arange(3, 7),)),
     ],
     "scatter-add": [
         (lambda x: x.at[np.array([1, 1, 3])].add(0.5), (LINE,)),
@@ -97,7 +102,7 @@ OTHERS: dict[str, list[tuple[Callable[..., Any], tuple[Any, ...]]]] = {
     "optimization_barrier": [(lax.optimization_barrier, (LINE,))],
     "name": [(lambda x: checkpoint_name(x, "here"), (LINE,))],
     "sharding_constraint": [],
-    "reduce_precision": [],
+    "reduce_precision": [(lambda x: lax.reduce_precision(x, 8, 7), (LINE,))],
     "debug_callback": [],
     "debug_print": [(lambda x: (jax.debug.print("{}", x), 2 * x)[1], (LINE,))],
     "reduce_max": [(lambda x: x.max((0, 2)), (WIDE,))],
@@ -152,7 +157,11 @@ OTHERS: dict[str, list[tuple[Callable[..., Any], tuple[Any, ...]]]] = {
         )
         for k in range(16)
     ],
-    "cholesky": [(jnp.linalg.cholesky, (POSITIVE_DEFINITE,)), (jax.jacfwd(jnp.linalg.cholesky), (POSITIVE_DEFINITE,))],
+    "cholesky": [
+        (jnp.linalg.cholesky, (POSITIVE_DEFINITE,)),
+        (jnp.linalg.cholesky, (np.stack([A @ A.T, np.diag([4.0, 1.0, -1.0, 9.0])]),)),
+        (jax.jacfwd(jnp.linalg.cholesky), (POSITIVE_DEFINITE,)),
+    ],
     "qr": [
         (jnp.linalg.qr, (A,)),
         (lambda a: jnp.linalg.qr(a, mode="complete"), (A[:, :2],)),

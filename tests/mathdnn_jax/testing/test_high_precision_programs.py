@@ -113,6 +113,8 @@ def test_what_a_program_shows_of_itself() -> None:
 
     assert seen(lambda x: 2 * x + 0.5) == (False, False, False)
     assert seen(lambda x: x.astype(np.float32).astype(np.float64)) == (True, False, False)
+    assert seen(lambda x: lax.reduce_precision(x, 11, 23)) == (True, False, False)
+    assert seen(lambda x: lax.reduce_precision(x, 11, 52)) == (False, False, False)
     assert seen(lambda x: lax.fori_loop(0, 3, lambda _, y: y / 2, x)) == (False, True, False)
     assert seen(lambda x: lax.bitcast_convert_type(x, np.int64)) == (False, True, False)
     assert seen(lambda x: x + 0.1) == (False, False, True)
@@ -160,6 +162,10 @@ def test_sums_are_moved_by_their_terms_and_inputs_by_themselves() -> None:
     big = np.array([1e6, -1e6, 1.0])
     assert 1e-6 < moved(jnp.sum, big) < 1e-3
     assert 1e-6 < moved(lambda x: x @ np.ones(3), big) < 1e-3
+    # Powers of two are exact, so that here the sums alone are moved.
+    powers = np.array([2.0**20, -(2.0**20), 2.0])
+    for accumulate, size in ((jnp.cumsum, 2.0**21), (jnp.cumprod, 2.0**41), (lax.cumlogsumexp, 2.0**20)):
+        assert 1e-14 * size < moved(lambda x, f=accumulate: f(0 * x + powers)[-1], np.zeros(3)) < 2e-10 * size
     # Elementwise steps are taken as exact: what cancels in them is the formula's fault.
     assert moved(lambda x: (x + 2.0**20) - 2.0**20, np.asarray(1.0)) < 2e-10
 

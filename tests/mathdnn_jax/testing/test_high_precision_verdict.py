@@ -166,6 +166,16 @@ def test_an_inverse_that_iterates_is_right_to_float64() -> None:
     assert returned(halved, steep(1e3), z).kind == "wrong"
 
 
+def test_a_log_det_that_iterates_is_right_to_the_tolerance_times_the_condition() -> None:
+    def iterating(off: float) -> Callable[[jax.Array], Result]:
+        return lambda x: (x, jax.lax.fori_loop(0, 1, lambda _, y: y + off, jnp.zeros(())))
+
+    # The condition of the identity here is that of two entries, 5.
+    assert judged(iterating(3e-9), X).kind == "right"
+    assert judged(iterating(1e-7), X).kind == "wrong"
+    assert judged(lambda x: (x, jnp.asarray(3e-9)), X).kind == "wrong"
+
+
 def test_rounding_moves_a_value_by_the_condition_that_it_hides() -> None:
     """A, then A⁻¹: the identity, whose value rounding moves by the condition of A."""
 
