@@ -19,12 +19,12 @@ entries are off by ε times the condition of A. No bound that looks at J alone c
 finds wrong, and what it cannot decide, is judged again in exact arithmetic: the traced program of the map and of its
 Jacobian is evaluated at 60 digits or more, until more digits agree. A formula is right there where it holds to
 tolerance · (1 + |result|), and to what its constants explain, which are float64 roundings of what was meant; see
-`high_precision.verdict`. A program that iterates is right to a tolerance of its own, and is given the check's tolerance
-times the condition, as in float64. A Jacobian is singular where its determinant is as small as the digits make it, at
-any number of digits up to 1000, unless rounding of constants fills the zeros that make it so. What float64 reported may
-then be off from the exact result by tolerance · κ, with the exact J in κ, and by four times what moving arguments and
-constants by 64 ε, and each sum or solve by 64 ε of its terms, makes of it; a formula that cancels beyond that is right,
-and its arithmetic is poor.
+`high_precision.verdict`. A program that iterates is right to float64 only, and is given 64 ε times the condition, or
+any x whose image is z to the tolerance. A Jacobian is singular where its determinant is as small as the digits make it,
+at any number of digits up to 1000, unless rounding of constants fills the zeros that make it so. What float64 reported
+may then be off from the exact result by tolerance · κ, with the exact J in κ, and by four times what moving arguments
+and constants by 64 ε, and each sum or solve by 64 ε of its terms, makes of it; a formula that cancels beyond that is
+right, and its arithmetic is poor.
 
 A program that high precision cannot follow (PyTorch's, a primitive that it does not know, one that takes too long), and
 the derivative of one whose value is rounded to less than float64, which high precision does not follow either, is

@@ -29,7 +29,8 @@ class Differences(NamedTuple):
     @property
     def excess(self) -> np.ndarray:
         """By how much the two differ beyond what is allowed. Of the scale, |dx|² f‴ / f′ is the third derivative's."""
-        return np.asarray(np.abs(self.gap) - (DERIVATIVE_TOLERANCE * self.scale + self.slack))
+        with np.errstate(invalid="ignore"):  # NaN, which exceeds nothing, where both are infinite
+            return np.asarray(np.abs(self.gap) - (DERIVATIVE_TOLERANCE * self.scale + self.slack))
 
 
 def differences(analysis: Analysis) -> list[Differences]:

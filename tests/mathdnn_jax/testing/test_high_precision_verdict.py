@@ -166,14 +166,17 @@ def test_an_inverse_that_iterates_is_right_to_float64() -> None:
     assert returned(halved, steep(1e3), z).kind == "wrong"
 
 
-def test_a_log_det_that_iterates_is_right_to_the_tolerance_times_the_condition() -> None:
-    def iterating(off: float) -> Callable[[jax.Array], Result]:
-        return lambda x: (x, jax.lax.fori_loop(0, 1, lambda _, y: y + off, jnp.zeros(())))
+def test_a_log_det_that_iterates_is_right_to_float64_at_the_condition() -> None:
+    def near_singular(x: jax.Array) -> jax.Array:
+        return jnp.stack([x[0] + x[1], x[0] + x[1] + 2.0**-27 * x[1]])
 
-    # The condition of the identity here is that of two entries, 5.
-    assert judged(iterating(3e-9), X).kind == "right"
-    assert judged(iterating(1e-7), X).kind == "wrong"
-    assert judged(lambda x: (x, jnp.asarray(3e-9)), X).kind == "wrong"
+    def iterating(off: float) -> Callable[[jax.Array], Result]:
+        return lambda x: (near_singular(x), jax.lax.fori_loop(0, 1, lambda _, y: y + off, -27 * jnp.log(2.0)))
+
+    # 64 ε times the condition, which is 5 · 2²⁷ or so, is 10⁻⁵.
+    assert judged(iterating(1e-6), X).kind == "right"
+    assert judged(iterating(1e-3), X).kind == "wrong"
+    assert judged(lambda x: (near_singular(x), -27 * jnp.log(2.0) + 1e-6), X).kind == "wrong"
 
 
 def test_rounding_moves_a_value_by_the_condition_that_it_hides() -> None:
