@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -29,21 +30,41 @@ def _solve(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndar
 def _scan(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarray]:
     p = equation.params
     machine.approximate = True
-    constants, carry = inputs[: p["num_consts"]], list(inputs[p["num_consts"] : p["num_consts"] + p["num_carry"]])
-    rows = inputs[p["num_consts"] + p["num_carry"] :]
+    held, carried = _counts(p)
+    constants, carry = inputs[:held], list(inputs[held : held + carried])
+    rows = inputs[held + carried :]
     steps = range(p["length"])
     stacked: list[list[np.ndarray]] = []
     for k in reversed(steps) if p["reverse"] else steps:
         outputs = machine.run_closed(p["jaxpr"], (*constants, *carry, *(np.asarray(row[k]) for row in rows)))
-        carry = outputs[: p["num_carry"]]
-        stacked.append(outputs[p["num_carry"] :])
+        carry = outputs[:carried]
+        stacked.append(outputs[carried:])
     stacked = stacked[::-1] if p["reverse"] else stacked
-    variables = equation.outvars[p["num_carry"] :]
+    variables = equation.outvars[carried:]
     collected = [
         np.stack([step[k] for step in stacked]) if stacked else np.empty(variable.aval.shape, object)
         for k, variable in enumerate(variables)
     ]
     return [*carry, *collected]
+
+
+def _counts(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many inputs of a scan are constants, and how many are carried; from JAX 0.12 on they are grouped."""
+    if "ft_in" in parameters:
+        constants, carry, _ = parameters["ft_in"].unpack()
+        return len(constants), len(carry)
+    return parameters["num_consts"], parameters["num_carry"]
+
+
+def _expanded(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarray]:
+    """A primitive that tells itself which program it stands for, as `custom_root` does from JAX 0.12 on."""
+    primitive = equation.params["_prim"]
+
+    def program(*arguments: Any) -> Any:
+        return primitive.expand(*jax.tree.unflatten(primitive.in_tree, arguments))
+
+    shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
+    return machine.run_closed(jax.make_jaxpr(program)(*shapes), inputs)
 
 
 def _while(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -81,8 +102,9 @@ def _platform(machine: Machine, equation: Any) -> np.ndarray:
 
 NEUTRAL: dict[str, Rule] = {
     **dict.fromkeys(("jit", "remat2"), _call("jaxpr")),
-    **dict.fromkeys(("closed_call", "custom_jvp_call", "custom_vjp_call"), _call("call_jaxpr")),
+    **dict.fromkeys(("closed_call", "eval_jaxpr", "custom_jvp_call", "custom_vjp_call"), _call("call_jaxpr")),
     "custom_linear_solve": _solve,
+    "call_hi_primitive": _expanded,
     "scan": _scan,
     "while": _while,
     "cond": _branch,

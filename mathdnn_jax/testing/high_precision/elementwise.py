@@ -67,6 +67,26 @@ def _integer_power(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray
     return machine.numbers.apply(lambda base: power(base, exponent), x)
 
 
+def _polynomial(machine: Machine, equation: Any, x: np.ndarray, *coefficients: np.ndarray) -> np.ndarray:
+    """Σ_k a_k x^k. JAX's own functions are polynomials near to what they are called, and right to float64 only."""
+    shape = equation.outvars[0].aval.shape
+    machine.spend_on("mul", 2 * len(coefficients) * math.prod(shape))
+    machine.approximate = True
+    x, *terms = map(machine.exact, (x, *coefficients))
+    result = boxed(machine.numbers.zero)
+    for term in reversed(terms):
+        result = boxed(result * x + term)
+    return np.broadcast_to(result, shape)
+
+
+def _one_minus_square(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
+    """1 − x², recorded as the difference that it is."""
+    machine.spend_on("mul", 2 * x.size)
+    result = boxed(machine.numbers.one - x * x)
+    machine.zeros.append(int(np.count_nonzero(result == 0)))
+    return result
+
+
 def _round(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
     to_even = equation.params["rounding_method"] == jax.lax.RoundingMethod.TO_NEAREST_EVEN
     name = "round_to_even" if to_even else "round_away"
@@ -107,9 +127,9 @@ def _is_finite(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
 
 FUNCTIONS = (
     "div", "pow", "rem", "max", "min", "clamp", "atan2", "square", "sign", "floor", "ceil", "exp", "exp2", "expm1",
-    "log", "log1p", "sqrt", "rsqrt", "cbrt", "logistic", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin", "acos",
-    "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "zeta", "igamma",
-    "igammac", "regularized_incomplete_beta", "bessel_i0e", "bessel_i1e",
+    "log", "log2", "log1p", "sqrt", "rsqrt", "cbrt", "logistic", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin",
+    "acos", "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "zeta",
+    "igamma", "igammac", "regularized_incomplete_beta", "bessel_i0e", "bessel_i1e",
 )  # fmt: skip
 
 REAL: dict[str, Rule] = {
@@ -123,6 +143,8 @@ REAL: dict[str, Rule] = {
     **{name: _comparison(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     **{f"{name}_to": _total_order(getattr(operator, name)) for name in ("eq", "lt", "le")},
     "integer_pow": _integer_power,
+    "one_minus_square": _one_minus_square,
+    "polynomial": _polynomial,
     "round": _round,
     "convert_element_type": _convert,
     "bitcast_convert_type": _bits,

@@ -114,6 +114,7 @@ def functions(c: Any) -> dict[str, Callable[..., Number]]:
         "exp2": exponential(lambda x: c.power(2, x) if c.isfinite(x) else c.exp(x)),
         "expm1": exponential(c.expm1),
         "log": on(zero, inf, c.log),
+        "log2": on(zero, inf, lambda x: c.log(x, 2)),
         "log1p": on(-one, inf, c.log1p),
         "sqrt": on(zero, inf, c.sqrt),
         "rsqrt": on(zero, inf, lambda x: divide(one, c.sqrt(x))),

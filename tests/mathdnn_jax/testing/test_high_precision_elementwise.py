@@ -105,6 +105,13 @@ ELEMENTWISE: dict[str, Row] = {
     ),
     "add_any": Row(jax.grad(lambda x: (jnp.sin(x) * x).sum())),
 }
+NEWER: dict[str, Row] = {
+    "log2": Row(jnp.log2, (POSITIVE,)),
+    "one_minus_square": Row(lambda x: lax.one_minus_square(x), (UNIT,)),  # type: ignore[attr-defined]
+    "polynomial": Row(lambda x: lax.polynomial(x, [1.5, -0.25, 3.0, 0.0, 0.125])),  # type: ignore[attr-defined]
+}
+"""Primitives that JAX has from 0.12 on."""
+ELEMENTWISE |= {name: row for name, row in NEWER.items() if hasattr(lax, f"{name}_p")}
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -120,7 +127,7 @@ def test_elementwise(name: str) -> None:
 
 
 def test_all_rules_are_tried() -> None:
-    assert set(ELEMENTWISE) == set(elementwise.REAL)
+    assert set(ELEMENTWISE) | set(NEWER) == set(elementwise.REAL)
 
 
 @pytest.mark.parametrize(
