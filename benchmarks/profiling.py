@@ -126,7 +126,11 @@ def _sources() -> dict[tuple[str, str], str]:
 
 def _short(path: str) -> str:
     """The last steps of the way to an operation, without the functions that JAX puts around it."""
-    steps = [step for step in path.split("/") if not re.fullmatch(r"jit\(.*\)|while|body|closed_call", step)]
+    steps = [
+        step
+        for step in path.replace("\\'", "'").split("/")
+        if not re.fullmatch(r"jit\(.*\)|while|body|closed_call", step)
+    ]
     return "/".join(steps[-3:])
 
 

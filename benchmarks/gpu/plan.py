@@ -30,7 +30,7 @@ class Step(NamedTuple):
     modes: tuple[str, ...] = ()
     """Modes of `torch.compile` to time beside PyTorch eager, fused Adam and CUDA graphs."""
     environment: Mapping[str, str] = {}
-    """Variables that need a process of their own. Under `XLA_FLAGS` only JAX is measured."""
+    """Variables that need a process of their own. With `XLA_FLAGS` among them, rows are of JAX alone."""
 
 
 def _rows(id: str, why: str, **more: Any) -> Step:  # noqa: A002
@@ -51,8 +51,9 @@ def _flags(name: str, why: str, flags: str) -> Step:
 _COMPILED, _SLOWER = ("default",), ("max-autotune", "reduce-overhead")
 _GRAPHS = "--xla_gpu_enable_command_buffer"
 _EVERYTHING = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE,CONDITIONAL"
-# Profiling gets a process of its own, since a profiler may slow down what runs after it.
-_WATCHED = {"TEARDOWN_CUPTI": "1"}
+# Profiling gets a process of its own, since a profiler may slow down what runs after it. There JAX uses no CUDA graphs,
+# in which the profiler sees one operation called command_buffer_ and none of its kernels.
+_WATCHED = {"TEARDOWN_CUPTI": "1", "XLA_FLAGS": f"{_GRAPHS}="}
 
 PLAN: tuple[Step, ...] = (
     Step("ceilings", "ceilings", "what the card reaches in a product, a convolution and a copy", 15, 60),

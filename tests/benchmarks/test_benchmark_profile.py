@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 
 from benchmarks import commands  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
-from benchmarks.profiling import Cost, Profile, profile_case, profile_table  # noqa: E402
+from benchmarks.profiling import Cost, Profile, _short, profile_case, profile_table  # noqa: E402
 from benchmarks.workload import Case  # noqa: E402
 
 
@@ -44,6 +44,11 @@ def test_the_shapes_are_of_the_case_that_is_profiled() -> None:
 
     for rows in (30, 50):
         assert f"f32[{rows},{rows}] dot_general" in profile_table(dict(profile_case(case(rows))))
+
+
+def test_an_operation_is_named_by_its_last_steps_in_the_library() -> None:
+    assert _short("jit(f)/while/body/fc1/fc1._apply/dot_general") == "fc1/fc1._apply/dot_general"
+    assert _short("variables[\\'params\\'][\\'kernel\\']") == "variables['params']['kernel']"
 
 
 def test_a_line_for_each_of_the_dearest() -> None:

@@ -71,6 +71,11 @@ def test_the_targets_are_of_float32_and_in_the_plan() -> None:
         assert any(mode is None or mode in step.modes for step in steps)
 
 
+def test_profiles_are_made_without_graphs_that_hide_the_kernels() -> None:
+    (step,) = chosen(["profiles"])
+    assert step.environment["XLA_FLAGS"] == "--xla_gpu_enable_command_buffer="
+
+
 def test_steps_are_chosen_in_the_order_of_the_plan() -> None:
     assert [step.id for step in chosen(["claims", "ceilings"])] == ["ceilings", "claims"]
     assert chosen() == PLAN
