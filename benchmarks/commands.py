@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import read_results, write_results
+from benchmarks.harness.results import read_results, write_results
 from mathdnn_jax.errors import ConfigurationError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
 from mathdnn_jax.memory import keep_freed_memory
@@ -21,7 +21,7 @@ def run_list(options: argparse.Namespace) -> int:
     """Do what `python -m benchmarks list` asks."""
     del options
     with _needing_torch():
-        from benchmarks.run import workload_of
+        from benchmarks.harness.run import workload_of
         from benchmarks.workloads import MODULES
     for name in MODULES:
         workload = workload_of(name)
@@ -33,11 +33,11 @@ def run_workloads(options: argparse.Namespace) -> int:
     """Do what `python -m benchmarks run` asks; returns 1 if any row failed."""
     target = check_writable(options.output) if options.output else None
     with _needing_torch():
-        from benchmarks import on_jax
-        from benchmarks.cuda import MODES
-        from benchmarks.run import Options, failed, run
-        from benchmarks.table import results_table
-        from benchmarks.workload import Settings
+        from benchmarks.frameworks import on_jax
+        from benchmarks.frameworks.cuda import MODES
+        from benchmarks.harness.run import Options, failed, run
+        from benchmarks.harness.workload import Settings
+        from benchmarks.reports.table import results_table
         from benchmarks.workloads import check_names
 
     names = check_names(options.names)
@@ -60,11 +60,11 @@ def run_profile(options: argparse.Namespace) -> int:
     if options.rows < 1:
         raise ConfigurationError(f"at least one operation is shown, given rows={options.rows}")
     with _needing_torch():
-        from benchmarks import on_jax, on_torch
-        from benchmarks.precision import precision_of_both
-        from benchmarks.profiling import profile_case, profile_table
-        from benchmarks.run import check_batches
-        from benchmarks.workload import Settings
+        from benchmarks.frameworks import on_jax, on_torch
+        from benchmarks.harness.precision import precision_of_both
+        from benchmarks.harness.profiling import profile_case, profile_table
+        from benchmarks.harness.run import check_batches
+        from benchmarks.harness.workload import Settings
         from benchmarks.workloads import check_names, load_workload
 
     (name,) = check_names([options.name])
@@ -84,9 +84,9 @@ def run_profile(options: argparse.Namespace) -> int:
 
 def run_report(options: argparse.Namespace) -> int:
     """Do what `python -m benchmarks report` asks."""
-    from benchmarks.page import results_page
-    from benchmarks.pictures import throughput_figures
-    from benchmarks.table import results_table
+    from benchmarks.reports.page import results_page
+    from benchmarks.reports.pictures import throughput_figures
+    from benchmarks.reports.table import results_table
 
     pages = [read_results(path) for path in options.results]
     if options.into:
@@ -116,7 +116,7 @@ def run_report(options: argparse.Namespace) -> int:
 
 def _into_pages(pages: list[dict[str, Any]], paths: list[str]) -> int:
     from benchmarks.gpu.page import short_table, tables
-    from benchmarks.markdown import insert
+    from benchmarks.reports.markdown import insert
 
     if wrong := [page["command"] for page in pages if "gpu" not in page]:
         raise ConfigurationError(f"only results of `python -m benchmarks gpu` have a place, given those of {wrong[0]}")
@@ -128,7 +128,7 @@ def _into_pages(pages: list[dict[str, Any]], paths: list[str]) -> int:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Do what `python -m benchmarks compare` asks; returns 1 if anything got worse."""
-    from benchmarks.regression import changes, changes_table, same_circumstances
+    from benchmarks.reports.regression import changes, changes_table, same_circumstances
 
     old, new = read_results(options.old), read_results(options.new)
     found = changes(old, new)
@@ -142,7 +142,7 @@ def run_train(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"at least one step and one repetition, given {options.steps}, {options.repeat}")
     target = check_writable(options.output) if options.output else None
     with _needing_torch():
-        from benchmarks.table import training_table
+        from benchmarks.reports.table import training_table
         from benchmarks.training import BATCHES, measure, measure_alone
 
     figures: list[dict[str, Any]] = []
@@ -167,7 +167,7 @@ def run_checker(options: argparse.Namespace) -> int:
     """Do what `python -m benchmarks checker` asks; returns 1 if the checker erred on a map."""
     from benchmarks.checker.run import run
     from benchmarks.checker.table import checker_page
-    from benchmarks.machine import describe_machine
+    from benchmarks.harness.machine import describe_machine
 
     target = check_writable(options.output) if options.output else None
     rows = list(run(say=_say))

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import on_jax, on_torch
 from benchmarks.errors import OutputsDifferError
-from benchmarks.machine import describe_machine
-from benchmarks.timing import interleaved, ratios, spread, timed
-from benchmarks.train_jax import Loss, fit_run, step_run
-from benchmarks.train_torch import Objective, likelihood, training_runs
-from benchmarks.worker import Worker
-from benchmarks.workload import Settings
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_jax import Loss, fit_run, step_run
+from benchmarks.frameworks.train_torch import Objective, likelihood, training_runs
+from benchmarks.harness.machine import describe_machine
+from benchmarks.harness.timing import interleaved, ratios, spread, timed
+from benchmarks.harness.worker import Worker
+from benchmarks.harness.workload import Settings
 from mathdnn_jax.flows import nice
 from mathdnn_jax.generative import autoencoder
 from mathdnn_jax.training import device_mesh

@@ -4,12 +4,12 @@
 the two networks layer by layer. `parity.reference` holds the PyTorch twins; only it, and what runs them, imports torch.
 """
 
-from parity.certification import certify
-from parity.checkpoint import load
+from parity.certification.certify import certify
+from parity.containers.checkpoint import load
 from parity.conversion import convert, export
 from parity.inference import infer_rules
 from parity.models import MODELS
-from parity.rule_table import RuleTable, read_rules, write_rules
+from parity.rules.table import RuleTable, read_rules, write_rules
 from parity.store import restore, save_params, save_state
 
 __all__ = [

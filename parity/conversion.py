@@ -12,15 +12,15 @@ from jax.typing import DTypeLike
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError
-from parity.checkpoint import State, to_numpy
 from parity.containers import MappedState
+from parity.containers.checkpoint import State, to_numpy
 from parity.errors import NonFiniteWeightsError, UnexpectedKeysError, UnsupportedDtypeError
 from parity.models import find_model, target_shapes
-from parity.rule_table import RuleTable
-from parity.rules import Expected, Rule, check_arrays, check_table
-from parity.table_conversion import convert_by_table, export_by_table
-from parity.tree import flatten, unflatten
-from parity.wrappers import without_prefix
+from parity.rules.checks import Expected, Rule, check_arrays, check_table
+from parity.rules.conversion import convert_by_table, export_by_table
+from parity.rules.table import RuleTable
+from parity.rules.tree import flatten, unflatten
+from parity.rules.wrappers import without_prefix
 
 
 @overload

@@ -12,12 +12,12 @@ import numpy as np
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import replace_file
-from parity.checkpoint import Checkpoint, announce, read
 from parity.containers import Inside, MappedState
+from parity.containers.checkpoint import Checkpoint, announce, read
 from parity.conversion import convert, export, exported, outline
 from parity.models import Config, find_model
-from parity.tree import flatten, unflatten
-from parity.wrappers import without_prefix
+from parity.rules.tree import flatten, unflatten
+from parity.rules.wrappers import without_prefix
 
 PARAMS_OF = "mathdnn_jax params"
 """Metadata of a file of `save_params`: the model. One entry, since the format writes several in no fixed order."""
@@ -60,7 +60,7 @@ def restore(
 
 
 def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
-    """As `restore`, from what `parity.checkpoint.read` has read."""
+    """As `restore`, from what `parity.containers.checkpoint.read` has read."""
     specification = find_model(model)
     state = without_prefix(checkpoint.state)
     if holds_params(checkpoint):

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import torch
 
-from benchmarks import on_jax, on_torch
-from benchmarks.agreement import RULE
-from benchmarks.machine import describe_machine
-from benchmarks.precision import SETTINGS
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.harness.agreement import RULE
+from benchmarks.harness.machine import describe_machine
+from benchmarks.harness.precision import SETTINGS
 
 ASKED = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.mem", "compute_cap")
 

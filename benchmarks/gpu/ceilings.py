@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.limit import GPU, QUICK, measure_limits, prepare_limits
-from benchmarks.precision import SETTINGS, precision_of_both
+from benchmarks.harness.limit import GPU, QUICK, measure_limits, prepare_limits
+from benchmarks.harness.precision import SETTINGS, precision_of_both
 
 
 def ceilings(rehearsal: bool) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from benchmarks.gpu.page import summary
 from benchmarks.gpu.plan import chosen, rehearsed
 from benchmarks.gpu.supervise import supervise
 from benchmarks.gpu.worker import Process
-from benchmarks.results import read_results, write_results
+from benchmarks.harness.results import read_results, write_results
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.files import check_writable
 

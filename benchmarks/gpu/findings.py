@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.gpu.plan import Step
-from benchmarks.judge import falls_short, judged
-from benchmarks.results import FORMAT, key_of
+from benchmarks.harness.results import FORMAT, key_of
+from benchmarks.reports.judge import falls_short, judged
 
 REPEAT = 7
 """Interleaved samples of each contender; slow work has fewer."""

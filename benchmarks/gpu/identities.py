@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import on_jax
-from benchmarks.precision import precision_of_both
-from benchmarks.workload import Settings
+from benchmarks.frameworks import on_jax
+from benchmarks.harness.precision import precision_of_both
+from benchmarks.harness.workload import Settings
 from benchmarks.workloads import nice_model, small_net
 from benchmarks.workloads.image_flows import away_from_zero, build_flow
 from mathdnn_jax.flows import Flow, glow, nice, real_nvp

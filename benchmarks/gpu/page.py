@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.gpu.targets import TARGETS, Target
-from benchmarks.judge import LIMIT
-from benchmarks.markdown import table
-from benchmarks.table import circumstances, rate_text, remarks, share_text, spread_text, title
+from benchmarks.reports.judge import LIMIT
+from benchmarks.reports.markdown import table
+from benchmarks.reports.table import circumstances, rate_text, remarks, share_text, spread_text, title
 
 Results = Mapping[str, Any]
 KINDS = {"matmul": ("product", 1e12, "TFLOP/s"), "convolution": ("convolution", 1e12, "TFLOP/s"),

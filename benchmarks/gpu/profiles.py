@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.errors import PlanError
-from benchmarks.precision import precision_of_both
-from benchmarks.profiling import Profile, profile_jax, profile_torch
-from benchmarks.run import forget
-from benchmarks.workload import Case, Settings
+from benchmarks.harness.precision import precision_of_both
+from benchmarks.harness.profiling import Profile, profile_jax, profile_torch
+from benchmarks.harness.run import forget
+from benchmarks.harness.workload import Case, Settings
 from benchmarks.workloads import load_workload
 
 DEAREST = 12

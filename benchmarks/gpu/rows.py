@@ -10,10 +10,10 @@ from benchmarks.errors import PlanError
 from benchmarks.gpu.findings import REPEAT
 from benchmarks.gpu.plan import Step
 from benchmarks.gpu.targets import aims
-from benchmarks.measure import Limits, measure
-from benchmarks.precision import precision_of_both
-from benchmarks.run import forget
-from benchmarks.workload import Case, Settings
+from benchmarks.harness.measure import Limits, measure
+from benchmarks.harness.precision import precision_of_both
+from benchmarks.harness.run import forget
+from benchmarks.harness.workload import Case, Settings
 from benchmarks.workloads import load_workload
 
 BUDGET = 4.0

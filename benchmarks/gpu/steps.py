@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from benchmarks import on_jax, on_torch
+from benchmarks.frameworks import on_jax, on_torch
 from benchmarks.gpu.card import describe
 from benchmarks.gpu.ceilings import ceilings
 from benchmarks.gpu.certificates import certificates
@@ -16,7 +16,7 @@ from benchmarks.gpu.plan import Step, chosen, rehearsed
 from benchmarks.gpu.process import Request
 from benchmarks.gpu.profiles import profiles
 from benchmarks.gpu.rows import rows
-from benchmarks.workload import Settings
+from benchmarks.harness.workload import Settings
 
 Found = Iterator[tuple[str, Any]]
 """Findings, each with the name of its kind, as they are made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
-from benchmarks.workload import Workload
+from benchmarks.harness.workload import Workload
 from mathdnn_jax.errors import ConfigurationError
 
 MODULES = {

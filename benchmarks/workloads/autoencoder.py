@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import on_jax, on_torch
 from benchmarks.errors import NoBaselineError
-from benchmarks.train_jax import fit_run
-from benchmarks.train_torch import Objective, training_runs
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_jax import fit_run
+from benchmarks.frameworks.train_torch import Objective, training_runs
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.networks import SEED, draw, on_cpu, size
 from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
 from mathdnn_jax.generative import autoencoder

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import on_jax, on_torch
-from benchmarks.train_jax import fit_run, step_run
-from benchmarks.train_torch import TOLD, likelihood, training_runs
-from benchmarks.workload import Case, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_jax import fit_run, step_run
+from benchmarks.frameworks.train_torch import TOLD, likelihood, training_runs
+from benchmarks.harness.workload import Case, Settings, Workload
 from mathdnn_jax.flows import mixture_cdf_flow
 from mathdnn_jax.recipes.mixture_cdf import three_gaussians
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import on_jax, on_torch
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from mathdnn_jax.flows import nice
 
 SIZES = {"dim": 64, "width": 256, "depth": 2, "couplings": 4}

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks import cuda, on_jax, on_torch
-from benchmarks.train_torch import TOLD, Objective, training_runs
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import cuda, on_jax, on_torch
+from benchmarks.frameworks.train_torch import TOLD, Objective, training_runs
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.networks import SEED, draw, inference_runs, size, uniform
 from mathdnn_jax.generative import (
     dcgan_discriminator,

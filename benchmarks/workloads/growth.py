@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import on_jax, on_torch
-from benchmarks.train_jax import fit_run
-from benchmarks.train_torch import TOLD
-from benchmarks.worker import Worker
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_jax import fit_run
+from benchmarks.frameworks.train_torch import TOLD
+from benchmarks.harness.worker import Worker
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.nice_model import images, in_float64, on_both, products, size
 from mathdnn_jax.flows import nice
 from mathdnn_jax.training import device_mesh

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import on_jax, on_torch
-from benchmarks.train_jax import step_run
-from benchmarks.train_torch import likelihood, training_runs
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_jax import step_run
+from benchmarks.frameworks.train_torch import likelihood, training_runs
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.torch_flows import ImageFlow
 from mathdnn_jax.flows import Flow, glow, real_nvp
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from benchmarks import on_torch
-from benchmarks.workload import Case, Portion, Run, Settings, Workload
+from benchmarks.frameworks import on_torch
+from benchmarks.harness.workload import Case, Portion, Run, Settings, Workload
 from benchmarks.workloads.networks import on_cpu
 from benchmarks.workloads.nice_model import Model, images, prepare, products, size
 from mathdnn_jax.tasks import corrupt, inpaint, rectangle

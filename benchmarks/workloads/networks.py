@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import on_torch
-from benchmarks.workload import Run, Settings
+from benchmarks.frameworks import on_torch
+from benchmarks.harness.workload import Run, Settings
 
 SEED = 0
 GAIN = np.float32(6**0.5)

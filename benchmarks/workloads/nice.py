@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import on_torch
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import on_torch
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from benchmarks.workloads.nice_model import Model, images, in_float64, on_both, prepare, products, size
 from mathdnn_jax.probability import logistic
 

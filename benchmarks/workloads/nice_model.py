@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import on_jax, on_torch
-from benchmarks.workload import Settings
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.harness.workload import Settings
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.data import unit_interval
 from mathdnn_jax.flows import Flow

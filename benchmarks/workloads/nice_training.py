@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from benchmarks.train_jax import fit_run, step_run
-from benchmarks.train_torch import likelihood, training_runs
-from benchmarks.workload import Case, Settings, Workload
+from benchmarks.frameworks.train_jax import fit_run, step_run
+from benchmarks.frameworks.train_torch import likelihood, training_runs
+from benchmarks.harness.workload import Case, Settings, Workload
 from benchmarks.workloads.nice import ALL, batches
 from benchmarks.workloads.nice_model import Model, images, on_both, prepare, products, size
 

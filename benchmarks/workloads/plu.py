@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks import on_jax, on_torch
-from benchmarks.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.harness.workload import Case, Run, Settings, Workload
 from mathdnn_jax.bijectors import plu
 from mathdnn_jax.bijectors.plu import plu_matrix
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks import on_torch
-from benchmarks.workload import Case, Settings, Workload
+from benchmarks.frameworks import on_torch
+from benchmarks.harness.workload import Case, Settings, Workload
 from mathdnn_jax.probability import (
     gamblers_ruin,
     reparameterized_gradient,

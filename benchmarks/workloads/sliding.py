@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks import on_jax, on_torch
-from benchmarks.workload import Case, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.harness.workload import Case, Settings, Workload
 from benchmarks.workloads.networks import channels_first, draw, inference_runs, size, uniform
 from mathdnn_jax.nets import Sequential, net1
 from mathdnn_jax.surgery import count_operations, dense_to_conv, frequency_domain

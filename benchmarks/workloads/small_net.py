@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from benchmarks import on_jax, on_torch
-from benchmarks.train_torch import TOLD, Objective, training_runs
-from benchmarks.workload import Case, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_torch import TOLD, Objective, training_runs
+from benchmarks.harness.workload import Case, Settings, Workload
 from benchmarks.workloads.networks import SEED, channels_first, draw, inference_runs, size, uniform
 from mathdnn_jax.nets import Sequential, small_net
 from mathdnn_jax.surgery import count_operations, remove_batch_norm

@@ -86,8 +86,8 @@ def _run_pair(options: argparse.Namespace) -> int:
     if not (options.torch and options.flax):
         raise ConfigurationError("--torch and --flax are given together: they name the two networks to compare")
     from parity import certify, write_rules
-    from parity.report import describe_pair
-    from parity.users_pair import build_pair
+    from parity.certification.report import describe_pair
+    from parity.certification.user_networks import build_pair
 
     output = check_writable(options.output or f"{Path(options.checkpoint).stem}.certificate.json", options.checkpoint)
     x = _pair_inputs(options)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
-    from parity.checkpoint import announce, read
+    from parity.containers.checkpoint import announce, read
     from parity.store import holds_params, rebuild, save_params, save_state
 
     source, output = Path(options.source), check_writable(options.output, options.source)

@@ -128,7 +128,7 @@ def read_run(folder: Path) -> Trained:
         CheckpointError, ParameterStructureError: the weights are damaged, or are not the model's.
     """
     from parity import load
-    from parity.tree import flatten
+    from parity.rules.tree import flatten
 
     if not (folder / CONFIG).exists():
         raise ConfigurationError(f"{folder} has no run of `mathdnn train`: there is no {CONFIG}")

@@ -1,19 +1,19 @@
 """Networks as Flax modules, and the initialisers of the models they came from."""
 
-from mathdnn_jax.nets.activations import Activation, Dropout, Gelu, LeakyRelu, Relu, Sigmoid, Tanh
-from mathdnn_jax.nets.affine import Pad, ScaleShift, SignBias
-from mathdnn_jax.nets.batch_norm import BatchNorm
+from mathdnn_jax.nets.conditioners import ConvNet, PooledConvNet
 from mathdnn_jax.nets.conv1d_backprop import Conv1dLayer, conv1d_backprop, conv1d_forward
-from mathdnn_jax.nets.conv_net import ConvNet, PooledConvNet
-from mathdnn_jax.nets.conv_nets import alexnet, conv_relu_bn, net1, net2, small_net
-from mathdnn_jax.nets.conv_transpose import ConvTranspose
-from mathdnn_jax.nets.convolution import Conv
-from mathdnn_jax.nets.dense import Dense, Flatten
-from mathdnn_jax.nets.frequency_conv import FrequencyConv
 from mathdnn_jax.nets.initializers import torch_default, torch_default_variance
-from mathdnn_jax.nets.layer import Layer
+from mathdnn_jax.nets.layers.activations import Activation, Dropout, Gelu, LeakyRelu, Relu, Sigmoid, Tanh
+from mathdnn_jax.nets.layers.affine import Pad, ScaleShift, SignBias
+from mathdnn_jax.nets.layers.batch_norm import BatchNorm
+from mathdnn_jax.nets.layers.conv_transpose import ConvTranspose
+from mathdnn_jax.nets.layers.convolution import Conv
+from mathdnn_jax.nets.layers.dense import Dense, Flatten
+from mathdnn_jax.nets.layers.frequency_conv import FrequencyConv
+from mathdnn_jax.nets.layers.layer import Layer
+from mathdnn_jax.nets.layers.pooling import AvgPool, MaxPool, Upsample
 from mathdnn_jax.nets.mlp import MLP
-from mathdnn_jax.nets.pooling import AvgPool, MaxPool, Upsample
+from mathdnn_jax.nets.models import alexnet, conv_relu_bn, net1, net2, small_net
 from mathdnn_jax.nets.sequential import Sequential
 
 __all__ = [

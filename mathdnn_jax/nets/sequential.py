@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, ImageError, MathdnnError, ParameterStructureError
-from mathdnn_jax.nets.dense import Flatten
-from mathdnn_jax.nets.layer import Layer, Shape
+from mathdnn_jax.nets.layers.dense import Flatten
+from mathdnn_jax.nets.layers.layer import Layer, Shape
 
 NamedLayers = tuple[tuple[str, Layer], ...]
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from mathdnn_jax.errors import CovarianceError, EventShapeError
-from mathdnn_jax.probability.concrete import concrete
+from mathdnn_jax.probability.checks import concrete
 
 LARGEST_RELATIVE_ERROR = 0.1
 

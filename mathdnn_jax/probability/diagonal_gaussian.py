@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import EventShapeError
-from mathdnn_jax.probability.concrete import check_no_nan
+from mathdnn_jax.probability.checks import check_no_nan
 from mathdnn_jax.probability.normal import LOG_TWO_PI
 from mathdnn_jax.probability.tangent_gap import tangent_gap
 

@@ -12,7 +12,7 @@ from jax.scipy.special import rel_entr, xlog1py, xlogy
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import DomainError
-from mathdnn_jax.probability.concrete import check_densities, check_no_nan, check_positive, concrete
+from mathdnn_jax.probability.checks import check_densities, check_no_nan, check_positive, concrete
 
 Axes = int | tuple[int, ...] | None
 

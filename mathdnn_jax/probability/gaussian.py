@@ -9,7 +9,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import EventShapeError
-from mathdnn_jax.probability.concrete import check_no_nan
+from mathdnn_jax.probability.checks import check_no_nan
 from mathdnn_jax.probability.covariance import checked_covariance
 from mathdnn_jax.probability.tangent_gap import tangent_gap
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import ConfigurationError, DomainError, EventShapeError, SupportError
-from mathdnn_jax.probability.concrete import check_no_nan, concrete
+from mathdnn_jax.probability.checks import check_no_nan, concrete
 
 
 class ImportanceEstimate(NamedTuple):

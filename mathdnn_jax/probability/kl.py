@@ -9,7 +9,7 @@ from jax.scipy.special import rel_entr
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import DomainError
-from mathdnn_jax.probability.concrete import check_densities, concrete
+from mathdnn_jax.probability.checks import check_densities, concrete
 
 
 def kl_divergence(

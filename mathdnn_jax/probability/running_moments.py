@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.errors import NonFiniteError
-from mathdnn_jax.probability.concrete import concrete
+from mathdnn_jax.probability.checks import concrete
 
 Tree = Any
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import EventShapeError
-from mathdnn_jax.probability.concrete import check_positive
+from mathdnn_jax.probability.checks import check_positive
 
 
 def smooth_max(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:

@@ -1,7 +1,7 @@
 """Surgery: pure functions from (network, variables) to (network, variables, report) that keep what is computed."""
 
 from mathdnn_jax.surgery.batch_norm_removal import remove_batch_norm
-from mathdnn_jax.surgery.folded_tree import fold_batch_norms
+from mathdnn_jax.surgery.fold_tree import fold_batch_norms
 from mathdnn_jax.surgery.folding import Folded, fold_batch_norm
 from mathdnn_jax.surgery.frequency_domain import frequency_domain
 from mathdnn_jax.surgery.operation_count import LayerCount, OperationCount, count_operations

@@ -9,7 +9,7 @@ import numpy as np
 from mathdnn_jax.errors import EventShapeError, NonFiniteError
 from mathdnn_jax.nets import BatchNorm, Conv, ConvTranspose, Dense, Flatten, ScaleShift, SignBias
 from mathdnn_jax.surgery.folding import Affine, normalisation, scaled
-from mathdnn_jax.surgery.workbench import Item, Linear
+from mathdnn_jax.surgery.layer_list import Item, Linear
 
 AFFINE = (BatchNorm, ScaleShift, SignBias)
 

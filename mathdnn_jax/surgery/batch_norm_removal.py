@@ -6,9 +6,9 @@ from typing import Any
 
 from mathdnn_jax.nets import BatchNorm, Sequential
 from mathdnn_jax.surgery.affine_map import AFFINE
+from mathdnn_jax.surgery.layer_list import Bench, Item, Variables
 from mathdnn_jax.surgery.report import SurgeryReport
 from mathdnn_jax.surgery.rules import Rule, fold_back, fold_forward, pad_with_values, sign_bias
-from mathdnn_jax.surgery.workbench import Bench, Item, Variables
 
 # In this order: what leaves nothing behind comes first.
 _RULES: tuple[Rule, ...] = (fold_back, fold_forward, sign_bias, pad_with_values)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from mathdnn_jax.errors import EventShapeError, NonFiniteError
-from mathdnn_jax.surgery.workbench import fitted
+from mathdnn_jax.surgery.layer_list import fitted
 
 
 class Affine(NamedTuple):

@@ -9,11 +9,11 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets import Conv, FrequencyConv, Sequential
-from mathdnn_jax.nets.correlate import LARGE_KERNEL
-from mathdnn_jax.nets.frequency_conv import kernel_spectrum
-from mathdnn_jax.nets.layer import Shape
+from mathdnn_jax.nets.kernels.correlate import LARGE_KERNEL
+from mathdnn_jax.nets.layers.frequency_conv import kernel_spectrum
+from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.surgery.layer_list import Bench, Variables, on_device
 from mathdnn_jax.surgery.report import SurgeryReport
-from mathdnn_jax.surgery.workbench import Bench, Variables, on_device
 
 MEBIBYTE = 2**20
 

@@ -33,7 +33,7 @@ from mathdnn_jax.surgery.affine_map import (
     inputs_of,
 )
 from mathdnn_jax.surgery.folding import Affine
-from mathdnn_jax.surgery.workbench import Bench, Item
+from mathdnn_jax.surgery.layer_list import Bench, Item
 
 Rule = Callable[[Bench, Item], str | None]
 

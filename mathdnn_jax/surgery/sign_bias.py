@@ -6,8 +6,8 @@ from typing import Any
 
 from mathdnn_jax.nets import BatchNorm, Sequential
 from mathdnn_jax.surgery import rules
+from mathdnn_jax.surgery.layer_list import Bench, Variables
 from mathdnn_jax.surgery.report import SurgeryReport
-from mathdnn_jax.surgery.workbench import Bench, Variables
 
 
 def to_sign_bias(network: Sequential, variables: Variables) -> tuple[Sequential, dict[str, Any], SurgeryReport]:

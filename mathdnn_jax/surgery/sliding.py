@@ -10,9 +10,9 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from mathdnn_jax.nets import Conv, ConvTranspose, Dense, Flatten, Pad, Sequential
-from mathdnn_jax.nets.layer import Shape
+from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.surgery.layer_list import Bench, Item, Variables, on_device
 from mathdnn_jax.surgery.report import SurgeryReport
-from mathdnn_jax.surgery.workbench import Bench, Item, Variables, on_device
 
 
 def dense_to_conv(

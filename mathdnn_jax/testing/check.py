@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from mathdnn_jax.errors import BijectorCheckError, ConfigurationError
+from mathdnn_jax.testing.cases import Case
+from mathdnn_jax.testing.check_case import Judge
 from mathdnn_jax.testing.contract import check_contract
 from mathdnn_jax.testing.draw import cases
 from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.judge import Judge
 from mathdnn_jax.testing.opinion import Precision
 from mathdnn_jax.testing.programs import direction
-from mathdnn_jax.testing.recipe import Case
 from mathdnn_jax.testing.report import error_of
 from mathdnn_jax.testing.search import search
 from mathdnn_jax.testing.support import Bounds, box

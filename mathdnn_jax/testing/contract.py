@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.finding import Finding
 from mathdnn_jax.testing.programs import BATCH, Direction, as_arrays
-from mathdnn_jax.testing.recipe import Tree
 
 BATCHES: tuple[tuple[int, ...], ...] = ((BATCH,), (2, BATCH), (1,))
 

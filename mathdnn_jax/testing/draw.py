@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import hypothesis.strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from mathdnn_jax.testing.recipe import Case, EventRecipe, Tree, TreeRecipe, event, event_recipes, trees
+from mathdnn_jax.testing.cases import Case, EventRecipe, Tree, TreeRecipe, event, event_recipes, trees
 from mathdnn_jax.testing.support import Support
 
 Space = tuple[tuple[int, ...], Support]

@@ -6,8 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mathdnn_jax.testing.check_event import (
+    ADMITTED,
+    NOT_FINITE,
+    SINGULAR,
+    check_derivative,
+    finding_of,
+    log_det_claim,
+)
+from mathdnn_jax.testing.diagnosis import guesses
 from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.guesses import guesses
 from mathdnn_jax.testing.high_precision.derivative import exact_differences
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
 from mathdnn_jax.testing.high_precision.point import Point
@@ -19,14 +27,6 @@ from mathdnn_jax.testing.high_precision.verdict import (
     judge_log_det,
     judge_round_trip,
     moved,
-)
-from mathdnn_jax.testing.judge_event import (
-    ADMITTED,
-    NOT_FINITE,
-    SINGULAR,
-    check_derivative,
-    finding_of,
-    log_det_claim,
 )
 from mathdnn_jax.testing.programs import Analysis, Direction
 

@@ -13,14 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mathdnn_jax.testing.condition import Slack, matrix_slack, tolerance_of, unlimited
-from mathdnn_jax.testing.differences import differences
-from mathdnn_jax.testing.exact_findings import derivative_finding, finite_finding, log_det_finding
-from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
-from mathdnn_jax.testing.high_precision.point import Point
-from mathdnn_jax.testing.high_precision.verdict import SIZE, TIMES, moved
-from mathdnn_jax.testing.judge_event import (
+from mathdnn_jax.testing.cases import Case
+from mathdnn_jax.testing.check_event import (
     NOT_FINITE,
     check_derivative,
     check_finite,
@@ -28,9 +22,15 @@ from mathdnn_jax.testing.judge_event import (
     decides,
     neighbours,
 )
+from mathdnn_jax.testing.condition import Slack, matrix_slack, tolerance_of, unlimited
+from mathdnn_jax.testing.differences import differences
+from mathdnn_jax.testing.exact_findings import derivative_finding, finite_finding, log_det_finding
+from mathdnn_jax.testing.finding import Finding
+from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
+from mathdnn_jax.testing.high_precision.point import Point
+from mathdnn_jax.testing.high_precision.verdict import SIZE, TIMES, moved
 from mathdnn_jax.testing.plain import Float32, certainly_singular, has_zero_pattern, in_float32
 from mathdnn_jax.testing.programs import FAR, STEP, Analysis, Direction
-from mathdnn_jax.testing.recipe import Case
 from mathdnn_jax.testing.support import Support
 
 UNASKED = 1e6

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.condition import EPS
 from mathdnn_jax.testing.determinant import log_abs_det
 from mathdnn_jax.testing.programs import STEP, Analysis, Direction, as_arrays, flat
-from mathdnn_jax.testing.recipe import Tree
 from mathdnn_jax.testing.structure import blocks
 
 NEAR = 1e-2

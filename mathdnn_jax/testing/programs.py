@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax.testing.recipe import Tree, is_float
+from mathdnn_jax.testing.cases import Tree, is_float
 from mathdnn_jax.testing.support import Support
 
 BATCH = 3

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from mathdnn_jax.errors import BijectorCheckError
+from mathdnn_jax.testing.cases import Case
 from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.recipe import Case
 from mathdnn_jax.testing.structure import LEGEND, blocks, picture
 
 WIDEST = 40

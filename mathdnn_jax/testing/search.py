@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from hypothesis.strategies import SearchStrategy
 
+from mathdnn_jax.testing.cases import Case
 from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.recipe import Case
 
 SHRINKING = 10.0
 """Seconds for which smaller cases are looked for."""

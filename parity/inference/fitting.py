@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from parity.inference.structure import Use
 from parity.inference.units import BIAS, COUNT, GATES, MEAN, SIDES, VAR, WEIGHT, Unit
-from parity.layouts import LAYOUTS
-from parity.rule_table import TableRule
-from parity.rules import Shape
+from parity.rules.checks import Shape
+from parity.rules.layouts import LAYOUTS
+from parity.rules.table import TableRule
 
 Way = tuple[TableRule, ...]
 Uses = Mapping[str, Use]

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
-from parity.checkpoint import State
+from parity.containers.checkpoint import State
 from parity.errors import AmbiguousRulesError, MissingKeysError
 from parity.inference.fitting import Way, ways
 from parity.inference.matching import match
 from parity.inference.structure import Use, trace
 from parity.inference.units import COUNT, Unit, source_units, target_units
-from parity.rule_table import RuleTable, TableRule
-from parity.targets import target_leaves
-from parity.wrappers import find_prefix, find_wrapper, unwrap
+from parity.rules.table import RuleTable, TableRule
+from parity.rules.targets import target_leaves
+from parity.rules.wrappers import find_prefix, find_wrapper, unwrap
 
 
 def infer_rules(

@@ -15,7 +15,7 @@ import jax.extend as jex
 
 from parity.inference.provenance import Activation, Leaf, activation_after, leaf_after
 from parity.nnx_calls import nnx_calls
-from parity.targets import target_leaves, with_paths
+from parity.rules.targets import target_leaves, with_paths
 
 
 class Use(NamedTuple):

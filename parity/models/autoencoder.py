@@ -10,10 +10,10 @@ import numpy as np
 
 from mathdnn_jax.generative import Autoencoder
 from mathdnn_jax.generative import autoencoder as jax_autoencoder
-from parity.families import GENERATIVE, Events
+from parity.models.families import GENERATIVE, Events
 from parity.models.layers import wrong_model
 from parity.models.model import Config, Model
-from parity.rules import SAME, TRANSPOSE, Rule
+from parity.rules.checks import SAME, TRANSPOSE, Rule
 
 if TYPE_CHECKING:
     from parity.reference import Autoencoder as Twin

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mathdnn_jax.nets import Conv, Relu, Sequential, SignBias
 from mathdnn_jax.nets import conv_relu_bn as jax_conv_relu_bn
-from parity.families import Events
+from parity.models.families import Events
 from parity.models.layers import Line, Read, batch_norm, convolution, network, read_sizes
 from parity.models.model import Config, Model
-from parity.rules import SAME
+from parity.rules.checks import SAME
 
 if TYPE_CHECKING:
     from parity.reference import ConvReLUBN, ConvReLUSignBias

@@ -12,10 +12,10 @@ import numpy as np
 
 from mathdnn_jax.generative import dcgan_discriminator, dcgan_generator, dense_discriminator, dense_generator
 from mathdnn_jax.nets import Sequential
-from parity.families import NETWORK, Events, Family
+from parity.models.families import NETWORK, Events, Family
 from parity.models.layers import Line, Read, Shapes, batch_norm, convolution, dense, network, read_sizes
 from parity.models.model import Config, Model
-from parity.rules import SAME, TRANSPOSED_CONVOLUTION
+from parity.rules.checks import SAME, TRANSPOSED_CONVOLUTION
 
 IMAGE = (28, 28)
 

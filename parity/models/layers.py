@@ -10,9 +10,9 @@ import numpy as np
 
 from mathdnn_jax.nets import Sequential
 from parity.errors import WrongModelError
-from parity.families import NETWORK, Events
+from parity.models.families import NETWORK, Events
 from parity.models.model import Config, Model
-from parity.rules import CONVOLUTION, COUNTER, SAME, TRANSPOSE, Rule, Shape, Transform
+from parity.rules.checks import CONVOLUTION, COUNTER, SAME, TRANSPOSE, Rule, Shape, Transform
 
 Shapes = Mapping[str, Shape]
 

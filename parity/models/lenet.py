@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mathdnn_jax.nets import Conv, Dense, Flatten, MaxPool, Relu, Sequential
-from parity.families import Events
+from parity.models.families import Events
 from parity.models.layers import Line, Read, Shapes, convolution, dense, network, read_sizes
 from parity.models.model import Config, Model
-from parity.rules import flattened
+from parity.rules.checks import flattened
 
 if TYPE_CHECKING:
     from parity.reference import LeNet

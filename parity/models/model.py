@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parity.families import Events, Family
-from parity.rules import Rule, Shape
-from parity.tree import flatten
+from parity.models.families import Events, Family
+from parity.rules.checks import Rule, Shape
+from parity.rules.tree import flatten
 
 Config = dict[str, Any]
 """A model's hyperparameters, as a certificate states them: whole numbers, and lists of them."""

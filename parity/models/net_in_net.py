@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import net1 as jax_net1
 from mathdnn_jax.nets import net2 as jax_net2
-from parity.families import Events
+from parity.models.families import Events
 from parity.models.layers import Line, Read, Shapes, convolution, dense, network, read_sizes, wrong_model
 from parity.models.model import Config
-from parity.rules import flattened
+from parity.rules.checks import flattened
 
 if TYPE_CHECKING:
     from parity.reference import Net1, Net2

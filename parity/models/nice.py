@@ -12,8 +12,8 @@ import numpy as np
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.flows import nice as jax_nice
 from parity.errors import WrongModelError
-from parity.families import Events
-from parity.rules import DROP_ROW, SAME, TRANSPOSE, Rule
+from parity.models.families import Events
+from parity.rules.checks import DROP_ROW, SAME, TRANSPOSE, Rule
 
 if TYPE_CHECKING:
     from parity.reference import NICE

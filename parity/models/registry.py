@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parity.errors import UnknownModelError
-from parity.families import FLOW
 from parity.models import autoencoder, conv_relu, gan, lenet, net_in_net, nice, small_net, vae
+from parity.models.families import FLOW
 from parity.models.model import Model
 
 MODELS: dict[str, Model] = {

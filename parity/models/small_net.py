@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import small_net as jax_small_net
-from parity.families import Events
+from parity.models.families import Events
 from parity.models.layers import Line, Read, Shapes, batch_norm, convolution, dense, network, read_sizes, wrong_model
 from parity.models.model import Config, Model
-from parity.rules import flattened
+from parity.rules.checks import flattened
 
 if TYPE_CHECKING:
     from parity.reference import SmallNetTest, SmallNetTrain

@@ -9,10 +9,10 @@ import numpy as np
 
 from mathdnn_jax.generative import VAE, dense_decoder, dense_trunk
 from mathdnn_jax.generative import vae as jax_vae
-from parity.families import GENERATIVE, Events
+from parity.models.families import GENERATIVE, Events
 from parity.models.layers import Read, read_sizes
 from parity.models.model import Config, Model
-from parity.rules import SAME, TRANSPOSE, Rule
+from parity.rules.checks import SAME, TRANSPOSE, Rule
 
 if TYPE_CHECKING:
     from parity import reference

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.agreement import check_agreement, check_close
 from benchmarks.errors import OutputsDifferError
+from benchmarks.harness.agreement import check_agreement, check_close
 from mathdnn_jax.errors import MathdnnError
 
 TRUTH = np.array([-1000.0, -2000.0, -1500.0])

@@ -36,7 +36,7 @@ def test_what_to_install_where_there_is_no_torch(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("benchmarks.") and "cli" not in name]:
-        if name not in ("benchmarks.commands", "benchmarks.results", "benchmarks.errors"):
+        if name not in ("benchmarks.commands", "benchmarks.harness.results", "benchmarks.errors"):
             monkeypatch.delitem(sys.modules, name)
     assert main(["run"]) == 2
     message = capsys.readouterr().err

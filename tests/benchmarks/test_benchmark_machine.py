@@ -7,7 +7,7 @@ import platform
 import pytest
 
 import mathdnn_jax
-from benchmarks.machine import describe_machine
+from benchmarks.harness.machine import describe_machine
 
 
 def test_what_the_figures_were_measured_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import numpy as np  # noqa: E402
 
 from benchmarks import commands  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
-from benchmarks.profiling import Cost, Profile, _short, profile_case, profile_table  # noqa: E402
-from benchmarks.workload import Case  # noqa: E402
+from benchmarks.harness.profiling import Cost, Profile, _short, profile_case, profile_table  # noqa: E402
+from benchmarks.harness.workload import Case  # noqa: E402
 
 
 def test_a_case_is_told_by_its_operations() -> None:

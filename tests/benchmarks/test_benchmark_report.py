@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.cli import main
 from benchmarks.errors import ResultsError
-from benchmarks.pictures import throughput, throughput_figures
-from benchmarks.regression import changes, same_circumstances
-from benchmarks.results import read_results, write_results
-from benchmarks.table import results_table
+from benchmarks.harness.results import read_results, write_results
+from benchmarks.reports.pictures import throughput, throughput_figures
+from benchmarks.reports.regression import changes, same_circumstances
+from benchmarks.reports.table import results_table
 
 RATES = {"matmul": 2e11, "convolution": 1e11, "memory": 3e10}
 

@@ -12,11 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
-from benchmarks import commands, on_jax, on_torch, workloads  # noqa: E402 (they need torch)
+from benchmarks import commands, workloads  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
-from benchmarks.precision import as_arrays, precision_of_both  # noqa: E402
-from benchmarks.run import Options, failed, run  # noqa: E402
-from benchmarks.workload import Case, Settings, Workload  # noqa: E402
+from benchmarks.frameworks import on_jax, on_torch  # noqa: E402
+from benchmarks.harness.precision import as_arrays, precision_of_both  # noqa: E402
+from benchmarks.harness.run import Options, failed, run  # noqa: E402
+from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 from mathdnn_jax.errors import ConfigurationError  # noqa: E402
 
 SEEN: list[tuple[str, str, bool, int, str]] = []
@@ -45,7 +46,7 @@ def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
         "sound": Workload("sound", "is well", lambda _: iter([next(cases(Settings()))]), ("f32", "bf16")),
     }
     monkeypatch.setattr(workloads, "MODULES", dict.fromkeys(found, "none"))
-    monkeypatch.setattr("benchmarks.run.load_workload", found.__getitem__)
+    monkeypatch.setattr("benchmarks.harness.run.load_workload", found.__getitem__)
     SEEN.clear()
 
 

@@ -14,10 +14,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="these are PyTorch's")
 
-from benchmarks import cuda, on_jax, on_torch  # noqa: E402 (they need torch)
-from benchmarks.train_jax import step_run  # noqa: E402
-from benchmarks.train_torch import Objective, training_runs  # noqa: E402
-from benchmarks.workload import Settings  # noqa: E402
+from benchmarks.frameworks import cuda, on_jax, on_torch  # noqa: E402
+from benchmarks.frameworks.train_jax import step_run  # noqa: E402
+from benchmarks.frameworks.train_torch import Objective, training_runs  # noqa: E402
+from benchmarks.harness.workload import Settings  # noqa: E402
 from benchmarks.workloads import generative  # noqa: E402
 from mathdnn_jax.errors import ConfigurationError  # noqa: E402
 

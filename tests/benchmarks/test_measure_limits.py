@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
 from benchmarks.errors import OutputsDifferError  # noqa: E402 (they need torch)
-from benchmarks.measure import BEGINNING, COMPILING, Limits, measure  # noqa: E402
-from benchmarks.timing import turn  # noqa: E402
-from benchmarks.workload import Case, Portion  # noqa: E402
+from benchmarks.harness.measure import BEGINNING, COMPILING, Limits, measure  # noqa: E402
+from benchmarks.harness.timing import turn  # noqa: E402
+from benchmarks.harness.workload import Case, Portion  # noqa: E402
 
 
 def _case(**more: Any) -> Case:
@@ -34,7 +34,9 @@ def test_a_contender_that_there_is_no_time_for_is_told_and_not_begun() -> None:
 
 def test_a_portion_is_compared_with_its_part_and_its_time_is_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"jax": (1.0,), "eager": (2.0,), "one by one": (5.0,)}
-    monkeypatch.setattr("benchmarks.measure.interleaved", lambda turns, repeat: {name: times[name] for name in turns})
+    monkeypatch.setattr(
+        "benchmarks.harness.measure.interleaved", lambda turns, repeat: {name: times[name] for name in turns}
+    )
     portions = {"one by one": Portion(4, lambda results: (results[0][:2],))}
     case = _case(jax=lambda: np.arange(8.0), torch={"eager": lambda: torch.arange(8.0)}, portions=portions)
     row = measure(case._replace(others={"one by one": lambda: torch.arange(2.0)}), 1, "f32")
@@ -66,7 +68,7 @@ def test_samples_take_no_more_than_the_time_that_is_left(monkeypatch: pytest.Mon
         budgets.append(budget)
         return turn(work, seconds, repeat, quick, budget)
 
-    monkeypatch.setattr("benchmarks.measure.turn", watched)
+    monkeypatch.setattr("benchmarks.harness.measure.turn", watched)
     measure(_case(), 1, "f32", quick=True, limits=Limits(budget=4.0, left=lambda: 100.0))
     measure(_case(), 1, "f32", quick=True, limits=Limits(budget=4.0, left=lambda: 10.0))
     # Two contenders: four seconds each; then six of ten together.

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
 from benchmarks.errors import NoBaselineError, OutputsDifferError
-from benchmarks.judge import falls_short, judged, slower_than_best
-from benchmarks.measure import measure
-from benchmarks.workload import Case, Run
+from benchmarks.harness.measure import measure
+from benchmarks.harness.workload import Case, Run
+from benchmarks.reports.judge import falls_short, judged, slower_than_best
 from mathdnn_jax.errors import ConfigurationError
 
 VALUES = np.array([1.0, 2.0])
@@ -39,7 +39,9 @@ def case(calls: list[str], **changes: Any) -> Case:
 def times(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[float, ...]]:
     """What is measured, whatever was done."""
     seconds = {"jax": (1.0, 2.0, 4.0), "eager": (3.0, 4.0, 20.0), "compiled": (1.5, 2.5), "peer": (9.0, 9.0, 9.0)}
-    monkeypatch.setattr("benchmarks.measure.interleaved", lambda turns, _: {name: seconds[name] for name in turns})
+    monkeypatch.setattr(
+        "benchmarks.harness.measure.interleaved", lambda turns, _: {name: seconds[name] for name in turns}
+    )
     return seconds
 
 

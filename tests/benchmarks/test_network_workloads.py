@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.workload import Settings
+from benchmarks.harness.workload import Settings
 from benchmarks.workloads.autoencoder_start import images
 
 pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
@@ -25,7 +25,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_quick_case_agrees_and_is_timed(name: str) -> None:
-    from benchmarks.measure import measure
+    from benchmarks.harness.measure import measure
     from benchmarks.workloads import load_workload
 
     for case in load_workload(name).cases(QUICK):

@@ -1,4 +1,4 @@
-"""Spoil checkpoints and read them: `python tests/fuzz/fuzz.py --count 10000 --seed 0`.
+"""Spoil checkpoints and read them: `python -m tests.fuzz.fuzz --count 10000 --seed 0`.
 
 Child processes with bounded memory read the files; one that dies or hangs is a finding, and the next goes on after it.
 `--only INDEX` reads one case again, in this process, and keeps its file.
@@ -26,9 +26,9 @@ MEMORY = 2**32
 
 def child(first: int, last: int, seed: int) -> None:
     """Judge cases and say so, one line before and one after each."""
-    from fuzz_corpus import corpus
-    from fuzz_judge import Watch, judge
-    from fuzz_mutations import Case, make
+    from .fuzz_corpus import corpus
+    from .fuzz_judge import Watch, judge
+    from .fuzz_mutations import Case, make
 
     seeds, watch = corpus(), Watch()
     with tempfile.TemporaryDirectory() as name:
@@ -52,7 +52,7 @@ def run(count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     first = 0
     while first < count:
         last = min(count, first + BATCH)
-        command = [sys.executable, __file__, "--child", str(first), str(last), "--seed", str(seed)]
+        command = [sys.executable, "-m", "tests.fuzz.fuzz", "--child", str(first), str(last), "--seed", str(seed)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
             assert process.stdout is not None
             at = None
@@ -85,9 +85,9 @@ def run(count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
 
 def only(index: int, seed: int) -> int:
     """One case again."""
-    from fuzz_corpus import corpus
-    from fuzz_judge import Watch, judge
-    from fuzz_mutations import make
+    from .fuzz_corpus import corpus
+    from .fuzz_judge import Watch, judge
+    from .fuzz_mutations import make
 
     case = make(corpus(), seed, index)
     folder = Path(tempfile.mkdtemp(prefix=f"case-{index}-"))

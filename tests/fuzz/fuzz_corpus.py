@@ -14,6 +14,8 @@ import torch
 from safetensors.numpy import save as save_safetensors
 
 import parity
+from parity.containers.checkpoint import to_numpy
+from parity.rules.tree import flatten
 from parity.store import PARAMS_OF
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -88,8 +90,8 @@ def corpus() -> list[Seed]:
         "optimizer": {"state": moments, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0, 1]}]},
         "rng": torch.get_rng_state(),
     }
-    mixed_state = {name: parity.checkpoint.to_numpy(value) for name, value in mixed.items()}
-    params = parity.tree.flatten(parity.convert(state))
+    mixed_state = {name: to_numpy(value) for name, value in mixed.items()}
+    params = flatten(parity.convert(state))
     flat = {name: np.asarray(leaf, order="C") for name, leaf in params.items()}
     seeds = [
         Seed("nice.zip", "zip", saved(tensors(state)), state, "nice"),
@@ -108,6 +110,6 @@ def corpus() -> list[Seed]:
             content = path.read_bytes()
             kind = "zip" if content.startswith(b"PK") else "legacy"
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            arrays = {name: parity.checkpoint.to_numpy(value) for name, value in loaded.items()}
+            arrays = {name: to_numpy(value) for name, value in loaded.items()}
             seeds.append(Seed(path.name, kind, content, arrays, models.get(path.stem)))
     return seeds

@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fuzz_canary
 import numpy as np
 import torch
-from fuzz_corpus import Seed
-from fuzz_mutations import Case
 
 import parity
 from mathdnn_jax.errors import MathdnnError
-from parity.checkpoint import read
+from parity.containers.checkpoint import read
 from parity.errors import WrappedCheckpointWarning
 from parity.store import rebuild, save_params
+
+from . import fuzz_canary
+from .fuzz_corpus import Seed
+from .fuzz_mutations import Case
 
 CONSTANT = 2**25
 """Memory that reading may take beside twice the file: 32 MiB."""
@@ -130,7 +131,7 @@ def _theirs(content: bytes, inside: Sequence[str]) -> dict[str, np.ndarray]:
         loaded = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     for name in inside:
         loaded = loaded[name]
-    return {name: parity.checkpoint.to_numpy(value) for name, value in loaded.items()}
+    return {name: parity.containers.checkpoint.to_numpy(value) for name, value in loaded.items()}
 
 
 def same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from fuzz_corpus import MADE, Seed
-from fuzz_pickles import claims, hostile, pick
+
+from .fuzz_corpus import MADE, Seed
+from .fuzz_pickles import claims, hostile, pick
 
 Generator = np.random.Generator
 LEGACY_HEAD = b"".join(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-CANARY = "fuzz_canary"
+CANARY = "tests.fuzz.fuzz_canary"
 """A module that notes, in `sang`, that it was called or even imported."""
 
 Generator = np.random.Generator

@@ -1,4 +1,4 @@
-"""A fixed slice of the fuzzing run, in this process; `python tests/fuzz/fuzz.py` is the whole."""
+"""A fixed slice of the fuzzing run, in this process; `python -m tests.fuzz.fuzz` is the whole."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("torch", reason="the files to spoil are written by PyTorch")
 pytest.importorskip("safetensors", reason="the files to spoil are written by safetensors")
 
-from fuzz_corpus import MADE, Seed, corpus
-from fuzz_judge import Verdict, Watch, judge
-from fuzz_mutations import LEGACY, SAFETENSORS, ZIP, Case, make, rezip
-from fuzz_pickles import hostile, mapping, tensor
+from .fuzz_corpus import MADE, Seed, corpus
+from .fuzz_judge import Verdict, Watch, judge
+from .fuzz_mutations import LEGACY, SAFETENSORS, ZIP, Case, make, rezip
+from .fuzz_pickles import hostile, mapping, tensor
 
 COUNT = 400
 
@@ -83,6 +83,6 @@ def test_tensors_beyond_their_storage(
 
 @pytest.mark.long
 def test_ten_thousand_files() -> None:
-    command = [sys.executable, str(Path(__file__).with_name("fuzz.py")), "--count", "10000"]
+    command = [sys.executable, "-m", "tests.fuzz.fuzz", "--count", "10000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -8,15 +8,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from twins import State, save, small_state
 
 import parity
 from mathdnn_jax import Flow
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, OutputError
 from parity import certify, errors
-from parity.certificate import BATCH
-from parity.families import FLOW, Layers
+from parity.certification.certificate import BATCH
 from parity.models import MODELS
+from parity.models.families import FLOW, Layers
+
+from .twins import State, save, small_state
 
 pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
@@ -135,7 +136,7 @@ def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
     # The mistake is made on the way into JAX and undone on the way back, so that only what is computed can tell.
     right = small_state(config=CONFIG)
     monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(mistake(state), model))
-    monkeypatch.setattr("parity.certificate.export", lambda *_: right)
+    monkeypatch.setattr("parity.certification.certificate.export", lambda *_: right)
     output = tmp_path / "certificate.json"
     with pytest.raises(errors.CertificationError, match=f"first in {layer}:") as caught:
         certify(checkpoint, output=output, events=64)
@@ -155,7 +156,7 @@ def test_a_round_trip_that_is_not_exact_is_caught(
         state["scaling.scale"].view(np.int32)[0, 0] ^= 1
         return state
 
-    monkeypatch.setattr("parity.certificate.export", one_bit)
+    monkeypatch.setattr("parity.certification.certificate.export", one_bit)
     with pytest.raises(errors.CertificationError, match="do not come back bit for bit"):
         certify(checkpoint, output=tmp_path / "c.json", events=8)
     assert not json.loads((tmp_path / "c.json").read_text())["passed"]

@@ -16,7 +16,7 @@ import pytest
 import parity
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from parity import errors
-from parity.report import describe_pair
+from parity.certification.report import describe_pair
 
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 

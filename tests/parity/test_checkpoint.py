@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twins import save, small_state
 
 import parity
 from parity import errors
-from parity.checkpoint import sha256
+from parity.containers.checkpoint import sha256
+
+from .twins import save, small_state
 
 torch = pytest.importorskip("torch", reason="PyTorch checkpoints are written and read by PyTorch")
 

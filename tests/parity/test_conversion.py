@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twins import SMALL, State, small_state
 
 import parity
 from mathdnn_jax import nice
 from mathdnn_jax.errors import ConfigurationError
 from parity import errors
 from parity.models import MODELS, target_shapes
-from parity.rules import SAME, Rule, check_table
-from parity.tree import flatten
+from parity.rules.checks import SAME, Rule, check_table
+from parity.rules.tree import flatten
+
+from .twins import SMALL, State, small_state
 
 configs = st.fixed_dictionaries(
     {

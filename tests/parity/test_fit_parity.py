@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from generative_states import CONFIGS as GENERATIVE
-from generative_states import state_of, twin
-from network_states import CONFIGS, images, network_state
 
 import parity
 from mathdnn_jax import small_net
 from mathdnn_jax.training import fit
 from parity.models.registry import find_model
+
+from .generative_states import CONFIGS as GENERATIVE
+from .generative_states import state_of, twin
+from .network_states import CONFIGS, images, network_state
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 

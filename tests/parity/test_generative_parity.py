@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from generative_states import CONFIGS, state_of, twin
-from twins import save
 
 import parity
 from mathdnn_jax import gan
 from parity import errors
 from parity.models import find_model
-from parity.rules import TRANSPOSED_CONVOLUTION
-from parity.tree import flatten
+from parity.rules.checks import TRANSPOSED_CONVOLUTION
+from parity.rules.tree import flatten
+
+from .generative_states import CONFIGS, state_of, twin
+from .twins import save
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twins import save, small_state
 
 import parity
 from mathdnn_jax.errors import MathdnnError
 from parity import errors
-from parity.checkpoint import read
+from parity.containers.checkpoint import read
 from parity.containers.mapped import SMALL
 from parity.containers.pickles import INSTRUCTIONS, TEXT
 from parity.containers.wrapped import NAMED
+
+from .twins import save, small_state
 
 torch = pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
 

@@ -13,7 +13,7 @@ from flax import nnx
 
 import parity
 from parity import errors
-from parity.targets import target_leaves
+from parity.rules.targets import target_leaves
 
 torch = pytest.importorskip("torch", reason="the other side is PyTorch")
 

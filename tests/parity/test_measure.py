@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.measure import Evidence, describe, measure, merge, ulp_distance, verdict, verdicts
+from parity.certification.measure import Evidence, describe, measure, merge, ulp_distance, verdict, verdicts
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_states import CONFIGS, State, network_state, shapes
 
 import mathdnn_jax
 import parity
 from parity import errors
 from parity.models import MODELS, target_shapes
-from parity.rules import CONVOLUTION, check_table, flattened
-from parity.tree import flatten
+from parity.rules.checks import CONVOLUTION, check_table, flattened
+from parity.rules.tree import flatten
+
+from .network_states import CONFIGS, State, network_state, shapes
 
 SMALL_NET = st.fixed_dictionaries(
     {

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_states import CONFIGS, images, network_state, shapes
 
 import parity
 from parity.models import MODELS
+
+from .network_states import CONFIGS, images, network_state, shapes
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from network_states import CONFIGS, images, network_state
 
 import parity
 from mathdnn_jax import small_net
+
+from .network_states import CONFIGS, images, network_state
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 

@@ -12,8 +12,8 @@ import pytest
 
 import parity
 from mathdnn_jax import data, remove_batch_norm
-from parity.checkpoint import sha256
-from parity.measure import LEAST_EVENTS
+from parity.certification.measure import LEAST_EVENTS
+from parity.containers.checkpoint import sha256
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 
@@ -124,7 +124,7 @@ def test_the_certificates_pass_on_real_images(
     shared: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many events as the rule wants to take a maximum over; a batch is filled up.
-    monkeypatch.setattr("parity.certificate.BATCH", LEAST_EVENTS)
+    monkeypatch.setattr("parity.certification.certificate.BATCH", LEAST_EVENTS)
     x = data.unit_interval(data.load("cifar10", "test", shared / "data").images[:LEAST_EVENTS])
     certificate = parity.certify(path, "small-net", inputs=x, output=tmp_path / "bn.json")
     assert certificate["passed"]

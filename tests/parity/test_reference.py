@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twins import small_state
 
 import parity
 from mathdnn_jax import nice
 from mathdnn_jax.bijectors import Params
+
+from .twins import small_state
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 

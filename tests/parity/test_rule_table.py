@@ -17,8 +17,8 @@ import parity
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets import BatchNorm, Conv, ConvTranspose, Dense, Flatten, Relu, Sequential
 from parity import errors
-from parity.layouts import LAYOUTS
-from parity.rule_table import RuleTable, TableRule, parse_rules
+from parity.rules.layouts import LAYOUTS
+from parity.rules.table import RuleTable, TableRule, parse_rules
 
 # Many small programs, each run a few times.
 pytestmark = pytest.mark.usefixtures("quick_compilation")

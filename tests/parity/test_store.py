@@ -5,12 +5,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from twins import save, small_state
 
 import parity
 from mathdnn_jax.errors import OutputError
 from parity import errors
 from parity.store import PARAMS_OF
+
+from .twins import save, small_state
 
 
 def test_parameters_come_back_to_the_bit(tmp_path: Path) -> None:

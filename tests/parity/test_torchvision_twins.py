@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import torchvision_twins as twins
 
 import mathdnn_jax
 import parity
 from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
 from mathdnn_jax.nets import Sequential
-from parity.targets import widened
+from parity.rules.targets import widened
+
+from . import torchvision_twins as twins
 
 torch = pytest.importorskip("torch", reason="torchvision's networks are PyTorch's")
 

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from twins import State, small_state
 
 import parity
 from mathdnn_jax import nice
 from mathdnn_jax.training import fit
+
+from .twins import State, small_state
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")
 

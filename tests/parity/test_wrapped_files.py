@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twins import save, small_state
 
 import parity
 from mathdnn_jax.cli import main
 from parity import errors
-from parity.checkpoint import read
 from parity.containers import Taken
+from parity.containers.checkpoint import read
+
+from .twins import save, small_state
 
 torch = pytest.importorskip("torch", reason="PyTorch checkpoints are written by PyTorch")
 

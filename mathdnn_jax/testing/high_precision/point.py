@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.machine import Machine
 from mathdnn_jax.testing.high_precision.matrix import log_abs_det
@@ -25,7 +26,6 @@ from mathdnn_jax.testing.high_precision.settle import (
     settled_value,
 )
 from mathdnn_jax.testing.programs import Direction, as_arrays
-from mathdnn_jax.testing.recipe import Tree
 
 Result = TypeVar("Result")
 

@@ -24,7 +24,7 @@ from benchmarks.cli import main
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.plan import PLAN, chosen
 from benchmarks.gpu.worker import Process
-from benchmarks.results import read_results, write_results
+from benchmarks.harness.results import read_results, write_results
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CAPTURED = "CUDA graphs, fused Adam"

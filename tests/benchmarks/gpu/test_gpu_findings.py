@@ -14,8 +14,8 @@ from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.page import short_table, summary, tables
 from benchmarks.gpu.plan import PLAN, chosen
 from benchmarks.gpu.targets import TARGETS, aims
-from benchmarks.markdown import insert
-from benchmarks.results import read_results, write_results
+from benchmarks.harness.results import read_results, write_results
+from benchmarks.reports.markdown import insert
 
 RATES = {"matmul": 4e13, "convolution": 3e13, "memory": 3e12}
 ABOUT = {

@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
-from benchmarks import on_torch  # noqa: E402 (they need torch)
-from benchmarks.cuda import MODES  # noqa: E402
 from benchmarks.errors import PlanError  # noqa: E402
+from benchmarks.frameworks import on_torch  # noqa: E402
+from benchmarks.frameworks.cuda import MODES  # noqa: E402
 from benchmarks.gpu.page import targets_of  # noqa: E402
 from benchmarks.gpu.plan import PLAN, Step, chosen, rehearsed  # noqa: E402
 from benchmarks.gpu.targets import TARGETS, aims  # noqa: E402
-from benchmarks.workload import Case, Settings  # noqa: E402
+from benchmarks.harness.workload import Case, Settings  # noqa: E402
 from benchmarks.workloads import density_1d, inpainting, load_workload  # noqa: E402
 
 

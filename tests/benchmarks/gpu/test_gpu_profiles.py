@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX
 
 from benchmarks.errors import ProfileError  # noqa: E402 (they need torch)
 from benchmarks.gpu.profiles import profiles  # noqa: E402
-from benchmarks.profiling import Cost, Profile, _instructions, _kernels  # noqa: E402
-from benchmarks.workload import Case, Settings, Workload  # noqa: E402
+from benchmarks.harness.profiling import Cost, Profile, _instructions, _kernels  # noqa: E402
+from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 
 QUICK = Settings(quick=True, modes=(), stand_in=True)
 

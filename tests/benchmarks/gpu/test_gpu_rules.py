@@ -14,13 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
-from benchmarks import on_torch  # noqa: E402 (they need torch)
 from benchmarks.errors import OutputsDifferError  # noqa: E402
+from benchmarks.frameworks import on_torch  # noqa: E402
 from benchmarks.gpu.certificates import DEVICE_FACTOR, _summary  # noqa: E402
 from benchmarks.gpu.identities import ORDER, REHEARSED, SPARE, Comparison, identities, judged  # noqa: E402
 from benchmarks.gpu.process import as_line  # noqa: E402
-from benchmarks.measure import measure  # noqa: E402
-from benchmarks.workload import Case  # noqa: E402
+from benchmarks.harness.measure import measure  # noqa: E402
+from benchmarks.harness.workload import Case  # noqa: E402
 
 
 def _certificate(rms: float = 6.5, **layer: Any) -> dict[str, Any]:

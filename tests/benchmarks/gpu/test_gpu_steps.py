@@ -21,8 +21,8 @@ from benchmarks.gpu.certificates import SUBJECTS, Subject, certificates  # noqa:
 from benchmarks.gpu.claims import claims, in_turn  # noqa: E402
 from benchmarks.gpu.identities import STEPS, Comparison, in_float64, judged, of_flow, of_small_net  # noqa: E402
 from benchmarks.gpu.plan import Step  # noqa: E402
-from benchmarks.precision import precision_of_both  # noqa: E402
-from benchmarks.workload import Case, Settings, Workload  # noqa: E402
+from benchmarks.harness.precision import precision_of_both  # noqa: E402
+from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 from mathdnn_jax import nice  # noqa: E402
 from mathdnn_jax.claims import CLAIMS, Claim  # noqa: E402
 from mathdnn_jax.surgery import remove_batch_norm  # noqa: E402

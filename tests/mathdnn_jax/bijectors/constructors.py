@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import flax.linen as nn
 import numpy as np
-from case import Case
-from linear_constructors import LINEAR
-from monotone_constructors import MONOTONE
 
 from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, glow, invert, nice, real_nvp, scaling
+
+from .case import Case
+from .linear_constructors import LINEAR
+from .monotone_constructors import MONOTONE
 
 
 def coupling(mask: np.ndarray) -> Case:

@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from case import Case
 
 from mathdnn_jax import (
     MLP,
@@ -24,6 +23,8 @@ from mathdnn_jax import (
     split,
     squeeze,
 )
+
+from .case import Case
 
 
 class Pooled(nn.Module):

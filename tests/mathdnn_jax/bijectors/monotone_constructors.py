@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import flax.linen as nn
 import numpy as np
-from case import Case
 
 from mathdnn_jax import MLP, chain, invert, logit, mixture_cdf, rational_quadratic_coupling
 from mathdnn_jax.bijectors.index_set import index_sets
+
+from .case import Case
 
 SEED_FORM_SCALE = 0.3
 """As in the seed the map reaches ±W/2 in floats, where it has no inverse, as soon as x is eight σ from every mean."""

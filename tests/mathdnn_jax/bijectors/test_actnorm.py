@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 from hypothesis import given
 
 from mathdnn_jax import MLP, actnorm, chain, reshape, split, squeeze
 from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError, ParameterStructureError
+
+from ...drawn import drawn, normal
 
 EPS = float(np.finfo(np.float64).eps)
 EPS_32 = float(np.finfo(np.float32).eps)

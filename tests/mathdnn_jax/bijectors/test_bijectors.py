@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from case import Case
-from constructors import BIJECTORS
 
 from mathdnn_jax import Bijector
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import EventShapeError
 from mathdnn_jax.testing import check_bijector
+
+from .case import Case
+from .constructors import BIJECTORS
 
 cases = pytest.mark.parametrize("case", BIJECTORS.values(), ids=BIJECTORS.keys())
 

@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 from hypothesis import given
-from linear_constructors import Flattened, Pooled
-from programs import primitives
-from test_bijectors import random_params
 
 from mathdnn_jax import Bijector, conditional_plu_coupling
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+
+from ...drawn import drawn
+from .linear_constructors import Flattened, Pooled
+from .programs import primitives
+from .test_bijectors import random_params
 
 ORDER = (2, 0, 1)
 CONDITIONER = Pooled(9)

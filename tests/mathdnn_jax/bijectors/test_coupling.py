@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 from hypothesis import given
 
 from mathdnn_jax import MLP, additive_coupling, affine_coupling
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.bijectors.index_set import index_sets, pick, put
 from mathdnn_jax.errors import ConfigurationError
+
+from ...drawn import drawn, normal
 
 masks = st.lists(st.booleans(), min_size=2, max_size=9).filter(lambda mask: 0 < sum(mask) < len(mask)).map(np.asarray)
 

@@ -7,14 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from case import Case
-from constructors import BIJECTORS
-from test_bijectors import VARIATIONS, random_context, random_events, random_params
 
 from mathdnn_jax.testing.high_precision.numbers import nearest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.programs import Direction, direction
 from mathdnn_jax.testing.support import box
+
+from .case import Case
+from .constructors import BIJECTORS
+from .test_bijectors import VARIATIONS, random_context, random_events, random_params
 
 ITERATES = {
     "mixture of distribution functions",

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 
 from mathdnn_jax import MLP, Bijector, affine_coupling
 from mathdnn_jax.bijectors import actnorm, chain, split, with_labels
 from mathdnn_jax.errors import ConfigurationError
+
+from ...drawn import drawn, normal
 
 MASK = np.array([True, False, False])
 

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 from scipy import special
 
 from mathdnn_jax import mixture_cdf
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError, MathdnnError, OutOfRangeError, ParameterStructureError
+
+from ...drawn import drawn
 
 EPS = float(np.finfo(np.float64).eps)
 both = pytest.mark.parametrize("normalised", [False, True])

@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 from hypothesis import given
-from programs import primitives
 
 from mathdnn_jax import Bijector, conv1x1, plu, plu_matrix
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.bijectors.bijector import Map
 from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
+
+from ...drawn import drawn
+from .programs import primitives
 
 EPS = float(np.finfo(np.float64).eps)
 ORDERS = {1: (0,), 2: (1, 0), 3: (2, 0, 1), 6: (3, 0, 4, 5, 2, 1), 7: (6, 5, 1, 0, 2, 4, 3)}

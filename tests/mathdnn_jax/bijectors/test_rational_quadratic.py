@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 
 from mathdnn_jax import MLP, monotone_inverse, rational_quadratic_coupling
 from mathdnn_jax.bijectors.rational_quadratic import spline, spline_forward, spline_inverse
 from mathdnn_jax.errors import ConfigurationError
+
+from ...drawn import drawn
 
 EPS = float(np.finfo(np.float64).eps)
 BOUND = 3.0

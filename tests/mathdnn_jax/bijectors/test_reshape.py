@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from linear_constructors import LINEAR
-from test_bijectors import random_context, random_events, random_params
 
 from mathdnn_jax import Bijector, chain, invert, permutation, reshape, squeeze
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+
+from .linear_constructors import LINEAR
+from .test_bijectors import random_context, random_events, random_params
 
 
 @functools.cache

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 from scipy.stats import norm
 
 from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, flow, normal, plu, scaling, split, squeeze
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+
+from ...drawn import drawn
 
 
 class _Prior(nn.Module):

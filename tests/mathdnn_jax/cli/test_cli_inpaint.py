@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import drawn
 
 import parity
 from mathdnn_jax import data, nice
 from mathdnn_jax.cli import main
 from mathdnn_jax.tasks import corrupt, inpaint, rectangle
+
+from ...drawn import drawn
 
 pytest.importorskip("safetensors", reason="the parameters are in a safetensors file")
 pytest.importorskip("sklearn", reason="the command is tried on scikit-learn's digits")

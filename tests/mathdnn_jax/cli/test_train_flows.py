@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from trained_runs import check_samples, train_and_evaluate
 
 import parity
 from mathdnn_jax import data, dequantize
 from mathdnn_jax.cli import main
+
+from .trained_runs import check_samples, train_and_evaluate
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("sklearn", "orbax.checkpoint", "safetensors", "matplotlib"):

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from trained_runs import check_samples, train_and_evaluate
 
 import parity
 from mathdnn_jax import data
 from mathdnn_jax.cli import main
 from mathdnn_jax.tasks import detect_by_error, reconstruction_errors
+
+from .trained_runs import check_samples, train_and_evaluate
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("sklearn", "PIL", "orbax.checkpoint", "safetensors", "matplotlib"):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trained_runs import check_samples
 
 import parity
 from mathdnn_jax.cli import main
 from mathdnn_jax.cli.run_folder import holds_run
+
+from .trained_runs import check_samples
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 for package in ("orbax.checkpoint", "safetensors", "matplotlib"):

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import contents
 
 from mathdnn_jax.data import load, unit_interval
 from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
 from mathdnn_jax.errors import DataUnavailableError
+
+from .data_files import contents
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)

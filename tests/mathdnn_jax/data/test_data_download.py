@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import IMAGES, LABELS, contents, idx_bytes, images_of, labels_of, write_split
 
 from mathdnn_jax.data import load
 from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
 from mathdnn_jax.errors import DataUnavailableError
+
+from .data_files import IMAGES, LABELS, contents, idx_bytes, images_of, labels_of, write_split
 
 pytest.importorskip("torch", reason="MNIST and KMNIST are downloaded by torchvision, which needs torch")
 

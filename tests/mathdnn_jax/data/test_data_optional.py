@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from data_files import run_python, without_modules
 
 from mathdnn_jax import data
 from mathdnn_jax.data.optional import import_optional
 from mathdnn_jax.errors import MissingDependencyError
+
+from .data_files import run_python, without_modules
 
 
 class Absent:

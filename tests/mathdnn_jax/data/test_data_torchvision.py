@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import contents, idx_bytes, images_of, labels_of, write_split
 
 from mathdnn_jax.data import load
 from mathdnn_jax.errors import DataUnavailableError
+
+from .data_files import contents, idx_bytes, images_of, labels_of, write_split
 
 pytest.importorskip("torch", reason="MNIST and KMNIST are read by torchvision, which needs torch")
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_files import run_python, without_modules
 
 from mathdnn_jax.data.torchvision_import import import_torchvision_datasets
+
+from .data_files import run_python, without_modules
 
 # A PyTorch whose operators are lines of text; it withdraws those of a collected library, as the real one does.
 FAKE_TORCH = """

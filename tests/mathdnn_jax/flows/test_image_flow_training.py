@@ -7,11 +7,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from short_training import train
 
 from mathdnn_jax import Flow, glow, real_nvp
 from mathdnn_jax.data import load
 from mathdnn_jax.plots import grid_figure
+
+from .short_training import train
 
 DIGITS: dict[str, Callable[[], Flow]] = {
     "real_nvp": lambda: real_nvp((8, 8, 1), couplings=2, width=16),

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 
 from mathdnn_jax import Flow, glow, real_nvp
 from mathdnn_jax.errors import ConfigurationError
+
+from ...drawn import drawn, normal
 
 SHAPE = (4, 4, 1)
 FLOWS: dict[str, Callable[..., Flow]] = {

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 from scipy import integrate, special, stats
 
 from mathdnn_jax import bits_per_dim, mixture_cdf_flow, mixture_cdf_mass
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError, OutOfRangeError
 from mathdnn_jax.flows.flow import Flow
+
+from ...drawn import drawn, normal
 
 BLOCK = 256
 both = pytest.mark.parametrize("normalised", [False, True])

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 from hypothesis import given
 
 from mathdnn_jax import Flow, nice
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+
+from ...drawn import drawn
 
 EPS = float(np.finfo(np.float64).eps)
 

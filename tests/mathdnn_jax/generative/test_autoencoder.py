@@ -3,13 +3,14 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mathdnn_jax import autoencoder
 from mathdnn_jax.errors import ConfigurationError, DataSetError, EventShapeError, ImageError, NonFiniteError
 from mathdnn_jax.tasks import detect_by_error, error_threshold, reconstruction_errors
+
+from ...drawn import drawn
 
 MODEL = autoencoder((9, 5, 2))
 PARAMS = drawn(MODEL.init)

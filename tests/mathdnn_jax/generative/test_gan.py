@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from drawn import drawn, normal
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
@@ -25,6 +24,8 @@ from mathdnn_jax import (
     gan_training,
 )
 from mathdnn_jax.errors import ConfigurationError
+
+from ...drawn import drawn, normal
 
 DENSE = gan((6,), 3, generator=dense_generator(6, (5,), batch_norm=False), discriminator=dense_discriminator((5,)))
 DCGAN = gan((28, 28, 1), 8, generator=dcgan_generator(width=2), discriminator=dcgan_discriminator(2))

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from generative_training import bounds, train_autoencoder, train_gan, train_vae
 
 from mathdnn_jax import autoencoder, data, dense_decoder, dense_discriminator, dense_generator, dense_trunk, gan, vae
 from mathdnn_jax.tasks import detect_by_error, reconstruction_errors
+
+from .generative_training import bounds, train_autoencoder, train_gan, train_vae
 
 pytest.importorskip("sklearn", reason="trains on scikit-learn's digits")
 

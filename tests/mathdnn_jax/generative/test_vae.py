@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 from scipy import special
 
 from mathdnn_jax import VAE, BatchNorm, Dense, Flatten, Sequential, conv_decoder, conv_trunk, dense_decoder, vae
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from mathdnn_jax.generative.likelihood import bernoulli, gaussian
+
+from ...drawn import drawn, normal
 
 MLP = vae((6,), 2, decoder=dense_decoder(6, (5,)), trunk=Sequential(dense_0=Dense(5)))
 IMAGES = vae((8, 8, 1), 3, trunk=conv_trunk((4,)), decoder=conv_decoder(1, (4,), side=4))

@@ -12,7 +12,8 @@ import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from linear_gaussian import (
+
+from .linear_gaussian import (
     DIM,
     VARIANCE,
     exact_bound,

@@ -3,9 +3,10 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from drawn import drawn, normal
 
 from mathdnn_jax.nets import ConvNet, PooledConvNet
+
+from ...drawn import drawn, normal
 
 NETS = {"ConvNet": (ConvNet((5, 4, 3)), (6, 7, 3)), "PooledConvNet": (PooledConvNet(3, width=5), (3,))}
 nets = pytest.mark.parametrize(("net", "output_shape"), NETS.values(), ids=NETS.keys())

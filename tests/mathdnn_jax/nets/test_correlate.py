@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mathdnn_jax.nets import products_first
-from mathdnn_jax.nets.correlate import correlate
+from mathdnn_jax.nets.kernels import pointwise_first
+from mathdnn_jax.nets.kernels.correlate import correlate
 
 choice = sys.modules[correlate.__module__]
 
@@ -49,7 +49,7 @@ def test_values_and_derivatives_are_those_of_the_definition(name: str) -> None:
 @pytest.mark.parametrize("name", WINDOWS)
 def test_each_example_is_of_the_algorithm_that_its_name_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
-    for module, algorithm in ((choice, choice._by_patches), (products_first, products_first.products_first)):
+    for module, algorithm in ((choice, choice._by_patches), (pointwise_first, pointwise_first.pointwise_first)):
 
         def spy(*given: Any, of: Any = algorithm, **named: Any) -> Any:
             used.append(of.__name__)
@@ -59,13 +59,13 @@ def test_each_example_is_of_the_algorithm_that_its_name_says(name: str, monkeypa
     image, taps, *rest = WINDOWS[name]
     jax.eval_shape(ours(*rest), np.ones((2, *image), np.float32), np.ones(taps, np.float32))
     patches, none = name.startswith(("thin", "1 x 1")), name.startswith("XLA's")
-    assert used == ([] if none else ["_by_patches" if patches else "products_first"])
+    assert used == ([] if none else ["_by_patches" if patches else "pointwise_first"])
 
 
 @pytest.mark.parametrize("count", [0, 2, 4, 5])
 def test_many_images_are_convolved_some_at_a_time(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     image, taps, *rest = WINDOWS["an image smaller than its kernel"]
-    monkeypatch.setattr(products_first, "PRODUCTS", 2 * np.prod(image[:-1]) * np.prod(taps[:-2]) * taps[-1])
+    monkeypatch.setattr(pointwise_first, "PRODUCTS", 2 * np.prod(image[:-1]) * np.prod(taps[:-2]) * taps[-1])
     with jax.enable_x64(True):
         program = str(jax.make_jaxpr(ours(*rest))(np.ones((count, *image)), np.ones(taps)))
         assert ("scan" in program) == (count > 2)

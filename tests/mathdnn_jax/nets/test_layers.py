@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch_twins import torch_apply
 
 from mathdnn_jax import errors, nets
-from mathdnn_jax.nets.layer import Layer, Shape
+from mathdnn_jax.nets.layers.layer import Layer, Shape
+
+from .torch_twins import torch_apply
 
 LAYERS: list[tuple[Layer, Shape]] = [
     (nets.Conv(6, 3), (7, 9, 4)),
@@ -156,7 +157,7 @@ def test_patches_row_by_row_are_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     values, x = drawn(layer, event_shape, seed=1)
     with jax.enable_x64(True):
         whole, _ = jax.jit(layer.apply)(values, x)
-        monkeypatch.setattr("mathdnn_jax.nets.correlate.PATCH_ENTRIES", 0)
+        monkeypatch.setattr("mathdnn_jax.nets.kernels.correlate.PATCH_ENTRIES", 0)
         rows, _ = jax.jit(lambda values, x: layer.apply(values, x))(values, x)
     assert rows.shape == whole.shape
     np.testing.assert_allclose(np.asarray(rows), np.asarray(whole), rtol=0, atol=1e-12)

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, normal
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import Sequential
+
+from ...drawn import drawn, normal
 
 NETWORK: Any = mathdnn_jax.small_net(channels=4, hidden=6)
 SHAPE = (8, 8, 3)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mathdnn_jax.nets import winograd
-from mathdnn_jax.nets.correlate import correlate
+from mathdnn_jax.nets.kernels import winograd
+from mathdnn_jax.nets.kernels.correlate import correlate
 
 PADS = ((0, 1), (2, 0))
 

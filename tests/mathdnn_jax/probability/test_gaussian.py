@@ -8,12 +8,13 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
-from covariances import Matrix, Vector, condition, factors, vectors
 from hypothesis import given
 from scipy import stats
 
 from mathdnn_jax import gaussian_kl, gaussian_log_prob, gaussian_sample
 from mathdnn_jax.errors import CovarianceError, DomainError, EventShapeError
+
+from .covariances import Matrix, Vector, condition, factors, vectors
 
 EPSILON = float(np.finfo(np.float64).eps)
 

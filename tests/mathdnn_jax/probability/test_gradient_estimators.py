@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 
 from mathdnn_jax import (
     GradientEstimate,
@@ -22,6 +21,8 @@ from mathdnn_jax import (
 )
 from mathdnn_jax.errors import ConfigurationError, NonFiniteError
 from mathdnn_jax.probability import sine_integrand, sine_log_prob, sine_objective, sine_penalty, sine_sample
+
+from ...drawn import drawn
 
 Params = dict[str, jax.Array]
 

@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import normal
 from hypothesis import given
 from scipy import stats
 
 from mathdnn_jax import logistic
 from mathdnn_jax.errors import EventShapeError
 from mathdnn_jax.probability import logistic_log_density, logistic_sample
+
+from ...drawn import normal
 
 finite = st.floats(-700, 700, allow_subnormal=False)
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_networks import Variables, apply, events, random_variables, rounding
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import Sequential
+
+from .random_networks import Variables, apply, events, random_variables, rounding
 
 
 def check(found: np.ndarray, network: Sequential, variables: Variables, x: np.ndarray) -> None:

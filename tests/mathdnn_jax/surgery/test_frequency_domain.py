@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 
 from mathdnn_jax.errors import ConfigurationError, ImageError
 from mathdnn_jax.nets import Conv, FrequencyConv, Relu, Sequential
-from mathdnn_jax.nets.frequency_conv import kernel_spectrum
+from mathdnn_jax.nets.layers.frequency_conv import kernel_spectrum
 from mathdnn_jax.surgery import count_operations, frequency_domain, receptive_fields
+
+from ...drawn import drawn
 
 LAYERS: dict[str, Any] = {"first": Conv(3, 3), "relu": Relu(), "head": Conv(4, (9, 8)), "last": Conv(2, 1)}
 

@@ -8,11 +8,12 @@ import math
 import jax
 import numpy as np
 import pytest
-from random_networks import apply, random_variables
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import Sequential
+
+from .random_networks import apply, random_variables
 
 
 def test_alexnet_to_the_unit() -> None:

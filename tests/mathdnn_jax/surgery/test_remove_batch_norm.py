@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_networks import INPUT_SHAPE, apply, events, networks, random_variables, rounding
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import BatchNorm, Sequential
+
+from .random_networks import INPUT_SHAPE, apply, events, networks, random_variables, rounding
 
 
 def fits(network: Sequential) -> bool:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_networks import apply, events, random_variables, rounding
 
 import mathdnn_jax
 from mathdnn_jax import nets
 from mathdnn_jax.nets import Sequential
+
+from .random_networks import apply, events, random_variables, rounding
 
 SHAPE = (6, 5, 3)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_networks import apply, events, random_variables
 
 import mathdnn_jax
 from mathdnn_jax import errors, nets
 from mathdnn_jax.nets import BatchNorm, Sequential
-from mathdnn_jax.nets.layer import Slot, ones
+from mathdnn_jax.nets.layers.layer import Slot, ones
+
+from .random_networks import apply, events, random_variables
 
 
 def bad(network: Sequential, change: Any) -> None:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,8 @@ from mathdnn_jax import nice
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError, DataSetError, ImageError, NonFiniteError
 from mathdnn_jax.tasks import auroc, detect, halve, likelihood_threshold, score
+
+from ...drawn import drawn
 
 FLOW = nice(dim=4, width=3, depth=1, couplings=2)
 PARAMS = drawn(FLOW.init, scale=0.5)

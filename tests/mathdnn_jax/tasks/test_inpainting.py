@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ascent_by_hand import accumulating_ascent, climb, quadratic
-from drawn import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +15,9 @@ from mathdnn_jax import additive_coupling, flow, nice, normal
 from mathdnn_jax.errors import ConfigurationError, DataSetError, ImageError, NonFiniteError
 from mathdnn_jax.nets import MLP
 from mathdnn_jax.tasks import corrupt, inpaint, projected_ascent, rectangle
+
+from ...drawn import drawn
+from .ascent_by_hand import accumulating_ascent, climb, quadratic
 
 DIM, STEPS = 5, 12
 FLOW = nice(dim=16, width=8, depth=1, couplings=2)

@@ -9,7 +9,8 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ill_conditioned import Map, Result
+
+from .ill_conditioned import Map, Result
 
 Rng = np.random.Generator
 

@@ -9,7 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ill_conditioned import (
+
+from mathdnn_jax import chain, plu, scaling
+
+from .ill_conditioned import (
     LINE,
     Functions,
     Holder,
@@ -33,10 +36,8 @@ from ill_conditioned import (
     times,
     triangle,
 )
-from ill_conditioned_elementwise import elementwise, kumaraswamy
-from ill_conditioned_others import exponential, iterative, near, rotated, symmetric, torch_map
-
-from mathdnn_jax import chain, plu, scaling
+from .ill_conditioned_elementwise import elementwise, kumaraswamy
+from .ill_conditioned_others import exponential, iterative, near, rotated, symmetric, torch_map
 
 Rng = np.random.Generator
 

@@ -7,7 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ill_conditioned import (
+
+from mathdnn_jax.testing import from_torch
+
+from .ill_conditioned import (
     LINE,
     Functions,
     Holder,
@@ -23,8 +26,6 @@ from ill_conditioned import (
     spread,
     times,
 )
-
-from mathdnn_jax.testing import from_torch
 
 Rng = np.random.Generator
 

@@ -15,11 +15,11 @@ import pytest
 from jax import lax
 
 from mathdnn_jax.testing import BijectorCheckError, check_bijector, opinion
+from mathdnn_jax.testing.cases import Case
+from mathdnn_jax.testing.check_case import Judge
 from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.judge import Judge
 from mathdnn_jax.testing.opinion import Precision
 from mathdnn_jax.testing.programs import direction
-from mathdnn_jax.testing.recipe import Case
 from mathdnn_jax.testing.support import box
 
 Map = Callable[[jax.Array], tuple[jax.Array, jax.Array]]

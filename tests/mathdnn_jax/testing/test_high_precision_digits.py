@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_verdicts import Result, X, judged, one_way, returned
 
 from mathdnn_jax.testing.differences import DERIVATIVE_TOLERANCE, Differences
 from mathdnn_jax.testing.high_precision.derivative import exact_differences
@@ -17,6 +16,8 @@ from mathdnn_jax.testing.high_precision.matrix import log_abs_det
 from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UnresolvedError
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import Derived, Value, settled_derived, settled_value
+
+from .exact_verdicts import Result, X, judged, one_way, returned
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from interpreted import DIGITS, WORK, agree, evaluated
 from jax import lax
 
 from mathdnn_jax.testing.high_precision import elementwise
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.numbers import nearest
+
+from .interpreted import DIGITS, WORK, agree, evaluated
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from interpreted import DIGITS, agree
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from mathdnn_jax.testing.high_precision import ordering, solves, structural, sums
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
+
+from .interpreted import DIGITS, agree
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_verdicts import TOLERANCE, Result, X, judged, one_way, returned
 
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.verdict import moved
+
+from .exact_verdicts import TOLERANCE, Result, X, judged, one_way, returned
 
 
 @pytest.fixture(autouse=True)

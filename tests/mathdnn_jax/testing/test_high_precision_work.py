@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_verdicts import X, one_way
 from jax import lax
 
 from mathdnn_jax.testing.high_precision.interpreter import machine
@@ -20,6 +19,8 @@ from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UnresolvedErr
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.prices import work_of, work_of_first
 from mathdnn_jax.testing.high_precision.settle import MORE_WORK, WORK, Derived, Value, inverse_of
+
+from .exact_verdicts import X, one_way
 
 MANY = 10_000_000
 LARGE = np.zeros(MANY)

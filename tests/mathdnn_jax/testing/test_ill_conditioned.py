@@ -7,11 +7,12 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from ill_conditioned_maps import RIGHT
-from ill_conditioned_mistakes import MISTAKES
 
 from mathdnn_jax import plu
 from mathdnn_jax.testing import BijectorCheckError, check_bijector
+
+from .ill_conditioned_maps import RIGHT
+from .ill_conditioned_mistakes import MISTAKES
 
 UNDECIDED = {
     *("precomputed", "PyTorch's", "PyTorch's, there and back", "symmetric, parameters", "symmetric, constants"),

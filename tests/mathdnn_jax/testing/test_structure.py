@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathdnn_jax.testing.guesses import guesses
+from mathdnn_jax.testing.diagnosis import guesses
 from mathdnn_jax.testing.structure import blocks, picture
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from lines import BATCH, DATA, KEY, OPTIMIZER, counting_loss, start
 
 from mathdnn_jax.training import Checkpoints, FitResult, fit
+
+from .lines import BATCH, DATA, KEY, OPTIMIZER, counting_loss, start
 
 EPOCHS = 4
 STATE = {"steps": jnp.int32(0), "mean": jnp.zeros(3)}

@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-import trainers
-from lines import BATCH, Tree, loss, same
-from saved_runs import Killed, names, run
 
 from mathdnn_jax.errors import ConfigurationError, OutputError, ResumeError, UnsavedError
 from mathdnn_jax.training import EpochReport, FitResult
 from mathdnn_jax.training.checkpoints import outdated
+
+from . import trainers
+from .lines import BATCH, Tree, loss, same
+from .saved_runs import Killed, names, run
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lines import same
-from saved_runs import names, run
 
 from mathdnn_jax.errors import ResumeError
 from mathdnn_jax.training import FitResult
+
+from .lines import same
+from .saved_runs import names, run
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
 

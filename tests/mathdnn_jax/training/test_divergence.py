@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, same, start
 
 from mathdnn_jax.errors import DivergedError
 from mathdnn_jax.training import FitResult, Stepped, Update, fit
+
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, same, start
 
 BAD_ROW = 21
 """In batch 2 of an epoch that is not shuffled."""

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lines import (
+
+from mathdnn_jax.training import EpochReport, FitResult, fit
+from mathdnn_jax.training.batches import Remainder, batches, epoch_rows
+
+from .lines import (
     BATCH,
     DATA,
     EXAMPLES,
@@ -23,9 +27,6 @@ from lines import (
     same,
     start,
 )
-
-from mathdnn_jax.training import EpochReport, FitResult, fit
-from mathdnn_jax.training.batches import Remainder, batches, epoch_rows
 
 SHUFFLE_KEY, STEP_KEY = jax.random.split(KEY)
 

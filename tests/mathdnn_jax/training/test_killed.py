@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import trainers
+
+from . import trainers
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
 

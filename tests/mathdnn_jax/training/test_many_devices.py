@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import trainers
 from jax.sharding import PartitionSpec
 
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.training import device_mesh, fit, join_processes, shard_wide_layers
+
+from . import trainers
 
 TOLERANCE = 2e-5
 """Of float32 losses after 36 steps of Adam on sums that are added up in another order."""

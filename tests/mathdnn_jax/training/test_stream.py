@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, masked_loss, noisy_loss, same, start
 
 import mathdnn_jax
 from mathdnn_jax.errors import ConfigurationError, DivergedError
 from mathdnn_jax.training import fit, stream
 from mathdnn_jax.training.batches import Remainder
+
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, masked_loss, noisy_loss, same, start
 
 
 class Rows:
@@ -113,11 +114,11 @@ def test_nonsense_is_refused() -> None:
 def test_absent_packages_are_named() -> None:
     code = f"""
 import sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(mathdnn_jax.__file__).parents[1])!r}]
+sys.path[:0] = [{str(Path(mathdnn_jax.__file__).parents[1])!r}]
 sys.modules["grain"] = sys.modules["orbax"] = sys.modules["orbax.checkpoint"] = None
 import mathdnn_jax.training as training
 import mathdnn_jax.errors
-from lines import DATA, KEY, OPTIMIZER, loss, start
+from tests.mathdnn_jax.training.lines import DATA, KEY, OPTIMIZER, loss, start
 for data, checkpoints in ((training.stream(DATA["x"]), None), (DATA, training.Checkpoints("nowhere"))):
     try:
         training.fit(loss, start(), data, OPTIMIZER, epochs=1, batch_size=8, key=KEY, checkpoints=checkpoints)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_close, loss, same, start
 
 from mathdnn_jax.errors import ConfigurationError, DataSetError
 from mathdnn_jax.training import Stepped, Update, all_finite, fit
+
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_close, loss, same, start
 
 GAME = {"left": jnp.float32(1.0), "right": jnp.float32(2.0)}
 

@@ -1,4 +1,4 @@
-"""Runs that tests start as processes of their own: `python trainers.py KIND FOLDER …`."""
+"""Runs that tests start as processes of their own: `python -m tests.mathdnn_jax.training.trainers KIND FOLDER …`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def begin(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """Start this file as a program, with the package that is imported here, wherever else one is installed."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, __file__, *map(str, arguments)],
+        [sys.executable, "-m", "tests.mathdnn_jax.training.trainers", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,1 @@
+"""JAX's side and PyTorch's side of a comparison."""

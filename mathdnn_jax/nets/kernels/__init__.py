@@ -1,0 +1,1 @@
+"""The programs that layers compute by: one formulation of a product or a convolution a file."""

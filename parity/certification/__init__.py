@@ -1,0 +1,1 @@
+"""Evidence that two networks compute the same, layer by layer."""

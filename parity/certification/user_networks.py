@@ -1,0 +1,100 @@
+"""A pair of networks of somebody's own code, named as `package.module:function`, and a checkpoint for both."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mathdnn_jax.errors import ConfigurationError
+from parity.containers import Inside
+from parity.containers.checkpoint import load
+from parity.errors import WrongModelError
+from parity.inference import infer_rules
+from parity.rules.conversion import convert_by_table
+from parity.rules.table import RuleTable, read_rules
+from parity.rules.wrappers import own_prefix, unwrap
+
+
+class UsersPair(NamedTuple):
+    """What `parity.certify` takes, and the table by which the variables came."""
+
+    module: Any
+    apply: Callable[..., Any]
+    variables: Any
+    rules: RuleTable
+
+
+def build_pair(
+    torch_name: str,
+    flax_name: str,
+    checkpoint: str | os.PathLike[str],
+    inputs: np.ndarray,
+    *,
+    rules: str | os.PathLike[str] | None = None,
+    ignore: Collection[str] = (),
+    inside: Inside | None = None,
+) -> UsersPair:
+    """Call both functions, load the checkpoint into the PyTorch module, strictly, and convert it for the other.
+
+    The PyTorch function returns a module; the Flax one a Linen module, or (apply, variables) for NNX and all else,
+    whose variables may be shapes alone. Naming them runs them: they are the caller's own code, the checkpoint's is not.
+
+    Raises:
+        ConfigurationError: a name is no `package.module:function`, or it returns something else.
+        WrongModelError: the checkpoint is not the PyTorch module's.
+        CheckpointError, ConversionError: as `load`, `infer_rules` and `convert` do.
+    """
+    state = load(checkpoint, inside=inside)
+    module, built = _call(torch_name), _call(flax_name)
+    if not hasattr(module, "load_state_dict"):
+        raise ConfigurationError(f"{torch_name} has to return a PyTorch module, it returned a {type(module).__name__}")
+    if hasattr(built, "init") and hasattr(built, "apply"):
+        apply: Callable[..., Any] = built.apply
+        variables = jax.eval_shape(built.init, jax.random.key(0), jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
+    elif isinstance(built, tuple) and len(built) == 2 and callable(built[0]):
+        apply, variables = built
+    else:
+        raise ConfigurationError(
+            f"{flax_name} has to return a Linen module, or (apply, variables), it returned a {type(built).__name__}"
+        )
+    shape = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
+    table = read_rules(rules) if rules else infer_rules(state, variables, apply=apply, inputs=shape, ignore=ignore)
+    converted = convert_by_table(state, variables, table, ignore=ignore if rules else ())
+    _load(module, state, table, torch_name)
+    return UsersPair(module, apply, converted, table)
+
+
+def _load(module: Any, state: dict[str, np.ndarray], table: RuleTable, name: str) -> None:
+    import torch
+
+    own = set(module.state_dict())
+    # A module may be called model itself, as a Lightning module's only part is: its own keys tell.
+    prefix = own_prefix(table.prefix, own)
+    arrays = {prefix + key: array for key, array in unwrap(state, table.wrapper, table.prefix).items()}
+    foreign = {prefix + key for key in table.ignored} - own
+    tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items() if key not in foreign}
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WrongModelError(f"the checkpoint is not that of {name}: {error}") from error
+
+
+def _call(name: str) -> Any:
+    module, _, function = name.partition(":")
+    if not module or not function.isidentifier():
+        raise ConfigurationError(f"name a function as package.module:function, given {name!r}")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"there is no {name}: {error} (looked in {folder} too)") from error
+    return found()

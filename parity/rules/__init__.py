@@ -1,0 +1,1 @@
+"""Rule tables: which source key fills which target leaf, by which change of layout."""

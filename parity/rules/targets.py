@@ -1,0 +1,64 @@
+"""Any tree of arrays that JAX knows (Linen variables, NNX state, nested dicts) as a flat one, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parity.errors import RuleTableError
+from parity.rules.tree import SEPARATOR
+
+
+def target_leaves(variables: Any) -> dict[str, Any]:
+    """Return {path: leaf}, paths written `params/conv1/kernel`; keys of random streams, which are no weights, left out.
+
+    Raises:
+        RuleTableError: the tree has no arrays, or two leaves of one path.
+    """
+    leaves: dict[str, Any] = {}
+    for path, leaf in with_paths(variables):
+        if path in leaves:
+            raise RuleTableError(f"two leaves of the target are called {path}")
+        if _is_array(leaf):
+            leaves[path] = leaf
+    if not leaves:
+        raise RuleTableError(
+            f"the target is a tree of arrays (variables), given {type(variables).__name__} without any"
+        )
+    return leaves
+
+
+def rebuild(variables: Any, flat: Mapping[str, Any]) -> Any:
+    """The tree with the leaves of `flat` in their places; what is no weight stays as it is."""
+    leaves = [flat.get(path, leaf) for path, leaf in with_paths(variables)]
+    return jax.tree.unflatten(jax.tree.structure(variables), leaves)
+
+
+def with_paths(variables: Any) -> list[tuple[str, Any]]:
+    """Every leaf with its path, in the order of `jax.tree.leaves`."""
+    pairs, _ = jax.tree_util.tree_flatten_with_path(variables)
+    return [(SEPARATOR.join(map(_name, path)).removesuffix(f"{SEPARATOR}value"), leaf) for path, leaf in pairs]
+
+
+def widened(tree: Any) -> Any:
+    """The floating arrays of a tree in float64, all others as they are."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+    )
+
+
+def _name(entry: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(entry, attribute):
+            return str(getattr(entry, attribute)).removeprefix(".")
+    return str(entry)
+
+
+def _is_array(leaf: Any) -> bool:
+    dtype = getattr(leaf, "dtype", None)
+    # uint32 is how random streams count.
+    return dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.prng_key) and str(dtype) != "uint32"
