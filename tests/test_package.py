@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -31,17 +32,48 @@ def run(code: str, *flags: str) -> str:
     return done.stdout
 
 
-def test_importing_the_library_needs_its_four_packages_alone() -> None:
-    # Beside what they import themselves, and the standard library.
-    code = """
-        import sys, jax, flax, flax.linen, optax, numpy
-        before = {name.partition(".")[0] for name in sys.modules}
-        import mathdnn_jax
-        after = {name.partition(".")[0] for name in sys.modules}
-        print(sorted(after - before - set(sys.stdlib_module_names) - {"mathdnn_jax"}))
-        print("torch" in sys.modules, "matplotlib" in sys.modules)
-    """
-    assert run("\n".join(line.strip() for line in code.splitlines())).split("\n")[:2] == ["[]", "False False"]
+def brought_in(statement: str, *given: str) -> list[str]:
+    """The packages that a statement imports, beyond the standard library and what the given ones import themselves."""
+    code = f"""
+import sys, {", ".join(given)}
+before = {{name.partition(".")[0] for name in sys.modules}}
+{statement}
+after = {{name.partition(".")[0] for name in sys.modules}}
+print(*sorted(after - before - set(sys.stdlib_module_names)))
+"""
+    return run(code).split()
+
+
+def test_importing_the_library_imports_nothing_else() -> None:
+    assert brought_in("import mathdnn_jax", "sys") == ["mathdnn_jax"]
+
+
+def test_the_library_needs_its_four_packages_alone() -> None:
+    names = [name for name in mathdnn_jax.__all__ if name not in ("check_bijector", "claims", "plots", "testing")]
+    statement = f"import mathdnn_jax as mj; {', '.join(f'mj.{name}' for name in names)}"
+    assert brought_in(statement, "jax", "flax", "flax.linen", "optax", "numpy") == ["mathdnn_jax"]
+
+
+def test_the_checker_needs_neither_flax_nor_optax_nor_scipy() -> None:
+    assert brought_in("import mathdnn_jax.testing", "jax", "numpy", "hypothesis") == ["mathdnn_jax"]
+    for path in sources("mathdnn_jax/testing"):
+        foreign = {name.partition(".")[0] for name in imported(path)} & {"flax", "optax", "scipy"}
+        assert not foreign, f"{path} imports {foreign}"
+
+
+def test_the_root_lists_each_name_for_programs_and_for_type_checkers_alike() -> None:
+    declared: dict[str, str] = {}
+    tree = ast.parse((REPOSITORY / "mathdnn_jax" / "__init__.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mathdnn_jax"):
+            declared |= {alias.name: node.module for alias in node.names}
+    assert sorted(declared) == sorted(mathdnn_jax.__all__)
+    for name, module in declared.items():
+        found = getattr(mathdnn_jax, name)
+        if module == "mathdnn_jax":
+            assert found is importlib.import_module(f"mathdnn_jax.{name}")
+        else:
+            assert found is getattr(importlib.import_module(module), name)
 
 
 def test_converting_needs_no_torch() -> None:
@@ -113,14 +145,10 @@ def test_files_hold_one_idea(package: str) -> None:
     assert long == {}
 
 
-def test_versions_agree() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    assert project["version"] == mathdnn_jax.__version__
-
-
-def test_public_names_have_docstrings() -> None:
-    for name in mathdnn_jax.__all__:
-        assert getattr(mathdnn_jax, name).__doc__, name
+def test_the_version_stands_once() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert settings["project"]["dynamic"] == ["version"]
+    assert settings["tool"]["hatch"]["version"]["path"] == "mathdnn_jax/__init__.py"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="building a wheel needs hatchling")
@@ -133,6 +161,7 @@ def test_the_wheel_works_elsewhere(tmp_path: Path) -> None:
         timeout=120,
     )
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"mathdnn_jax-{mathdnn_jax.__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")

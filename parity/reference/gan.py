@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class DCGANGenerator(nn.Module):
-    """The network of `mathdnn_jax.dcgan_generator`: z (N, latent_dim, 1, 1) → (N, image_channels, 28, 28) on (−1, 1).
+    """The network of `generative.dcgan_generator`: z (N, latent_dim, 1, 1) → (N, image_channels, 28, 28) on (−1, 1).
 
     State-dict names `gen.{k}.0` (transposed convolution) and `gen.{k}.1` (batch norm), k = 0, 1, 2, and `gen.3.0`.
 
@@ -32,7 +32,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """The network of `mathdnn_jax.dcgan_discriminator`: (N, image_channels, 28, 28) → logits (N, 1, 1, 1).
+    """The network of `mathdnn_jax.generative.dcgan_discriminator`: (N, image_channels, 28, 28) → logits (N, 1, 1, 1).
 
     State-dict names `disc.0.0`, `disc.1.0`, `disc.2.0` (convolutions), `disc.1.1` (batch norm).
 
@@ -54,7 +54,7 @@ class DCGANDiscriminator(nn.Module):
 
 
 class DenseGenerator(nn.Module):
-    """The network of `mathdnn_jax.dense_generator` with two hidden layers: z (N, latent_dim) → (N, size) on (0, 1).
+    """The network of `generative.dense_generator` with two hidden layers: z (N, latent_dim) → (N, size) on (0, 1).
 
     State-dict names `gen.{k}.0` (linear) and `gen.{k}.1` (batch norm), k = 0, 1, and `gen.2.0`.
     """
@@ -75,7 +75,7 @@ class DenseGenerator(nn.Module):
 
 
 class DenseDiscriminator(nn.Module):
-    """The network of `mathdnn_jax.dense_discriminator` with two hidden layers: (N, size) → logits (N, 1).
+    """The network of `mathdnn_jax.generative.dense_discriminator` with two hidden layers: (N, size) → logits (N, 1).
 
     State-dict names `disc.{k}.0`, k = 0, 1, 2.
     """

@@ -55,7 +55,7 @@ def of_network(net: Any, image_shape: tuple[int, ...]) -> dict[str, Program]:
 
 def of_training() -> dict[str, Program]:
     """A step as `fit` repeats it, Adam included, where what is not finite keeps the old values."""
-    model = md.vae((784,), 3, trunk=md.dense_trunk((5,)), decoder=md.dense_decoder(784, (5,)))
+    model = md.vae((784,), 3, trunk=md.generative.dense_trunk((5,)), decoder=md.generative.dense_decoder(784, (5,)))
     params = jax.eval_shape(model.init, KEY)
     update = gradient_update(lambda params, rows, key: -model.elbo(params, rows, key).mean(), optax.adam(1e-3))
 
@@ -74,7 +74,7 @@ PROGRAMS = {
         "glow": of_flow(md.glow((4, 4, 1), width=4, steps=1, depth=2), (4, 4, 1)),
         "mixture_cdf_flow": of_flow(md.mixture_cdf_flow(), ()),
         "small_net": of_network(md.small_net(), (32, 32, 3)),
-        "dcgan_generator": of_network(md.dcgan_generator(1, 4), (1, 1, 8)),
+        "dcgan_generator": of_network(md.generative.dcgan_generator(1, 4), (1, 1, 8)),
         "vae": of_training(),
     }.items()
     for what, program in programs.items()

@@ -43,7 +43,7 @@ block = np.ones(2**25)
 last = np.ones(100)  # above the block, which so is not at the end of the heap
 del block
 before = resident()
-print(mathdnn_jax.give_back_freed_memory(), before - resident())
+print(mathdnn_jax.memory.give_back_freed_memory(), before - resident())
 """
 
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc that gives memory back")
@@ -75,4 +75,4 @@ def test_what_is_kept_can_be_given_back() -> None:
 def test_another_malloc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert mathdnn_jax.keep_freed_memory() is False
-    assert mathdnn_jax.give_back_freed_memory() is False
+    assert mathdnn_jax.memory.give_back_freed_memory() is False

@@ -114,9 +114,9 @@ def test_each_weight_lands_where_the_rules_say() -> None:
         np.testing.assert_array_equal(stats[layer]["var"], state[f"{module}.running_var"])
         assert stats[layer]["num_batches_tracked"].dtype == np.int32
         assert int(stats[layer]["num_batches_tracked"]) == int(state[f"{module}.num_batches_tracked"])
-    flat_order = [name for name, layer in mathdnn_jax.small_net().layers if isinstance(layer, mathdnn_jax.Flatten)]
+    flat_order = [name for name, layer in mathdnn_jax.small_net().layers if isinstance(layer, mathdnn_jax.nets.Flatten)]
     assert flat_order == ["flatten"]
-    assert dict(mathdnn_jax.small_net().layers)["flatten"] == mathdnn_jax.Flatten("last")
+    assert dict(mathdnn_jax.small_net().layers)["flatten"] == mathdnn_jax.nets.Flatten("last")
 
 
 @given(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import flax.linen as nn
 import numpy as np
 
-from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, glow, invert, nice, real_nvp, scaling
+from mathdnn_jax import chain, glow, invert, nice, real_nvp
+from mathdnn_jax.bijectors import additive_coupling, affine_coupling, scaling
+from mathdnn_jax.nets import MLP
 
 from .case import Case
 from .linear_constructors import LINEAR

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax import (
-    MLP,
+from mathdnn_jax import chain
+from mathdnn_jax.bijectors import (
     actnorm,
     additive_coupling,
-    chain,
     conditional_plu_coupling,
     conv1x1,
     permutation,
@@ -23,6 +22,7 @@ from mathdnn_jax import (
     split,
     squeeze,
 )
+from mathdnn_jax.nets import MLP
 
 from .case import Case
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import flax.linen as nn
 import numpy as np
 
-from mathdnn_jax import MLP, chain, invert, logit, mixture_cdf, rational_quadratic_coupling
+from mathdnn_jax import chain, invert
+from mathdnn_jax.bijectors import logit, mixture_cdf, rational_quadratic_coupling
 from mathdnn_jax.bijectors.index_set import index_sets
+from mathdnn_jax.nets import MLP
 
 from .case import Case
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import MLP, actnorm, chain, reshape, split, squeeze
+from mathdnn_jax import chain
+from mathdnn_jax.bijectors import actnorm, reshape, split, squeeze
 from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError, ParameterStructureError
+from mathdnn_jax.nets import MLP
 
 from ...drawn import drawn, normal
 

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import MLP, additive_coupling, chain, scaling
+from mathdnn_jax import chain
+from mathdnn_jax.bijectors import additive_coupling, scaling
 from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
+from mathdnn_jax.nets import MLP
 
 
 def test_parts_apply_in_order_and_log_dets_add() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import Bijector, conditional_plu_coupling
+from mathdnn_jax import Bijector
+from mathdnn_jax.bijectors import conditional_plu_coupling
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 
 from ...drawn import drawn

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import MLP, additive_coupling, affine_coupling
-from mathdnn_jax.bijectors import Params
+from mathdnn_jax.bijectors import Params, additive_coupling, affine_coupling
 from mathdnn_jax.bijectors.index_set import index_sets, pick, put
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets import MLP
 
 from ...drawn import drawn, normal
 

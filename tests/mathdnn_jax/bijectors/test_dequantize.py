@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import dequantize, logit, quantize
+from mathdnn_jax.bijectors import dequantize, logit, quantize
 from mathdnn_jax.bijectors.dequantize import _offset_bits, _place
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, ImageError, NonFiniteError
 

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from mathdnn_jax import Bijector, actnorm, affine_coupling, conditional_plu_coupling, conv1x1, plu, scaling
-from mathdnn_jax.bijectors import Params
+from mathdnn_jax import Bijector
+from mathdnn_jax.bijectors import Params, actnorm, affine_coupling, conditional_plu_coupling, conv1x1, plu, scaling
 from mathdnn_jax.testing import check_bijector
 
 MILLION = np.log(1e6)

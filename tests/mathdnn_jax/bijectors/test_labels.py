@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import MLP, Bijector, affine_coupling
-from mathdnn_jax.bijectors import actnorm, chain, split, with_labels
+from mathdnn_jax import Bijector
+from mathdnn_jax.bijectors import actnorm, affine_coupling, chain, split, with_labels
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets import MLP
 
 from ...drawn import drawn, normal
 

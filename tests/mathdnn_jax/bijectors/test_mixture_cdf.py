@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mathdnn_jax import mixture_cdf
-from mathdnn_jax.bijectors import Params
+from mathdnn_jax.bijectors import Params, mixture_cdf
 from mathdnn_jax.errors import ConfigurationError, MathdnnError, OutOfRangeError, ParameterStructureError
 
 from ...drawn import drawn

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from mathdnn_jax import monotone_inverse
+from mathdnn_jax.bijectors import monotone_inverse
 from mathdnn_jax.bijectors.float_order import float_of_rank, middle, rank
 from mathdnn_jax.bijectors.monotone import Function
 from mathdnn_jax.errors import ConfigurationError

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import monotone_inverse
+from mathdnn_jax.bijectors import monotone_inverse
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7FFFFFFF, 0x7F800000])

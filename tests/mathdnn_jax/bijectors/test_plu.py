@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import Bijector, conv1x1, plu, plu_matrix
-from mathdnn_jax.bijectors import Params
+from mathdnn_jax import Bijector
+from mathdnn_jax.bijectors import Params, conv1x1, plu, plu_matrix
 from mathdnn_jax.bijectors.bijector import Map
 from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
 

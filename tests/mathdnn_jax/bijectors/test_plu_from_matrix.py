@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import conv1x1_from_matrix, plu, plu_from_matrix, plu_matrix
+from mathdnn_jax.bijectors import conv1x1_from_matrix, plu, plu_from_matrix, plu_matrix
 from mathdnn_jax.errors import ConfigurationError
 
 EPS = float(np.finfo(np.float64).eps)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import MLP, monotone_inverse, rational_quadratic_coupling
+from mathdnn_jax.bijectors import monotone_inverse, rational_quadratic_coupling
 from mathdnn_jax.bijectors.rational_quadratic import spline, spline_forward, spline_inverse
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets import MLP
 
 from ...drawn import drawn
 

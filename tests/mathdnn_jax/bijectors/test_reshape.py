@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import Bijector, chain, invert, permutation, reshape, squeeze
+from mathdnn_jax import Bijector, chain, invert
+from mathdnn_jax.bijectors import permutation, reshape, squeeze
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 
 from .linear_constructors import LINEAR

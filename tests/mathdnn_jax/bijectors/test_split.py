@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mathdnn_jax import MLP, additive_coupling, affine_coupling, chain, flow, normal, plu, scaling, split, squeeze
+from mathdnn_jax import chain, flow
+from mathdnn_jax.bijectors import additive_coupling, affine_coupling, plu, scaling, split, squeeze
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+from mathdnn_jax.nets import MLP
+from mathdnn_jax.probability import normal
 
 from ...drawn import drawn
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import parity
-from mathdnn_jax import data, dequantize
+from mathdnn_jax import data
+from mathdnn_jax.bijectors import dequantize
 from mathdnn_jax.cli import main
 
 from .trained_runs import check_samples, train_and_evaluate

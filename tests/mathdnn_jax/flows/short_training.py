@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mathdnn_jax import Flow, bits_per_dim, dequantize
+from mathdnn_jax import Flow
+from mathdnn_jax.bijectors import dequantize
+from mathdnn_jax.flows import bits_per_dim
 
 
 def train(flow: Flow, images: np.ndarray, *, steps: int, batch_size: int, rate: float) -> tuple[Any, np.ndarray]:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import jax
 import pytest
 
-from mathdnn_jax import chain, flow, logistic, scaling
+from mathdnn_jax import chain, flow
+from mathdnn_jax.bijectors import scaling
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.probability import logistic
 
 
 def test_a_prior_on_events_of_another_rank_is_refused() -> None:

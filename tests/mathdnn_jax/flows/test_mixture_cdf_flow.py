@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from mathdnn_jax import bits_per_dim, mixture_cdf_flow, mixture_cdf_mass
+from mathdnn_jax import mixture_cdf_flow
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError, OutOfRangeError
+from mathdnn_jax.flows import bits_per_dim, mixture_cdf_mass
 from mathdnn_jax.flows.flow import Flow
 
 from ...drawn import drawn, normal

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax import VAE, dense_decoder, dense_trunk, gaussian_log_prob, vae
-from mathdnn_jax.probability import diagonal_gaussian_kl
+from mathdnn_jax import vae
+from mathdnn_jax.generative import VAE, dense_decoder, dense_trunk
+from mathdnn_jax.probability import diagonal_gaussian_kl, gaussian_log_prob
 
 DIM, LATENT, VARIANCE = 4, 2, 0.3
 

@@ -12,18 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from mathdnn_jax import (
+from mathdnn_jax import Sequential, gan
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.generative import (
     GAN,
-    Dense,
-    Sequential,
     dcgan_discriminator,
     dcgan_generator,
     dense_discriminator,
     dense_generator,
-    gan,
     gan_training,
 )
-from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets import Dense
 
 from ...drawn import drawn, normal
 

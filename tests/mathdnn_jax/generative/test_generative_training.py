@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import autoencoder, data, dense_decoder, dense_discriminator, dense_generator, dense_trunk, gan, vae
+from mathdnn_jax import autoencoder, data, gan, vae
+from mathdnn_jax.generative import dense_decoder, dense_discriminator, dense_generator, dense_trunk
 from mathdnn_jax.tasks import detect_by_error, reconstruction_errors
 
 from .generative_training import bounds, train_autoencoder, train_gan, train_vae

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mathdnn_jax import VAE, BatchNorm, Dense, Flatten, Sequential, conv_decoder, conv_trunk, dense_decoder, vae
+from mathdnn_jax import Sequential, vae
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+from mathdnn_jax.generative import VAE, conv_decoder, conv_trunk, dense_decoder
 from mathdnn_jax.generative.likelihood import bernoulli, gaussian
+from mathdnn_jax.nets import BatchNorm, Dense, Flatten
 
 from ...drawn import drawn, normal
 

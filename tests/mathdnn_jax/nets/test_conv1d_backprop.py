@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathdnn_jax import conv1d_backprop, conv1d_forward
+from mathdnn_jax import conv1d_backprop
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
+from mathdnn_jax.nets import conv1d_forward
 from mathdnn_jax.nets.conv1d_backprop import Activation, Conv1dLayer
 
 ACTIVATIONS: dict[str, tuple[Activation, Activation]] = {

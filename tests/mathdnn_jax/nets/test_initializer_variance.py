@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathdnn_jax import MLP, torch_default_variance
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets import MLP, torch_default_variance
 
 FALSE_ALARM = 1e-6
 """That the sampling tests of this file together are red although the law holds, over the draw of their seeds."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mathdnn_jax import MLP, torch_default
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets import MLP, torch_default
 
 
 def test_the_perceptron_is_its_formula() -> None:

@@ -9,14 +9,14 @@ from hypothesis import given
 from numpy.typing import NDArray
 from scipy import stats
 
-from mathdnn_jax import (
+from mathdnn_jax.errors import DomainError, EventShapeError
+from mathdnn_jax.probability import (
     diagonal_gaussian_kl,
     diagonal_gaussian_log_prob,
     diagonal_gaussian_sample,
     gaussian_kl,
     gaussian_log_prob,
 )
-from mathdnn_jax.errors import DomainError, EventShapeError
 from mathdnn_jax.probability.tangent_gap import tangent_gap
 
 log_density, divergence = jax.jit(diagonal_gaussian_log_prob), jax.jit(diagonal_gaussian_kl)

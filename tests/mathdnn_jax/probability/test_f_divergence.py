@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from mathdnn_jax import FDivergence, discriminator_value, f_divergence, optimal_discriminator
 from mathdnn_jax.errors import DomainError
+from mathdnn_jax.probability import FDivergence, discriminator_value, f_divergence, optimal_discriminator
 
 WEIGHTS = [1e-3, 0.1, 1.0, 7.0, 1e3]
 weights = st.floats(-3, 3).map(lambda power: 10.0**power)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from mathdnn_jax import ImportanceEstimate, gamblers_ruin, gamblers_ruin_exact
 from mathdnn_jax.errors import ConfigurationError, DomainError, SupportError
+from mathdnn_jax.probability import ImportanceEstimate, gamblers_ruin, gamblers_ruin_exact
 from mathdnn_jax.probability.gamblers_ruin import absorbed_mass
 
 EXACT = 2.3883834506e-06

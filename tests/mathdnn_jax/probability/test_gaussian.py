@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from mathdnn_jax import gaussian_kl, gaussian_log_prob, gaussian_sample
 from mathdnn_jax.errors import CovarianceError, DomainError, EventShapeError
+from mathdnn_jax.probability import gaussian_kl, gaussian_log_prob, gaussian_sample
 
 from .covariances import Matrix, Vector, condition, factors, vectors
 

@@ -10,17 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathdnn_jax import (
+from mathdnn_jax import nice
+from mathdnn_jax.errors import ConfigurationError, NonFiniteError
+from mathdnn_jax.probability import (
     GradientEstimate,
     diagonal_gaussian_log_prob,
     diagonal_gaussian_sample,
-    nice,
     reparameterized_gradient,
     score_function_gradient,
     score_function_surrogate,
+    sine_integrand,
+    sine_log_prob,
+    sine_objective,
+    sine_penalty,
+    sine_sample,
 )
-from mathdnn_jax.errors import ConfigurationError, NonFiniteError
-from mathdnn_jax.probability import sine_integrand, sine_log_prob, sine_objective, sine_penalty, sine_sample
 
 from ...drawn import drawn
 

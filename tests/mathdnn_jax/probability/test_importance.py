@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mathdnn_jax import ImportanceEstimate, importance_estimate, importance_sampling
 from mathdnn_jax.errors import ConfigurationError, DomainError, EventShapeError, SupportError
+from mathdnn_jax.probability import ImportanceEstimate, importance_estimate, importance_sampling
 
 lists = st.lists(st.tuples(st.floats(-5, 5), st.floats(-3, 3)), min_size=5, max_size=5)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from numpy.typing import NDArray
 from scipy import stats
 
-from mathdnn_jax import diagonal_gaussian_kl, kl_divergence
 from mathdnn_jax.errors import DomainError
+from mathdnn_jax.probability import diagonal_gaussian_kl, kl_divergence
 
 Vector = NDArray[np.float64]
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from mathdnn_jax import logistic
 from mathdnn_jax.errors import EventShapeError
-from mathdnn_jax.probability import logistic_log_density, logistic_sample
+from mathdnn_jax.probability import logistic, logistic_log_density, logistic_sample
 
 from ...drawn import normal
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mathdnn_jax import normal
 from mathdnn_jax.errors import EventShapeError
+from mathdnn_jax.probability import normal
 
 
 def test_the_density_is_that_of_scipy() -> None:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from scipy import optimize
 
-from mathdnn_jax import reparameterized_gradient, score_function_gradient
 from mathdnn_jax.probability import (
     SINE_OPTIMUM,
+    reparameterized_gradient,
+    score_function_gradient,
     sine_descent,
     sine_integrand,
     sine_log_prob,

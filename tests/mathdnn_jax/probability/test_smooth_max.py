@@ -13,8 +13,8 @@ from hypothesis import given
 from numpy.typing import NDArray
 from scipy import special
 
-from mathdnn_jax import smooth_max, smooth_max_gradient
 from mathdnn_jax.errors import DomainError, EventShapeError
+from mathdnn_jax.probability import smooth_max, smooth_max_gradient
 
 SIZE = 4
 entries = st.one_of(st.floats(-1e3, 1e3, allow_subnormal=False), st.floats(-1e300, 1e300, allow_subnormal=False))

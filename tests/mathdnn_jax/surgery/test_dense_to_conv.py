@@ -57,7 +57,7 @@ def test_strides_and_pools_slide_too() -> None:
     variables, x = random_variables(network, 1, shape), events(1, (19, 16, 2))
     sliding, new, report = mathdnn_jax.dense_to_conv(network, variables, shape)
     output = apply(sliding, new, x)
-    view = mathdnn_jax.receptive_fields(network, shape)["drop"]
+    view = mathdnn_jax.surgery.receptive_fields(network, shape)["drop"]
     assert tuple(map(int, view.stride)) == (4, 2)
     for i, j in np.ndindex(output.shape[1:3]):
         patch = x[:, 4 * i : 4 * i + 11, 2 * j : 2 * j + 10]
@@ -101,7 +101,7 @@ def test_any_network_without_padding_slides(
         return
     variables = random_variables(network, seed, shape)
     sliding, new, _ = mathdnn_jax.dense_to_conv(network, variables, shape)
-    down, along = map(int, mathdnn_jax.receptive_fields(network, shape)[f"l{len(local)}"].stride)
+    down, along = map(int, mathdnn_jax.surgery.receptive_fields(network, shape)[f"l{len(local)}"].stride)
     x = events(seed, (9 + down, 8 + 2 * along, 2))
     output = apply(sliding, new, x)
     assert output.shape[1:3] == (2, 3)

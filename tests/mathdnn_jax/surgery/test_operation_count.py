@@ -118,7 +118,7 @@ def test_receptive_fields_are_what_perturbations_show(network: Sequential) -> No
         length + 1, -1, network.output_shapes((length, 1))[network.layers[-1][0]][-1]
     )
     seen = (np.abs(output[1:] - output[:1]).max(-1) > 1e-9).T
-    view = list(mathdnn_jax.receptive_fields(network, (length, 1)).values())[-1]
+    view = list(mathdnn_jax.surgery.receptive_fields(network, (length, 1)).values())[-1]
     extents = [np.ptp(np.flatnonzero(row)) + 1 for row in seen]
     assert max(extents) == view.receptive_field[0]
     if len(seen) > 8:

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathdnn_jax import additive_coupling, flow, nice, normal
+from mathdnn_jax import flow, nice
+from mathdnn_jax.bijectors import additive_coupling
 from mathdnn_jax.errors import ConfigurationError, DataSetError, ImageError, NonFiniteError
 from mathdnn_jax.nets import MLP
+from mathdnn_jax.probability import normal
 from mathdnn_jax.tasks import corrupt, inpaint, projected_ascent, rectangle
 
 from ...drawn import drawn

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax import chain, plu, scaling
+from mathdnn_jax import chain
+from mathdnn_jax.bijectors import plu, scaling
 
 from .ill_conditioned import (
     LINE,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from mathdnn_jax import affine_coupling, nice, scaling
+from mathdnn_jax import nice
+from mathdnn_jax.bijectors import affine_coupling, scaling
 from mathdnn_jax.errors import ConfigurationError, MathdnnError
 from mathdnn_jax.nets import MLP
 from mathdnn_jax.testing import BijectorCheckError, check_bijector

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from mathdnn_jax import plu
+from mathdnn_jax.bijectors import plu
 from mathdnn_jax.testing import BijectorCheckError, check_bijector
 
 from .ill_conditioned_maps import RIGHT
