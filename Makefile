@@ -1,5 +1,5 @@
-# Two commands from a fresh clone: `make demo` and `make test`. Each makes the environment .venv once and re-uses it, with
-# the versions that constraints/ pins for this Python. `make refresh` pins the newest ones, once the tests pass on them.
+# `make demo` and `make test` work in a fresh clone. Both create the environment .venv once, with the versions that
+# constraints/ pins for this Python. `make refresh` pins the newest versions if the tests pass with them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,11 +11,11 @@ PINS = $(wildcard constraints/python$(shell $(PYTHON) -c 'import sys; print("%d.
 demo: $(INSTALLED)
 	$(BIN)/mathdnn demo --output demo
 
-# In two processes: most of the time goes into compiling, one program after the other.
+# Two processes: most of the time goes into compiling, which uses one core.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# All that `make test` leaves out, with more examples and random ones; a run of training killed 50 times.
+# All tests, the long ones included, with more and random examples; a training run is killed 50 times.
 test-long: $(INSTALLED)
 	MATHDNN_OPTIMISED=1 MATHDNN_HYPOTHESIS=random MATHDNN_KILLS=50 $(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
@@ -30,7 +30,7 @@ benchmark: $(INSTALLED)
 refresh:
 	.ci/refresh $(PYTHON)
 
-# PyTorch is capped by the extra `dev`; see pyproject.toml.
+# The extra `dev` caps PyTorch; pyproject.toml says why.
 $(INSTALLED): pyproject.toml $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
