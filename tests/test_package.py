@@ -1,4 +1,4 @@
-"""What holds of the package as a whole: what it imports, how its rooms lie, what its wheel contains."""
+"""The package as a whole: its imports, its floors, and the contents of its wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is pinned, what is the oldest, and that both are what pyproject.toml says."""
+"""The pinned and the oldest versions agree with pyproject.toml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONSTRAINTS = REPOSITORY / "constraints"
-# Not part of any test: other libraries, whose newest versions the checker is tried on, and JAX for a GPU.
+# Extras that no test needs: other libraries, on whose newest versions the checker is tried, and JAX for GPUs.
 UNTESTED = ("peers", "cuda12", "cuda13")
 
 

@@ -35,7 +35,7 @@ TERMINATED = 143
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each command's module adds its own arguments and its function `run`."""
-    parser = argparse.ArgumentParser(prog="mathdnn", description=mathdnn_jax.__doc__)
+    parser = argparse.ArgumentParser(prog="mathdnn", description=(mathdnn_jax.__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action="version", version=f"mathdnn_jax {mathdnn_jax.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
