@@ -1,7 +1,8 @@
 """Pinned versions as a constraints file.
 
-`python .ci/pins.py write FILE REPORT` writes the versions in pip's report of an installation to FILE. `python .ci/pins.py
-same FILE` exits with 1 unless this Python's environment has the versions in FILE, and lists those that differ.
+`python .ci/pins.py write FILE REPORT` writes the versions in pip's report of an installation to FILE.
+`python .ci/pins.py same FILE` exits with 1 unless this Python's environment has the versions in FILE, and lists those
+that differ.
 """
 
 from __future__ import annotations
