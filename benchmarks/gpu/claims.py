@@ -1,4 +1,4 @@
-"""The mathematical claims of the library, run on the device in float64, as many as there is time for."""
+"""The mathematical claims of the library, decided on the device in float64, as many as time allows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import jax
 from mathdnn_jax.claims import CLAIMS, Claim, run_claim
 
 EXAMPLES = 3
-"""Draws of each claim: on another device only the arithmetic can differ, and every draw exercises it."""
+"""Number of draws for each claim: only the arithmetic can differ on another device, and every draw exercises it."""
 
 
 def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] = CLAIMS) -> Iterator[tuple[str, Any]]:
@@ -35,7 +35,7 @@ def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] =
 
 
 def in_turn(some: tuple[Claim, ...]) -> tuple[Claim, ...]:
-    """Return the first claim of each system, then the second of each, and so on: a cut run covers all systems."""
+    """Return the first claim of each system, then the second of each, and so on: even a cut run covers all systems."""
     seen: Counter[str] = Counter()
     ranks = []
     for place, claim in enumerate(some):

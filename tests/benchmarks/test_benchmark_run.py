@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
 from benchmarks import commands, workloads  # noqa: E402
+from benchmarks.case import Case, Settings, Workload  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
 from benchmarks.frameworks import on_jax, on_torch  # noqa: E402
-from benchmarks.harness.precision import as_arrays, precision_of_both  # noqa: E402
-from benchmarks.harness.run import Options, failed, run  # noqa: E402
-from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
+from benchmarks.frameworks.precision import as_arrays, precision_of_both  # noqa: E402
+from benchmarks.run import Options, failed, run  # noqa: E402
 from mathdnn_jax.errors import ConfigurationError  # noqa: E402
 
 SEEN: list[tuple[str, str, bool, int, str]] = []
@@ -46,7 +46,7 @@ def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
         "sound": Workload("sound", "is well", lambda _: iter([next(cases(Settings()))]), ("f32", "bf16")),
     }
     monkeypatch.setattr(workloads, "MODULES", dict.fromkeys(found, "none"))
-    monkeypatch.setattr("benchmarks.harness.run.load_workload", found.__getitem__)
+    monkeypatch.setattr("benchmarks.run.load_workload", found.__getitem__)
     SEEN.clear()
 
 
@@ -115,7 +115,7 @@ def test_the_status_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nice"], "no workload nice; there are nice-log-prob"),
+        (["nice"], "there is no workload nice; choose from nice-log-prob"),
         (["nice-step", "--repeat", "0"], "at least once"),
         (["nice-step", "--batch", "4", "0"], "given 0"),
         (["nice-step", "--precision", "f32", "tf32"], "tf32 is a format"),

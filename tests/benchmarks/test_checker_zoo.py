@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.checker.entry import Entry
-from benchmarks.checker.run import LIBRARIES, WRONG, Library, Row, check, judged, run
+from benchmarks.checker.run import LIBRARIES, WRONG, Library, Row, check, row_of, run
 from benchmarks.cli import main
 
 FOREIGN = [(library, entry) for library in LIBRARIES for entry in library.entries]
@@ -29,7 +29,7 @@ def test_names_are_unique_and_there_are_enough() -> None:
 
 
 @pytest.mark.parametrize(("library", "entry"), FOREIGN, ids=[f"{one.name} {entry.name}" for one, entry in FOREIGN])
-def test_a_map_of_another_library_is_judged_rightly(library: Library, entry: Entry) -> None:
+def test_a_map_of_another_library_is_judged_correctly(library: Library, entry: Entry) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pytest.importorskip(library.module, reason=f"{library.name} is not installed: pip install mathdnn_jax[peers]")
@@ -48,7 +48,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     def stand_in(say: Callable[[str], object]) -> list[Row]:
         say("one map")
-        return [judged(entry, "here", "1") for entry in checked]
+        return [row_of(entry, "here", "1") for entry in checked]
 
     monkeypatch.setattr("benchmarks.checker.run.run", stand_in)
     page = tmp_path / "checker.md"

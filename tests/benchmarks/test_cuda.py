@@ -14,10 +14,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="these are PyTorch's")
 
+from benchmarks.case import Contender, Settings  # noqa: E402
 from benchmarks.frameworks import cuda, on_jax, on_torch  # noqa: E402
-from benchmarks.frameworks.train_jax import step_run  # noqa: E402
-from benchmarks.frameworks.train_torch import Objective, training_runs  # noqa: E402
-from benchmarks.harness.workload import Settings  # noqa: E402
+from benchmarks.frameworks.train_jax import step_contender  # noqa: E402
+from benchmarks.frameworks.train_torch import Objective, training_baselines  # noqa: E402
 from benchmarks.workloads import generative  # noqa: E402
 from mathdnn_jax.errors import ConfigurationError  # noqa: E402
 
@@ -189,7 +189,9 @@ def _objective() -> Objective:
 
 def test_every_way_to_train_takes_the_same_steps_by_a_stand_in_too() -> None:
     rows = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 3), dtype=np.float32))
-    runs = training_runs(_objective(), 0.1, lambda: rows.split(2), STAND_IN, restart=True, told=lambda losses: losses)
+    runs = training_baselines(
+        _objective(), 0.1, lambda: rows.split(2), STAND_IN, restart=True, read=lambda losses: losses
+    )
     assert {"CUDA graphs, fused Adam", "compiled, max-autotune, fused Adam"} < runs.keys()
     expected = runs["eager"]()
     assert len(set(expected.tolist())) == 4
@@ -199,14 +201,26 @@ def test_every_way_to_train_takes_the_same_steps_by_a_stand_in_too() -> None:
             torch.testing.assert_close(run(), expected, msg=name)
 
 
+def players_runs(modules: dict[str, Any], batches: tuple[Any, ...]) -> tuple[Contender, Contender]:
+    """The training of a GAN's players, eager and as a captured graph."""
+    runs = training_baselines(
+        generative.gan_objectives(modules, 2),
+        generative.GAN_RATE,
+        lambda: batches,
+        STAND_IN,
+        restart=True,
+        betas=generative.BETAS,
+    )
+    return runs["eager, fused Adam"], runs["CUDA graphs, fused Adam"]
+
+
 def test_both_players_take_the_same_steps_by_a_stand_in() -> None:
     modules = {
         "generator": torch.nn.Linear(2, 3),
         "discriminator": torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten(0)),
     }
     batches = torch.rand(6, 3).split(2)
-    eager = generative._Players(modules, 2, fused=True).run_of(batches)
-    captured = generative._GraphPlayers(modules, 2, STAND_IN).run_of(batches)
+    eager, captured = players_runs(modules, batches)
 
     def losses(run: Callable[[], Any]) -> Any:
         torch.manual_seed(1)
@@ -225,8 +239,8 @@ def test_a_capture_leaves_no_trace_in_the_first_run() -> None:
     generator.weight.requires_grad_(False)
     discriminator = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten(0))
     modules, batches = {"generator": generator, "discriminator": discriminator}, torch.rand(6, 3).split(2)
-    eager, captured = generative._Players(modules, 2, fused=True), generative._GraphPlayers(modules, 2, STAND_IN)
-    torch.testing.assert_close(captured.run_of(batches)(), eager.run_of(batches)())
+    eager, captured = players_runs(modules, batches)
+    torch.testing.assert_close(captured(), eager())
 
 
 def test_a_gpus_memory_is_given_back_between_cases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +263,8 @@ def test_the_memory_of_jax_is_what_its_device_says(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_step_takes_the_memory_of_its_weights_and_leaves_the_callers_alone(restart: bool) -> None:
     weights = {"w": jax.numpy.ones((4,))}
-    run, lowered = step_run(
-        lambda params, rows: ((rows - params["w"]) ** 2).mean(), weights, [jax.numpy.zeros((2, 4))], 0.1, STAND_IN,
+    run, lowered = step_contender(
+        lambda params, rows, key: ((rows - params["w"]) ** 2).mean(), weights, [jax.numpy.zeros((2, 4))], 0.1, STAND_IN,
         restart=restart,
     )  # fmt: skip
     # Weights, Adam's two averages and its count: as many results lie in the memory of an argument.
@@ -263,7 +277,7 @@ def test_a_step_takes_the_memory_of_its_weights_and_leaves_the_callers_alone(res
 def test_on_a_gpu_adam_is_foreach_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
     def ways() -> set[str]:
         objective = Objective(torch.nn.Linear(2, 2), lambda module, rows: module(rows).mean())
-        return set(training_runs(objective, 1e-3, list, STAND_IN._replace(modes=()), restart=False))
+        return set(training_baselines(objective, 1e-3, list, STAND_IN._replace(modes=()), restart=False))
 
     assert ways() == {"eager", "eager, fused Adam", "eager, foreach Adam", "CUDA graphs, fused Adam"}
     monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))

@@ -7,17 +7,17 @@ import pytest
 
 pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Contender
 from benchmarks.errors import NoBaselineError, OutputsDifferError
 from benchmarks.harness.measure import measure
-from benchmarks.harness.workload import Case, Run
-from benchmarks.reports.judge import falls_short, judged, slower_than_best
+from benchmarks.harness.targets import evaluate, falls_short, slower_than_best
 from mathdnn_jax.errors import ConfigurationError
 
 VALUES = np.array([1.0, 2.0])
 RATES = {"jax": {"matmul": 10.0, "memory": 100.0}, "torch": {"matmul": 20.0, "memory": 50.0}}
 
 
-def gives(name: str, calls: list[str], values: np.ndarray = VALUES) -> Run:
+def gives(name: str, calls: list[str], values: np.ndarray = VALUES) -> Contender:
     def run() -> np.ndarray:
         calls.append(name)
         return values
@@ -98,7 +98,7 @@ def test_what_cannot_run_is_told_with_its_reason() -> None:
 
 def test_floors_shares_and_targets(times: dict[str, Any]) -> None:
     row = measure(case([], flops=30.0, least_bytes=50.0), 3, "f32")
-    found = judged(row, RATES, {"best": 1.3, "eager": 3.5, "limit": 0.75, "CUDA graphs": 1.0})
+    found = evaluate(row, RATES, {"best": 1.3, "eager": 3.5, "limit": 0.75, "CUDA graphs": 1.0})
     # The better framework's rate counts: 30 at 20 a second is more than 50 bytes at 100.
     assert found["floor_s"] == 1.5
     assert found["contenders"]["jax"]["share"] == 0.75
@@ -109,11 +109,11 @@ def test_floors_shares_and_targets(times: dict[str, Any]) -> None:
     assert found["targets"]["eager"]["reached"] == 3.0
     assert falls_short(found)
     assert not slower_than_best(found)
-    assert not falls_short(judged(row, RATES, {"best": 1.3}))
-    assert judged({**row, "least_bytes": 500.0}, RATES, {})["floor_s"] == 5.0
-    assert judged({**row, "limit": "memory"}, RATES, {})["floor_s"] == 0.5
+    assert not falls_short(evaluate(row, RATES, {"best": 1.3}))
+    assert evaluate({**row, "least_bytes": 500.0}, RATES, {})["floor_s"] == 5.0
+    assert evaluate({**row, "limit": "memory"}, RATES, {})["floor_s"] == 0.5
     times["jax"] = (5.0, 5.0, 5.0)
-    slow = judged(measure(case([]), 3, "f32"), RATES, {})
+    slow = evaluate(measure(case([]), 3, "f32"), RATES, {})
     assert slow["floor_s"] is None
     assert slower_than_best(slow)
     assert falls_short(slow)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.harness.workload import Settings
+from benchmarks.case import Settings
 from benchmarks.workloads.autoencoder_start import images
 
 pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
@@ -44,6 +44,6 @@ def test_a_process_of_its_own_trains_an_epoch() -> None:
 
 
 def test_both_autoencoder_programs_have_the_same_images() -> None:
-    from benchmarks.workloads.autoencoder import grey_images
+    from benchmarks.workloads.autoencoder_start import grey_images
 
     np.testing.assert_array_equal(grey_images(5).astype(np.float32) / np.float32(255), images(5))

@@ -58,9 +58,9 @@ def test_ratios_are_of_neighbours() -> None:
 
 def test_rates_are_of_the_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="limits are measured in both frameworks")
-    from benchmarks.harness.limit import Limit, measure_limits
+    from benchmarks.harness.limits import Limit, measure_limits
 
-    monkeypatch.setattr("benchmarks.harness.limit.interleaved", lambda *_: {"jax": (0.5, 0.25), "torch": (1.0, 2.0)})
+    monkeypatch.setattr("benchmarks.harness.limits.interleaved", lambda *_: {"jax": (0.5, 0.25), "torch": (1.0, 2.0)})
     rates = measure_limits({"matmul": Limit(10.0, {}), "memory": Limit(3.0, {})}, 2)
     assert rates == {"jax": {"matmul": 40.0, "memory": 12.0}, "torch": {"matmul": 10.0, "memory": 3.0}}
     later = {"jax": {"matmul": 1.0, "memory": 99.0}, "torch": {"matmul": 1e9, "memory": 0.0}}

@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings  # noqa: E402
 from benchmarks.errors import OutputsDifferError  # noqa: E402 (they need torch)
+from benchmarks.frameworks.precision import precision_of_both  # noqa: E402
 from benchmarks.harness.measure import measure  # noqa: E402
-from benchmarks.harness.precision import precision_of_both  # noqa: E402
-from benchmarks.harness.workload import Case, Settings  # noqa: E402
 from benchmarks.workloads import load_workload, nice_model  # noqa: E402
 from benchmarks.workloads.torch_flows import ImageFlow  # noqa: E402
 from mathdnn_jax.flows import glow, real_nvp  # noqa: E402

@@ -13,9 +13,9 @@ from benchmarks.errors import ResultsError
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.page import short_table, summary, tables
 from benchmarks.gpu.plan import PLAN, chosen
-from benchmarks.gpu.targets import TARGETS, aims
 from benchmarks.harness.results import read_results, write_results
 from benchmarks.reports.markdown import insert
+from benchmarks.workloads.gpu_targets import TARGETS, aims
 
 RATES = {"matmul": 4e13, "convolution": 3e13, "memory": 3e12}
 ABOUT = {
@@ -164,7 +164,7 @@ def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -
 
 def test_what_a_run_that_was_killed_at_once_left_can_be_shown() -> None:
     nothing = Findings("python -m benchmarks gpu", chosen(["claims"])).results
-    assert "a device that was not found" in tables(nothing)
+    assert "an unknown device" in tables(nothing)
     assert tables(nothing).count("not measured") == len(TARGETS)
     assert "1 steps not begun" in summary(nothing)
 

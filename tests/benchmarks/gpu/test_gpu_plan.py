@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings  # noqa: E402
 from benchmarks.errors import PlanError  # noqa: E402
 from benchmarks.frameworks import on_torch  # noqa: E402
 from benchmarks.frameworks.cuda import MODES  # noqa: E402
 from benchmarks.gpu.page import targets_of  # noqa: E402
 from benchmarks.gpu.plan import PLAN, Step, chosen, rehearsed  # noqa: E402
-from benchmarks.gpu.targets import TARGETS, aims  # noqa: E402
-from benchmarks.harness.workload import Case, Settings  # noqa: E402
 from benchmarks.workloads import density_1d, inpainting, load_workload  # noqa: E402
+from benchmarks.workloads.gpu_targets import TARGETS, aims  # noqa: E402
 
 
 def test_its_steps_have_names_of_their_own_and_workloads_that_exist() -> None:

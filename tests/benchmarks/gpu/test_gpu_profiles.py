@@ -12,10 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings, Workload  # noqa: E402
 from benchmarks.errors import ProfileError  # noqa: E402 (they need torch)
+from benchmarks.frameworks.costs import Cost, Profile  # noqa: E402
+from benchmarks.frameworks.profile_jax import _instructions  # noqa: E402
+from benchmarks.frameworks.profile_torch import _kernels  # noqa: E402
 from benchmarks.gpu.profiles import profiles  # noqa: E402
-from benchmarks.harness.profiling import Cost, Profile, _instructions, _kernels  # noqa: E402
-from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 
 QUICK = Settings(quick=True, modes=(), stand_in=True)
 

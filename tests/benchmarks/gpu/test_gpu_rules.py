@@ -14,13 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case  # noqa: E402
 from benchmarks.errors import OutputsDifferError  # noqa: E402
 from benchmarks.frameworks import on_torch  # noqa: E402
 from benchmarks.gpu.certificates import DEVICE_FACTOR, _summary  # noqa: E402
-from benchmarks.gpu.identities import ORDER, REHEARSED, SPARE, Comparison, identities, judged  # noqa: E402
+from benchmarks.gpu.identities import ORDER, REHEARSED, SPARE, Comparison, identities, outcome  # noqa: E402
 from benchmarks.gpu.process import as_line  # noqa: E402
 from benchmarks.harness.measure import measure  # noqa: E402
-from benchmarks.harness.workload import Case  # noqa: E402
 
 
 def _certificate(rms: float = 6.5, **layer: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_a_model_that_raises_does_not_pass_and_the_others_are_compared() -> None
 
 @pytest.mark.parametrize(("expected", "bound"), [([np.nan], 0.1), ([np.inf], 0.1), ([1.0], np.nan), ([1.0], np.inf)])
 def test_a_truth_or_a_bound_that_is_no_number_shows_nothing(expected: list[float], bound: float) -> None:
-    found = judged(Comparison("x", np.ones(1), np.asarray(expected), bound))
+    found = outcome(Comparison("x", np.ones(1), np.asarray(expected), bound))
     assert (found["passed"], found["rms_error"]) == (False, None)
     json.dumps(found, allow_nan=False)
 

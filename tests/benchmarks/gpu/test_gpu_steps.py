@@ -14,15 +14,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings, Workload  # noqa: E402
 from benchmarks.errors import PlanError  # noqa: E402 (they need torch)
+from benchmarks.frameworks.precision import precision_of_both  # noqa: E402
 from benchmarks.gpu import rows as rows_of  # noqa: E402
 from benchmarks.gpu.card import ASKED, card  # noqa: E402
 from benchmarks.gpu.certificates import SUBJECTS, Subject, certificates  # noqa: E402
 from benchmarks.gpu.claims import claims, in_turn  # noqa: E402
-from benchmarks.gpu.identities import STEPS, Comparison, in_float64, judged, of_flow, of_small_net  # noqa: E402
+from benchmarks.gpu.identities import STEPS, Comparison, in_float64, of_flow, of_small_net, outcome  # noqa: E402
 from benchmarks.gpu.plan import Step  # noqa: E402
-from benchmarks.harness.precision import precision_of_both  # noqa: E402
-from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 from mathdnn_jax import nice  # noqa: E402
 from mathdnn_jax.claims import CLAIMS, Claim  # noqa: E402
 from mathdnn_jax.surgery import remove_batch_norm  # noqa: E402
@@ -46,7 +46,7 @@ QUICK = Settings(quick=True, modes=(), stand_in=True)
 def test_a_comparison_passes_within_its_bound_and_never_without_numbers(
     given: list[float], expected: list[float], passed: bool
 ) -> None:
-    found = judged(Comparison("x", np.asarray(given), np.asarray(expected), 0.1))
+    found = outcome(Comparison("x", np.asarray(given), np.asarray(expected), 0.1))
     assert found["passed"] is passed
     assert found["values"] == len(expected)
 
@@ -72,7 +72,7 @@ def _flow() -> tuple[Any, Any, np.ndarray]:
 @pytest.mark.parametrize("precision", STEPS)
 def test_a_flow_holds_in_every_precision(precision: str) -> None:
     with precision_of_both(precision, stand_in=True):
-        found = [judged(comparison) for comparison in of_flow(*_flow())(precision)]
+        found = [outcome(comparison) for comparison in of_flow(*_flow())(precision)]
     assert len(found) == 5
     assert all(entry["passed"] for entry in found), found
     if precision == "bf16":
@@ -101,12 +101,12 @@ def test_a_coarser_precision_than_was_asked_for_is_found(
     truth = {comparison.identity: comparison for comparison in exact(asked)}
     monkeypatch.setattr("benchmarks.gpu.identities.on_jax.cast", coarser)
     off = {comparison.identity: comparison.given for comparison in of_flow(flow, params, x)("f32")}
-    found = [judged(truth[name]._replace(given=off[name])) for name in ("z = f(x)", "∂ log p / ∂x")]
+    found = [outcome(truth[name]._replace(given=off[name])) for name in ("z = f(x)", "∂ log p / ∂x")]
     assert not any(entry["passed"] for entry in found), found
 
 
 def test_a_folding_that_loses_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(judged(comparison)["passed"] for comparison in of_small_net(True)("f32"))
+    assert all(outcome(comparison)["passed"] for comparison in of_small_net(True)("f32"))
 
     def careless(network: Any, variables: Any) -> Any:
         folded, folded_variables, report = remove_batch_norm(network, variables)
@@ -115,7 +115,7 @@ def test_a_folding_that_loses_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -
         return folded, {**folded_variables, "params": params}, report
 
     monkeypatch.setattr("benchmarks.gpu.identities.remove_batch_norm", careless)
-    assert [judged(comparison)["passed"] for comparison in of_small_net(True)("f32")] == [True, False]
+    assert [outcome(comparison)["passed"] for comparison in of_small_net(True)("f32")] == [True, False]
 
 
 def test_claims_are_taken_from_each_system_in_turn() -> None:
@@ -173,7 +173,7 @@ def _cases(settings: Settings) -> Iterator[Case]:
     made = Case("batch 2", 2, "images", lambda: np.ones(3), {"eager": lambda: np.ones(3)}, tolerance=0.0, why="slow")
     yield made
     yield made._replace(label="wrong", torch={"eager": lambda: np.zeros(3)})
-    yield made._replace(label="batch 4", others={"seed's DataLoader, eager": lambda: np.zeros(3)})
+    yield made._replace(label="batch 4", others={"the course's DataLoader, eager": lambda: np.zeros(3)})
     for batch in settings.batches or ():
         yield made._replace(label=f"batch {batch}")
 

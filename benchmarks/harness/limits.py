@@ -1,4 +1,4 @@
-"""The rates that this machine reaches in either framework: what no network of such layers exceeds."""
+"""The rates that this machine reaches in either framework, which bound those of any network of such layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPEAT = 7
 
 
 class Sizes(NamedTuple):
-    """Of the matrix product; of the convolution (images, their sides, channels); numbers that are copied."""
+    """Side of the matrices; images, their side and channels of the convolution; count of the copied numbers."""
 
     matmul: int
     convolution: tuple[int, int, int]
@@ -22,19 +22,19 @@ class Sizes(NamedTuple):
 
 CPU = Sizes(2048, (32, 56, 64), 2**26)
 GPU = Sizes(12288, (512, 56, 256), 2**30)
-"""Each takes milliseconds at the least, of which launching one and waiting for it are a hundredth or two."""
+"""Each takes at least milliseconds, one or two percent of which are launching it and waiting for it."""
 QUICK = Sizes(128, (1, 8, 8), 2**16)
 
 
 class Limit(NamedTuple):
-    """One kind of work, compiled and warm, by framework, and how much of it one run does."""
+    """One kind of work, compiled and warm in either framework, and the FLOPs or bytes of one run."""
 
     amount: float
     runs: Mapping[str, Callable[[], object]]
 
 
 def prepare_limits(sizes: Sizes, precision: str) -> dict[str, Limit]:
-    """Large products and convolutions in that precision, and a pass over memory, in either framework."""
+    """Prepare large products and convolutions in this precision, and a pass over memory, in either framework."""
     batch, side, channels = sizes.convolution
     return {
         "matmul": Limit(
@@ -42,7 +42,7 @@ def prepare_limits(sizes: Sizes, precision: str) -> dict[str, Limit]:
             {"jax": on_jax.matmul(sizes.matmul, precision), "torch": on_torch.matmul(sizes.matmul, precision)},
         ),
         "convolution": Limit(
-            2 * batch * (3 * side - 2) ** 2 * channels**2,  # at a border the kernel meets zeros
+            2 * batch * (3 * side - 2) ** 2 * channels**2,  # at the border, part of the kernel meets zeros
             {
                 "jax": on_jax.convolution(batch, side, channels, precision),
                 "torch": on_torch.convolution(batch, side, channels, precision),
@@ -53,9 +53,9 @@ def prepare_limits(sizes: Sizes, precision: str) -> dict[str, Limit]:
 
 
 def measure_limits(limits: Mapping[str, Limit], repeat: int = REPEAT) -> Rates:
-    """The rate of each framework's best of `repeat` runs of each kind.
+    """Return, for each framework and kind, the rate of the best of `repeat` runs.
 
-    The best, not the median: what disturbs a run makes it slower, never faster.
+    The best is taken, not the median, because a disturbance makes a run slower, never faster.
     """
     rates: Rates = {}
     for kind, limit in limits.items():

@@ -1,4 +1,4 @@
-"""Work in a process of its own that has another number of devices, started once and told when to go."""
+"""Work in a new process that has another number of devices; the process starts once, and works when it is told to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mathdnn_jax.errors import ConfigurationError
 GO = "go\n"
 
 
-class Worker:
-    """A process in which `prepare`, as "module:function", was called with some arguments and returned a work.
+class DeviceProcess:
+    """A process in which `prepare`, given as "module:function", is called with some arguments and returns the work.
 
-    The process has as many virtual devices of the processor as are asked for. Its start, its imports and a first call
-    of the work, in which it compiles, are over when this object is there.
+    The process has the requested number of virtual devices on the CPU. By the time this object exists, the process has
+    started, imported, and done the work once, which compiles it.
 
     Raises:
         ConfigurationError: the process ended before that.
@@ -26,20 +26,20 @@ class Worker:
     def __init__(self, prepare: str, arguments: Mapping[str, str | int], devices: int) -> None:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.harness.worker", prepare, json.dumps(dict(arguments))],
+            [sys.executable, "-m", "benchmarks.harness.device_process", prepare, json.dumps(dict(arguments))],
             env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer("it did not start")
+        self._answer("did not start")
 
     def run(self) -> list[float]:
-        """Do the work once, and return the numbers that it returned."""
+        """Do the work once, and return the numbers that it returns."""
         assert self._process.stdin is not None
         self._process.stdin.write(GO)
         self._process.stdin.flush()
-        return self._answer("it ended in the middle")
+        return self._answer("ended while working")
 
     def close(self) -> None:
         """End the process."""
@@ -53,12 +53,12 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ConfigurationError(f"a process of the benchmark with other devices: {problem}; see its error above")
+            raise ConfigurationError(f"a process with another number of devices {problem}; its own error is above")
         return [float(value) for value in json.loads(line)]
 
 
 def serve(work: Callable[[], list[float]]) -> None:
-    """Do the work once, then again at each line on the standard input, answering each time with what it returned."""
+    """Do the work once, then once more for each line on standard input; answer each time with what it returns."""
     print(json.dumps(work()), flush=True)
     for _ in sys.stdin:
         print(json.dumps(work()), flush=True)

@@ -1,37 +1,33 @@
-"""A run: workload after workload, case after case, in each precision, into one file."""
+"""The `run` command: workload after workload, case after case, in each precision, into one file."""
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-import torch
-
+from benchmarks.case import Case, Settings
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.gpu.targets import aims
+from benchmarks.frameworks.precision import DEFINITIONS, precision_of_both
 from benchmarks.harness.agreement import RULE
-from benchmarks.harness.limit import CPU, GPU, QUICK, measure_limits, prepare_limits
+from benchmarks.harness.limits import CPU, GPU, QUICK, measure_limits, prepare_limits
 from benchmarks.harness.machine import describe_machine
-from benchmarks.harness.measure import measure
-from benchmarks.harness.precision import SETTINGS, precision_of_both
+from benchmarks.harness.measure import forget_last_case, measure
 from benchmarks.harness.rates import best
 from benchmarks.harness.results import FORMAT
-from benchmarks.harness.workload import Case, Settings, Workload
-from benchmarks.reports.judge import judged
+from benchmarks.harness.targets import evaluate
 from benchmarks.workloads import load_workload
+from benchmarks.workloads.gpu_targets import aims
 from mathdnn_jax.errors import ConfigurationError
-from mathdnn_jax.memory import give_back_freed_memory
 
 Say = Callable[[str], object]
-IMPORTS = {"jax": "jax", "mathdnn_jax": "mathdnn_jax", "torch": "torch"}
+IMPORTS = ("jax", "mathdnn_jax", "torch")
 
 
 class Options(NamedTuple):
-    """What is run, and how often each contender is sampled."""
+    """The workloads to run, and the number of samples of each contender."""
 
     names: tuple[str, ...]
     precisions: tuple[str, ...] = ("f32",)
@@ -43,15 +39,15 @@ class Options(NamedTuple):
 
 
 def run(options: Options, say: Say = lambda _: None) -> Iterator[dict[str, Any]]:
-    """Yield the results, as the file has them, after each workload in each precision, more at every time.
+    """Yield the results in the file's format after each workload in each precision, each time with all rows so far.
 
-    A case that fails is a row with its `error`, and the others go on; so is a workload that cannot be prepared.
+    A case that fails becomes a row with its `error`, and the run continues; so does a workload that fails to prepare.
 
     Raises:
-        ConfigurationError: a precision that the device does not have, or nothing to time.
+        ConfigurationError: the device does not support a precision, or there is nothing to time.
     """
     if options.repeat < 1:
-        raise ConfigurationError(f"every contender is sampled at least once, given repeat={options.repeat}")
+        raise ConfigurationError(f"given repeat={options.repeat}, but each contender is sampled at least once")
     check_batches(options.settings.batches)
     for precision in options.precisions:
         with precision_of_both(precision):
@@ -67,9 +63,14 @@ def run(options: Options, say: Say = lambda _: None) -> Iterator[dict[str, Any]]
 
 
 def check_batches(batches: tuple[int, ...] | None) -> None:
-    """Raise ConfigurationError unless every batch has an item."""
+    """Raise ConfigurationError unless every batch has at least one item."""
     if wrong := [batch for batch in batches or () if batch < 1]:
-        raise ConfigurationError(f"a batch has at least one item, given {', '.join(map(str, wrong))}")
+        raise ConfigurationError(f"given {', '.join(map(str, wrong))}, expected batches of at least one item")
+
+
+def failed(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that have an error instead of figures."""
+    return [row for row in results["rows"] if "error" in row]
 
 
 def _in_precision(options: Options, precision: str, results: dict[str, Any], say: Say) -> Iterator[dict[str, Any]]:
@@ -81,26 +82,26 @@ def _in_precision(options: Options, precision: str, results: dict[str, Any], say
     finished, done = len(results["rows"]), list[tuple[dict[str, Any], dict[str, float]]]()
     for name in options.names:
         done.extend(_rows(name, options.settings._replace(precision=precision), options.repeat, say))
-        # Again and again, since a limit that was measured in a disturbed moment flatters the shares.
+        # Measured again after each workload, since a limit from a disturbed moment would flatter the shares.
         rates = best(rates, measure_limits(limits, 2))
         results["limits"][precision] = {**rates, "sizes": sizes._asdict()}
-        results["rows"][finished:] = [row if "error" in row else judged(row, rates, aims) for row, aims in done]
+        results["rows"][finished:] = [row if "error" in row else evaluate(row, rates, targets) for row, targets in done]
         yield results
 
 
 def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
-    """A row for each case, with its targets."""
+    """Yield a row for each case, with its targets."""
     about = {"workload": name, "backend": _backend(), "precision": settings.precision}
     on_gpu = about["backend"] == "gpu"
     try:
         workload = load_workload(name)
         if settings.precision not in workload.precisions:
-            say(f"{name} is not run in {settings.precision}")
+            say(f"{name} does not support {settings.precision}")
             return
         cases = workload.cases(settings)
         while True:
             case = None
-            forget()
+            forget_last_case()
             case = next(cases, None)
             if case is None:
                 return
@@ -110,15 +111,6 @@ def _rows(name: str, settings: Settings, repeat: int, say: Say) -> Iterator[tupl
             yield _row(about, case, settings, repeat, say), {} if settings.quick else _targets(name, case, settings)
     except Exception as error:
         yield {**about, "case": None, **_failure(error, say)}, {}
-
-
-def forget() -> None:
-    """Of the last case, what takes memory: what PyTorch compiled, and what the process keeps although it is free."""
-    # What a cycle keeps is freed first, so that its memory can be given back.
-    gc.collect()
-    on_torch.forget_compiled()
-    gc.collect()
-    give_back_freed_memory()
 
 
 def _row(about: dict[str, Any], case: Case, settings: Settings, repeat: int, say: Say) -> dict[str, Any]:
@@ -147,14 +139,14 @@ def _header(options: Options, device: str, threads: int) -> dict[str, Any]:
         "format": FORMAT,
         "command": options.command,
         "machine": describe_machine(),
-        "torch": {"device": torch.cuda.get_device_name() if device == "cuda" else device},
-        "threads": {"jax": threads, "torch": threads if device == "cpu" else torch.get_num_threads()},
+        "torch": {"device": on_torch.device_name()},
+        "threads": {"jax": threads, "torch": threads if device == "cpu" else on_torch.threads()},
         "memory_kept": options.memory_kept,
-        "imports_s": None if options.settings.quick else {name: _import_seconds(name) for name in IMPORTS.values()},
+        "imports_s": None if options.settings.quick else {name: _import_seconds(name) for name in IMPORTS},
         "repeat": options.repeat,
         "quick": options.settings.quick,
         "modes": list(options.settings.modes),
-        "precisions": {precision: SETTINGS[precision] for precision in options.precisions},
+        "precisions": {precision: DEFINITIONS[precision] for precision in options.precisions},
         "agreement": RULE,
         "limits": {},
         "rows": [],
@@ -162,21 +154,8 @@ def _header(options: Options, device: str, threads: int) -> dict[str, Any]:
 
 
 def _import_seconds(module: str) -> float | None:
-    """Of an import in a process of its own, the second of two, when the files have been read once; None if it fails."""
+    """Time an import in a new process, and return the second of two times, with files in cache; None if it fails."""
     code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return float(done.stdout) if done.returncode == 0 else None
-
-
-def failed(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that have an error instead of figures."""
-    return [row for row in results["rows"] if "error" in row]
-
-
-def workload_of(name: str) -> Workload | str:
-    """The workload, or why it cannot be had here."""
-    try:
-        return load_workload(name)
-    except (ImportError, ConfigurationError) as error:
-        return f"not here: {error}"

@@ -1,4 +1,4 @@
-"""What is aimed at on a GPU."""
+"""The targets on a GPU, by workload and case."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 
 class Target(NamedTuple):
-    """The aim for one case, against one contender."""
+    """The target of one case against one contender."""
 
     workload: str
     case: str
     against: str
     """A contender of the case, or "limit" for the measured ceiling."""
     aim: float
-    """The least median of the contender's time over JAX's; for the ceiling, the least share of it."""
+    """The smallest median ratio of the contender's time to JAX's, or the smallest share of the ceiling."""
     said: str
-    """The work in words."""
+    """The work, in words."""
 
 
 TARGETS = (
@@ -32,10 +32,10 @@ TARGETS = (
     Target("small-net-folded", "batch 1000", "compiled", 1.0, "smallNet folded, batch 1000"),
     Target("inpainting", "256 images, 30 steps", "one by one, eager", 50.0, "inpainting 256 images"),
 )
-"""All in float32. Under `torch.compile` a convolutional network gets its images channels last."""
+"""All targets are in float32. Under `torch.compile`, a convolutional network gets its images channels last."""
 
 
 def aims(workload: str, case: str, precision: str) -> dict[str, float]:
-    """Return the aims for a case by contender; there are none except in float32."""
+    """Return the aims of a case by contender; only float32 has any."""
     found = [target for target in TARGETS if (target.workload, target.case) == (workload, case)]
     return {target.against: target.aim for target in found} if precision == "f32" else {}

@@ -1,4 +1,4 @@
-"""Rows beside the limits and the targets: floors, shares, what is met and what is not."""
+"""Rows compared with the limits and the targets: the floor, the shares, and which targets are met."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LIMIT = "limit"
 BEST = "best"
 
 
-def judged(row: Mapping[str, Any], rates: Rates | None, targets: Mapping[str, float]) -> dict[str, Any]:
-    """The row with what follows from the machine's limits, those of the better framework in each kind.
+def evaluate(row: Mapping[str, Any], rates: Rates | None, targets: Mapping[str, float]) -> dict[str, Any]:
+    """Return the row with what follows from the machine's limits, where the better framework sets each limit.
 
     - `floor_s`: the least seconds of one run, its FLOPs at the rate of its limit or its bytes at the rate of memory,
-      whichever is more; None where neither is counted, or the limits were not measured;
+      whichever is more; None if neither is counted, or if the limits were not measured;
     - `share` of each contender: the floor over its median time;
-    - `targets`: for each, what is aimed at, what was reached, and whether it was `met`; what could not be measured
-      here is neither.
+    - `targets`: for each target, the `aim`, the figure `reached`, and whether it was `met`; the last two are None if
+      the contender was not measured.
     """
     rate = {} if rates is None else machine_rates(rates)
     floors = []
@@ -31,22 +31,22 @@ def judged(row: Mapping[str, Any], rates: Rates | None, targets: Mapping[str, fl
         name: {**figures, "share": None if floor is None else floor / figures["median_s"]}
         for name, figures in row["contenders"].items()
     }
-    judged = {**row, "contenders": contenders, "floor_s": floor}
-    judged["targets"] = {name: _against(judged, name, aim) for name, aim in targets.items()}
-    return judged
+    evaluated = {**row, "contenders": contenders, "floor_s": floor}
+    evaluated["targets"] = {name: _verdict(evaluated, name, aim) for name, aim in targets.items()}
+    return evaluated
 
 
 def slower_than_best(row: Mapping[str, Any]) -> bool:
-    """Whether PyTorch's best baseline is the faster, in the median of the neighbours' ratio."""
+    """Return whether PyTorch's best baseline is faster, by the median ratio of neighbouring samples."""
     return row["best"] is not None and row["contenders"][row["best"]]["ratio"]["median"] < 1
 
 
 def falls_short(row: Mapping[str, Any]) -> bool:
-    """Whether the row is slower than PyTorch's best or misses a target, so that it must say why."""
+    """Return whether the row is slower than PyTorch's best or misses a target, so that it must give a reason."""
     return slower_than_best(row) or any(target["met"] is False for target in row["targets"].values())
 
 
-def _against(row: Mapping[str, Any], name: str, aim: float) -> dict[str, Any]:
+def _verdict(row: Mapping[str, Any], name: str, aim: float) -> dict[str, Any]:
     reached = None
     if name == LIMIT:
         reached = row["contenders"]["jax"]["share"]
