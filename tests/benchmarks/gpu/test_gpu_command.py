@@ -140,7 +140,7 @@ def test_a_resumed_run_does_what_the_first_could_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "nice"], "PlanError: no step nice; there are ceilings"),
+        (["--only", "nice"], "PlanError: there is no step nice; choose from ceilings"),
         (["--minutes", "0"], "given --minutes 0"),
         (["--resume", "nowhere.json"], "cannot read results from nowhere.json"),
         (["-o", "nowhere/gpu.json"], "nowhere"),

@@ -150,9 +150,9 @@ def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -
         "| gan-step | batch 128 | f32 |  |  |  |  |  | FAILED: ValueError: no |",
         "- certificates: 2 of 2 networks pass, in 40 layers and 1,500 numbers; 1 of them by the rule for sums",
         "- identities in f32: 1 of 2 hold, on 128 numbers; the closest is at 200% of its bound",
-        "- left out for want of time: flow-1d 10 epochs, shuffled",
+        "- left out for lack of time: flow-1d 10 epochs, shuffled",
         "- DOES NOT HOLD: glow in f32: z = f(x)",
-        "- claims: 1 of 1 as stated (of 91 there are)",
+        "- claims: 1 of 1 hold as stated (there are 91)",
         f"| {PLAN[3].id} | crashed | its process ended by signal SIGABRT |",
         f"| {PLAN[-1].id} | not begun | the run ended before this step |",
         "card       name A Card, driver_version 580",
@@ -185,7 +185,7 @@ def test_tables_are_put_into_their_places(
     assert page.read_text() == text
     page.write_text("# A\n")
     assert main(["report", str(results), "--into", str(page)]) == 2
-    assert "has a place for none of gpu tables, gpu summary" in capsys.readouterr().err
+    assert "has no line <!-- begin NAME --> for any NAME of gpu tables, gpu summary" in capsys.readouterr().err
     page.write_text("<!-- begin gpu tables -->\n")
     with pytest.raises(ResultsError, match="no line <!-- end gpu tables --> after"):
         insert(page, {"gpu tables": "x"})

@@ -79,7 +79,7 @@ def test_profiles_are_made_without_graphs_that_hide_the_kernels() -> None:
 def test_steps_are_chosen_in_the_order_of_the_plan() -> None:
     assert [step.id for step in chosen(["claims", "ceilings"])] == ["ceilings", "claims"]
     assert chosen() == PLAN
-    with pytest.raises(PlanError, match="no step nice; there are ceilings, certificates"):
+    with pytest.raises(PlanError, match="there is no step nice; choose from ceilings, certificates"):
         chosen(["nice"])
 
 
