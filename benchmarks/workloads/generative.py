@@ -18,7 +18,7 @@ from benchmarks.frameworks import on_jax, on_torch
 from benchmarks.frameworks.train_jax import fit_contender
 from benchmarks.frameworks.train_torch import Objective, training_baselines
 from benchmarks.workloads.networks import SEED, draw, network_baselines, size, uniform
-from benchmarks.workloads.training import RATE
+from benchmarks.workloads.training import Training, epoch_in_order
 from mathdnn_jax.generative import (
     dcgan_discriminator,
     dcgan_generator,
@@ -113,8 +113,6 @@ def _vae(batch: int, settings: Settings) -> Case:
     params = convert(state, "vae")
     params = on_jax.cast(params.get("params", params), "f32")
     model = vae((DIM,), latent, trunk=dense_trunk((hidden,)), decoder=dense_decoder(DIM, (hidden,)))
-    images = uniform(_steps(settings) * batch, DIM)
-    rows = on_torch.on_device(images)
     module = on_torch.module_with(lambda: VAE(DIM, hidden, latent), state)
 
     def loss(params: Any, rows: jax.Array, key: jax.Array) -> jax.Array:
@@ -126,18 +124,13 @@ def _vae(batch: int, settings: Settings) -> Case:
         return value
 
     products = DIM * hidden + 2 * hidden * latent + latent * hidden + hidden * DIM
-    return Case(
+    steps = _steps(settings)
+    work = Training(params, loss, Objective(module, minus_elbo).train(), lambda count: uniform(count, DIM))
+    return epoch_in_order(work, batch, steps, settings, loop=False)._replace(
         why=TRANSPOSED,
-        label=f"batch {batch}",
-        items=len(images),
-        unit="images",
-        jax=fit_contender(loss, params, on_jax.on_device(images), optax.adam(RATE), settings, batch=batch),
-        torch=training_baselines(
-            Objective(module, minus_elbo).train(), RATE, lambda: rows.split(batch), settings, restart=True
-        ),
         tolerance=ROUGHLY,
-        flops=float(len(images) * (6 * products - 2 * DIM * hidden)),
-        least_bytes=float(_steps(settings) * 6 * size(params)),
+        flops=float(steps * batch * (6 * products - 2 * DIM * hidden)),
+        least_bytes=float(steps * 6 * size(params)),
         targets={"best": 2.0},
     )
 

@@ -12,14 +12,13 @@ import numpy as np
 
 from benchmarks.case import Case, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.frameworks.train_jax import negative_log_likelihood, step_contender
+from benchmarks.frameworks.train_jax import negative_log_likelihood
 from benchmarks.frameworks.train_torch import negative_log_likelihood as negative_log_likelihood_of
-from benchmarks.frameworks.train_torch import training_baselines
 from benchmarks.workloads.torch_flows import ImageFlow
-from benchmarks.workloads.training import CLOSE, RATE
+from benchmarks.workloads.training import STEPS, Training, steps_one_by_one
 from mathdnn_jax.flows import Flow, glow, real_nvp
 
-BATCH, STEPS = 128, 3
+BATCH = 128
 Build = Callable[..., Flow]
 CONVOLUTIONS = "on a CPU, XLA's gradients of convolutions run at half the rate of those of PyTorch's library"
 
@@ -32,32 +31,30 @@ def build_flow(build: Build, *, tiny: bool) -> tuple[Flow, tuple[int, int, int]]
     return build((4, 4, 1), width=4, **sizes), (4, 4, 1)
 
 
-def cases(build: Build, settings: Settings) -> Iterator[Case]:
+def step_cases(build: Build, settings: Settings) -> Iterator[Case]:
     """Three training steps of the flow with its default sizes, or with tiny ones."""
     flow, shape = build_flow(build, tiny=settings.quick)
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
-        yield _case(flow, shape, batch, settings)
+        yield _step(flow, shape, batch, settings)
 
 
-def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
+def training(flow: Flow, shape: tuple[int, int, int]) -> Training:
+    """Return the flow, trained by maximum likelihood on uniform images."""
     params = away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
-    rng = np.random.default_rng(0)
-    rows = rng.random((STEPS * batch, *shape), dtype=np.float32)
-    data, same = on_jax.on_device(rows).reshape(STEPS, batch, *shape), on_torch.on_device(rows)
+    return Training(
+        params,
+        negative_log_likelihood(flow),
+        negative_log_likelihood_of(ImageFlow(params, shape).to(on_torch.device())),
+        lambda count: np.random.default_rng(0).random((count, *shape), dtype=np.float32),
+    )
 
-    objective = negative_log_likelihood_of(ImageFlow(params, shape).to(on_torch.device()))
-    run, lowered = step_contender(negative_log_likelihood(flow), params, list(data), RATE, settings)
-    return Case(
+
+def _step(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
+    work = training(flow, shape)
+    return steps_one_by_one(work, batch, settings)._replace(
         why=CONVOLUTIONS,
-        label=f"batch {batch}",
-        items=STEPS * batch,
-        unit="images",
-        jax=run,
-        torch=training_baselines(objective, RATE, lambda: same.split(batch), settings, restart=False),
-        tolerance=CLOSE,
-        flops=3 * STEPS * _products(flow, params, (batch, *shape)),
+        flops=3 * STEPS * _products(flow, work.params, (batch, *shape)),
         limit="convolution",
-        lowered=lowered,
     )
 
 
@@ -113,10 +110,10 @@ def _of_equations(jaxpr: Any) -> Iterator[int]:
 
 
 REAL_NVP = Workload(
-    "real-nvp-step", "steps of Adam on a RealNVP for images of 28 × 28", functools.partial(cases, real_nvp)
+    "real-nvp-step", "steps of Adam on a RealNVP for images of 28 × 28", functools.partial(step_cases, real_nvp)
 )
 REAL_NVP_SAMPLE = Workload(
     "real-nvp-sample", "images of given latents by the same RealNVP", functools.partial(sample_cases, real_nvp)
 )
 GLOW_SAMPLE = Workload("glow-sample", "images of given latents by the same Glow", functools.partial(sample_cases, glow))
-GLOW = Workload("glow-step", "steps of Adam on a Glow for images of 28 × 28", functools.partial(cases, glow))
+GLOW = Workload("glow-step", "steps of Adam on a Glow for images of 28 × 28", functools.partial(step_cases, glow))

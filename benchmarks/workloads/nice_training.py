@@ -7,16 +7,13 @@ from collections.abc import Iterator
 import jax
 
 from benchmarks.case import Case, Settings, Workload
-from benchmarks.frameworks.train_jax import negative_log_likelihood, step_contender
+from benchmarks.frameworks.train_jax import negative_log_likelihood
 from benchmarks.frameworks.train_torch import negative_log_likelihood as negative_log_likelihood_of
-from benchmarks.frameworks.train_torch import training_baselines
 from benchmarks.workloads.networks import size
 from benchmarks.workloads.nice import ALL, batches
-from benchmarks.workloads.nice_model import Twins, images, on_both, prepare, products
-from benchmarks.workloads.training import CLOSE, RATE, Training, epoch_in_order
+from benchmarks.workloads.nice_model import Twins, images, prepare, products
+from benchmarks.workloads.training import STEPS, Training, epoch_in_order, steps_one_by_one
 
-STEPS = 3
-"""Steps in one run of the step workload: the losses of the second and third depend on the gradients."""
 ADAM_PASSES = 6
 """Passes over the parameters' bytes in each step: parameters, mean and square are read and written."""
 STREAMED = (
@@ -42,21 +39,11 @@ def step_cases(settings: Settings) -> Iterator[Case]:
 
 
 def _step(model: Twins, batch: int, settings: Settings) -> Case:
-    params, loss, objective, draw = training(model)
-    rows, same = on_both(draw(STEPS * batch), "f32")
-    run, lowered = step_contender(loss, params, list(rows.reshape(STEPS, batch, -1)), RATE, settings)
-    return Case(
+    return steps_one_by_one(training(model), batch, settings)._replace(
         why=STREAMED,
-        label=f"batch {batch}",
-        items=STEPS * batch,
-        unit="images",
-        jax=run,
-        torch=training_baselines(objective, RATE, lambda: same.split(batch), settings, restart=False),
-        tolerance=CLOSE,
         flops=STEPS * batch * training_products(model),
-        least_bytes=STEPS * ADAM_PASSES * size(params),
+        least_bytes=STEPS * ADAM_PASSES * size(model.params),
         targets={"best": 1.8, "limit": 0.75} if batch == 1000 else {},
-        lowered=lowered,
     )
 
 

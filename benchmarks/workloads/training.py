@@ -1,4 +1,4 @@
-"""Training the same model in both frameworks, on batches in the order of the data."""
+"""Training the same model in both frameworks, on batches in the order of the data: whole epochs, or single steps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from benchmarks.frameworks import on_jax, on_torch
 from benchmarks.frameworks.train_jax import Loss, fit_contender, step_contender
 from benchmarks.frameworks.train_torch import Objective, training_baselines
 
+STEPS = 3
+"""Steps in one run of `steps_one_by_one`: the losses of the second and third depend on the gradients."""
 RATE = 1e-3
 """Adam's learning rate."""
 STEP_IN_LOOP = "JAX, a jitted step in a Python loop"
@@ -27,7 +29,7 @@ class Training(NamedTuple):
     loss: Loss
     objective: Objective
     images: Callable[[int], np.ndarray]
-    """Returns this many images, float32 (count, dim)."""
+    """Returns this many images, float32 (count, …)."""
 
 
 def epoch_in_order(training: Training, batch: int, steps: int, settings: Settings, *, loop: bool) -> Case:
@@ -49,4 +51,21 @@ def epoch_in_order(training: Training, batch: int, steps: int, settings: Setting
         torch=training_baselines(training.objective, RATE, lambda: same.split(batch), settings, restart=True),
         others=others,
         tolerance=CLOSE,
+    )
+
+
+def steps_one_by_one(training: Training, batch: int, settings: Settings) -> Case:
+    """`STEPS` steps of Adam on batches that are on the device, each dispatched by itself; a run continues the last."""
+    images = training.images(STEPS * batch)
+    data, same = on_jax.on_device(images), on_torch.on_device(images)
+    batches = list(data.reshape(STEPS, batch, *images.shape[1:]))
+    run, lowered = step_contender(training.loss, training.params, batches, RATE, settings)
+    return Case(
+        label=f"batch {batch}",
+        items=STEPS * batch,
+        unit="images",
+        jax=run,
+        torch=training_baselines(training.objective, RATE, lambda: same.split(batch), settings, restart=False),
+        tolerance=CLOSE,
+        lowered=lowered,
     )

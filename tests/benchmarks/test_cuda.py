@@ -167,7 +167,7 @@ def test_results_of_a_mode_with_graphs_outlive_the_next_call(mode: str, monkeypa
 
 
 def test_an_unknown_mode_is_an_error_before_the_work() -> None:
-    with pytest.raises(ConfigurationError, match="given fast; torch.compile has the modes default, reduce-overhead, max-autotune$"):
+    with pytest.raises(ConfigurationError, match=r"given fast; .* modes default, reduce-overhead, max-autotune"):
         on_torch.compile_modes(Settings(modes=("fast",)))
 
 

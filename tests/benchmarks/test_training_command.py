@@ -37,7 +37,9 @@ def test_one_command_tells_rates_compilation_memory_and_devices(
 
 def test_a_batch_that_devices_cannot_share_is_named_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*FEW, "--devices", "1", "3"]) == 2
-    assert "ConfigurationError: given (batch, devices) [(4, 3)], but a batch is divided evenly" in capsys.readouterr().err
+    assert (
+        "ConfigurationError: given (batch, devices) [(4, 3)], but a batch is divided evenly" in capsys.readouterr().err
+    )
 
 
 def test_contenders_that_do_not_agree_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
