@@ -1,4 +1,4 @@
-"""Every wrong map is caught by the checker's defaults; no right one of another library is accused."""
+"""The checker's defaults catch every wrong map, and accuse no right map of another library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOREIGN = [(library, entry) for library in LIBRARIES for entry in library.entrie
 
 
 @pytest.mark.parametrize("entry", WRONG, ids=lambda entry: entry.name)
-def test_a_wrong_map_is_caught_by_the_check_that_is_about_the_mistake(entry: Entry) -> None:
+def test_a_wrong_map_is_caught_by_a_check_that_is_about_its_mistake(entry: Entry) -> None:
     error = check(entry)
     assert error is not None
     assert error.check in entry.catch

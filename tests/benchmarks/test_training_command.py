@@ -17,7 +17,7 @@ FEW = ["train", "--workload", "autoencoder", "--batch", "4", "--steps", "3", "--
 
 
 @pytest.mark.long
-def test_one_command_tells_rates_compilation_memory_and_devices(
+def test_one_command_reports_rates_compilation_memory_and_devices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "training.json"
@@ -28,7 +28,7 @@ def test_one_command_tells_rates_compilation_memory_and_devices(
     weights = 4 * 2 * (784 * 256 + 256 * 128 + 128 * 32)
     for alone in figures["alone"].values():
         assert len(alone["seconds"]) == 1
-        # Weights and Adam's two averages at the least; a wrong unit would be off by 1,000.
+        # At least the weights and Adam's two averages; a wrong unit would be off by a factor of 1,000.
         assert 3 * weights < alone["memory_bytes"] < 2**31
     table = capsys.readouterr().out
     assert "MiB" in table

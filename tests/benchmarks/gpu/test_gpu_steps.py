@@ -1,4 +1,4 @@
-"""What the steps find: identities to the bound of their precision, claims in turn, profiles of a GPU, the card."""
+"""The findings of the steps: identities within their bounds, claims in turn, rows, and the card."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_a_comparison_passes_within_its_bound_and_never_without_numbers(
     assert found["values"] == len(expected)
 
 
-def test_the_bound_of_a_product_is_that_of_its_moves() -> None:
-    # z = a x with relative moves of a and x by h: √2 h |z| in the root mean square at random, 2 h |z| towards zero.
+def test_the_bound_of_a_product_follows_from_its_moves() -> None:
+    # z = a x with relative moves of a and x by h: root mean square √2 h |z| for random moves, 2 h |z| towards zero.
     x, step = np.full(4096, 3.0), 2.0**-10
     truth, bounds = in_float64(lambda a, x: {"z": a * x, "q": a / x}, (np.full(4096, 2.0), x), step)
     np.testing.assert_allclose(truth["z"], 6.0)
     assert bounds["z"] == pytest.approx(6 * step * (2 + 1), rel=0.01)
-    # Of a quotient both shrink alike, and what is random counts.
+    # Both sides of a quotient shrink alike, so the random moves count.
     assert bounds["q"] == pytest.approx(2 / 3 * step * (np.sqrt(2) + 1), rel=0.05)
 
 
@@ -76,18 +76,18 @@ def test_a_flow_holds_in_every_precision(precision: str) -> None:
     assert len(found) == 5
     assert all(entry["passed"] for entry in found), found
     if precision == "bf16":
-        # The bound is no licence: the errors fill a tenth of it and more.
+        # The bound is not too wide: the errors reach a tenth of it or more.
         assert max(entry["rms_error"] / entry["bound"] for entry in found if entry["bound"]) > 0.1
 
 
 @pytest.mark.parametrize(("asked", "computed"), [("f32", "tf32"), ("f32", "bf16")])
-def test_a_coarser_precision_than_was_asked_for_is_found(
+def test_a_coarser_precision_than_requested_is_found(
     asked: str, computed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bits = {"tf32": 11, "bf16": 8}[computed]  # of the significand, its first one included
 
     def coarser(tree: Any, precision: str) -> Any:
-        # As tensor cores do it, arrays are rounded to fewer bits; here the arguments are, beyond what was asked for.
+        # Tensor cores round arrays to fewer bits; here the arguments are rounded, to fewer bits than requested.
         del precision
 
         def leaf(value: Any) -> jax.Array:
@@ -190,12 +190,12 @@ def test_a_row_for_each_case_and_one_that_fails_has_its_traceback(monkeypatch: p
     assert [(row["case"], "error" in row) for row in rows] == [("batch 2", False), ("wrong", True), ("batch 4", False)]
     assert rows[1]["error"].startswith("OutputsDifferError")
     assert "Traceback" in rows[1]["traceback"]
-    # Why a processor is slow is not why a GPU is, and what takes a minute there is left out.
+    # The reasons of a CPU do not apply to a GPU, and contenders that take a minute there are left out.
     assert rows[0]["why"] == ""
     assert rows[2]["contenders"].keys() == {"jax", "eager"}
 
 
-def test_with_little_time_left_the_further_cases_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_little_time_left_further_cases_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = Workload("made", "made for this test", _cases)
     monkeypatch.setattr(rows_of, "load_workload", lambda _: workload)
     found = list(rows_of.rows(Step("s", "rows", "", workload="made"), QUICK, lambda: 3.0))
@@ -205,18 +205,18 @@ def test_with_little_time_left_the_further_cases_are_left_out_and_named(monkeypa
     assert found[1][1]["reason"] == "3 s were left"
 
 
-def test_a_case_that_a_step_names_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_that_a_step_names_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["case"] for row in _rows(monkeypatch, cases=("batch 4",))] == ["batch 4"]
     with pytest.raises(PlanError, match="made has no case batch 8"):
         _rows(monkeypatch, cases=("batch 4", "batch 8"))
 
 
-def test_under_flags_of_xla_jax_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_flags_of_xla_only_jax_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = _rows(monkeypatch, cases=("batch 2",), environment={"XLA_FLAGS": "--a=b"})
     assert [(row["case"], [*row["contenders"]]) for row in rows] == [("batch 2, XLA_FLAGS=--a=b", ["jax"])]
 
 
-def test_the_card_is_asked_and_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_is_queried_and_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert card() is None
     program = tmp_path / "nvidia-smi"
