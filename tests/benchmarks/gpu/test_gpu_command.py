@@ -174,7 +174,7 @@ def test_a_process_answers_and_reports_its_end(process: Process) -> None:
     assert about is not None
     assert (about["event"], about["value"]["machine"]["backend"]) == ("about", "cpu")
     assert ended is not None
-    assert ended["error"].startswith("PlanError: no step no-such-step")
+    assert ended["error"].startswith("PlanError: there is no step no-such-step")
     assert "Traceback" in ended["traceback"]
     assert process.answer(0.01) is None
     os.killpg(process._process.pid, signal.SIGKILL)

@@ -59,7 +59,7 @@ def _case(**more: Any) -> Case:
     return Case("x", 3, "numbers", lambda: ours, {"eager": lambda: theirs}, truth=lambda: truth)._replace(**more)
 
 
-def test_on_a_gpu_the_errors_of_two_correct_kernels_may_differ_by_a_larger_factor(
+def test_on_a_gpu_the_errors_of_correct_kernels_may_differ_by_a_larger_factor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(OutputsDifferError, match="off by"):
