@@ -100,7 +100,7 @@ def _add_train(commands: Commands) -> None:
     train.add_argument("--batch", type=int, nargs="+", help="batch sizes (default: sizes around those of the course)")
     train.add_argument("--steps", type=int, default=20, help="steps in a run (default: 20)")
     train.add_argument("--repeat", type=int, default=5, help="interleaved samples of each contender (default: 5)")
-    devices = "numbers of virtual devices on the processor to run fit on, each in a new process (default: 1 2 4)"
+    devices = "numbers of virtual devices on the CPU to run fit on, each in a new process (default: 1 2 4)"
     train.add_argument("--devices", type=int, nargs="*", default=[1, 2, 4], help=devices)
     train.add_argument("--output", "-o", metavar="FILE", help="write the figures as JSON")
 

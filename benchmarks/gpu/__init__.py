@@ -5,6 +5,6 @@
 - `process`: the process that does one step after another, and may fail, hang or be killed; `worker` starts it;
 - `steps`: the function for each kind of step, from `ceilings`, `rows`, `certificates`, `identities`, `claims`,
   `profiles`;
-- `card`: a description of the card;
+- `card`: a description of the card; `failure`: an error as it is recorded;
 - `page`: the results as tables.
 """

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import torch
 
+from benchmarks.gpu.failure import as_record
 from benchmarks.workloads import nice_model, small_net
 from benchmarks.workloads.networks import draw
 from parity import certify
@@ -79,7 +79,7 @@ def _certified(subject: Subject, rehearsal: bool) -> dict[str, Any]:
                 return {**_summary(departs.certificate), "failure": str(departs).splitlines()[0]}
             return {**_summary(certificate), "failure": None}
     except Exception as error:
-        return {"passed": False, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return {"passed": False, **as_record(error)}
 
 
 def _summary(certificate: Mapping[str, Any]) -> dict[str, Any]:

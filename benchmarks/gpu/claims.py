@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
+from benchmarks.gpu.failure import as_record
 from mathdnn_jax.claims import CLAIMS, Claim, run_claim
 
 EXAMPLES = 3
@@ -51,9 +51,7 @@ def _decided(claim: Claim, examples: int) -> dict[str, Any]:
     try:
         outcome = run_claim(claim, examples=examples)
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        seconds = time.monotonic() - began
-        return {**about, "passed": False, "error": told, "traceback": traceback.format_exc(), "seconds": seconds}
+        return {**about, "passed": False, **as_record(error), "seconds": time.monotonic() - began}
     return {
         **about,
         "passed": outcome.passed,

@@ -89,7 +89,7 @@ class Findings:
         rows = [row for row in self.results["rows"] if "error" not in row and falls_short(row)]
         return [[row["workload"], row["case"], row["precision"]] for row in rows]
 
-    def told(self, step: Step) -> str:
+    def outcome(self, step: Step) -> str:
         """Return, in words, how a step ended."""
         entry = self._steps[step.id]
         return entry["status"] if entry["reason"] is None else f"{entry['status']}: {entry['reason']}"

@@ -9,7 +9,6 @@ float64, so that the bound does not depend on the device. Products in TF32 or bf
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ import numpy as np
 from benchmarks.case import Settings
 from benchmarks.frameworks import on_jax
 from benchmarks.frameworks.precision import precision_of_both
+from benchmarks.gpu.failure import as_record
 from benchmarks.workloads import nice_model, small_net
 from benchmarks.workloads.image_flows import away_from_zero, build_flow
 from mathdnn_jax.flows import Flow, glow, nice, real_nvp
@@ -74,9 +74,8 @@ def identities(
                 for comparison in subjects[name](precision):
                     yield "identity", {**about, **outcome(comparison), "seconds": time.monotonic() - began}
         except Exception as error:
-            told = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
             nothing = outcome(Comparison("raised", np.empty(0), np.empty(0), 0.0))
-            yield "identity", {**about, **nothing, **told, "seconds": time.monotonic() - began}
+            yield "identity", {**about, **nothing, **as_record(error), "seconds": time.monotonic() - began}
 
 
 def outcome(comparison: Comparison) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import IO, Any, NamedTuple
+
+from benchmarks.gpu.failure import as_record
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -49,7 +50,7 @@ def serve(requests: Iterator[Request], answer: Answer) -> None:
             for part, value in perform(request, time_left(began + request.seconds)):
                 answer({"event": "found", "step": request.step, "part": part, "value": value})
         except Exception as error:
-            ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            ended |= as_record(error)
         answer({**ended, "seconds": time.monotonic() - began})
 
 

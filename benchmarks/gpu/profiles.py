@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,11 +9,12 @@ from benchmarks.case import Case, Settings
 from benchmarks.errors import PlanError
 from benchmarks.frameworks.costs import Profile
 from benchmarks.frameworks.precision import precision_of_both
+from benchmarks.gpu.failure import as_record
 from benchmarks.harness.measure import forget_last_case
 from benchmarks.harness.profiling import profile_jax, profile_torch
 from benchmarks.workloads import load_workload
 
-DEAREST = 12
+KEPT = 12
 """Number of operations kept of each profile, the most expensive first."""
 SPARE = 5.0
 """No further profile is begun with fewer seconds left than this."""
@@ -38,8 +38,7 @@ def profiles(short: list[list[str]], settings: Settings, left: Callable[[], floa
                         yield "profile", {**about, "of": name, **_as_json(profile)}
                 del case
             except Exception as error:
-                told = f"{type(error).__name__}: {error}"
-                yield "profile", {**about, "error": told, "traceback": traceback.format_exc()}
+                yield "profile", {**about, **as_record(error)}
             forget_last_case()
 
 
@@ -58,4 +57,4 @@ def _case(workload: str, label: str, settings: Settings) -> Case:
 
 
 def _as_json(profile: Profile) -> dict[str, Any]:
-    return {"seconds": profile.seconds, "costs": [cost._asdict() for cost in profile.costs[:DEAREST]]}
+    return {"seconds": profile.seconds, "costs": [cost._asdict() for cost in profile.costs[:KEPT]]}

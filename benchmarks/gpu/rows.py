@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.case import Case, Settings
 from benchmarks.errors import PlanError
 from benchmarks.frameworks.precision import precision_of_both
+from benchmarks.gpu.failure import as_record
 from benchmarks.gpu.findings import REPEAT
 from benchmarks.gpu.plan import Step
 from benchmarks.harness.measure import TimeAllowed, forget_last_case, measure
@@ -67,5 +67,4 @@ def _row(case: Case, step: Step, settings: Settings, left: Callable[[], float]) 
         repeat = 1 if settings.quick else REPEAT
         return {**measure(case, repeat, settings.precision, settings.quick, allowed=allowed), "aims": targets}
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        return {"case": case.label, "error": told, "traceback": traceback.format_exc(), "aims": targets}
+        return {"case": case.label, **as_record(error), "aims": targets}

@@ -93,7 +93,7 @@ def supervise(
             if not goes_on:
                 worker.close()
                 worker = None
-            say(f"{step.id}: {findings.told(step)}")
+            say(f"{step.id}: {findings.outcome(step)}")
     finally:
         if worker is not None:
             worker.close()
