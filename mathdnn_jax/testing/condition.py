@@ -127,7 +127,7 @@ def round_trip_scale(analysis: Analysis, inverse: np.ndarray) -> np.ndarray:
     return np.asarray(1 + np.abs(analysis.x) + inverse @ np.abs(analysis.value))
 
 
-def sameness_scale(values: np.ndarray, moved: np.ndarray) -> np.ndarray:
+def consistency_scale(values: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """1 + |result| + κ_x."""
     return np.asarray(1 + np.abs(values) + changes(values, moved) / STEP)
 

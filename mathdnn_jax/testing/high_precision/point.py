@@ -152,7 +152,7 @@ class Point:
 
 
 def _outcome(compute: Callable[[], Result]) -> Result | UnresolvedError:
-    """Return a result, or why there is none. That is kept too, because finding it out again takes as long."""
+    """Return a result, or why there is none. That is kept too, because failure it out again takes as long."""
     try:
         return compute()
     except UnresolvedError as error:

@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mathdnn_jax.testing.condition import EPS, determinant_condition, round_trip_scale
+from mathdnn_jax.testing.float64_alone import has_zero_pattern
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, finite, nearest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import LEVELS, digits_needed, inverse_of
-from mathdnn_jax.testing.plain import has_zero_pattern
 from mathdnn_jax.testing.programs import Analysis
 
 SIZE = 64 * EPS
@@ -66,7 +66,7 @@ class Moved(NamedTuple):
     log_det: float
 
 
-def judge_log_det(point: Point, analysis: Analysis, tolerance: float, *, reported: bool) -> LogDetVerdict:
+def log_det_verdict(point: Point, analysis: Analysis, tolerance: float, *, reported: bool) -> LogDetVerdict:
     """Compare log_det with log|det J|, and, if `reported` is set, the log_det of float64 with the exact one.
 
     Raises:
@@ -100,7 +100,7 @@ def judge_log_det(point: Point, analysis: Analysis, tolerance: float, *, reporte
     return verdict("right" if error <= explained or explained == math.inf else "poor", explained, decisive=decisive)
 
 
-def judge_round_trip(
+def round_trip_verdict(
     back: Point, first: Point, analysis: Analysis, returned: np.ndarray | None, tolerance: float
 ) -> RoundTripVerdict:
     """Compare the event that comes back with the one that was put in, exactly and in float64.

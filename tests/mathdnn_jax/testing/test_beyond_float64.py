@@ -23,7 +23,7 @@ def full(x: jax.Array, log_det: Any) -> jax.Array:
 
 
 def times(a: Any, x: jax.Array) -> jax.Array:
-    return jnp.einsum("ij,...j->...i", jnp.asarray(a, x.dtype), x, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("ij,...j->...i", jnp.asarray(a, x.dtype), x, precision=jax.lax.CheckState.HIGHEST)
 
 
 def unfollowed(x: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """Kinks, clipped arguments, quantisers and iterations where float64 decides little: right maps pass, wrong ones do not.
 
-`judged_at` puts the events at which that is so to the judge directly.
+`check_at` puts the events at which that is so to the judge directly.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mathdnn_jax.testing import BijectorCheckError, check_bijector, opinion
+from mathdnn_jax.testing import BijectorCheckError, check_bijector, check_event
 from mathdnn_jax.testing.cases import Case
-from mathdnn_jax.testing.check_case import Judge
-from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.opinion import Precision
+from mathdnn_jax.testing.check_case import CaseChecker
+from mathdnn_jax.testing.check_event import CheckState
+from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.programs import direction
 from mathdnn_jax.testing.support import box
 
@@ -31,15 +31,15 @@ def _in_float64() -> Iterator[None]:
         yield
 
 
-def judged_at(x: Any, forward: Map, inverse: Map | None = None) -> tuple[Finding | None, bool, Precision]:
+def check_at(x: Any, forward: Map, inverse: Map | None = None) -> tuple[Failure | None, bool, CheckState]:
     """What the judge finds at one event, whether its log_det was decided, and what it spent."""
     x = np.asarray(x, np.float64)
-    support, precision = box(None, x.shape, "support"), Precision(1e-9, float32=False)
+    support, precision = box(None, x.shape, "support"), CheckState(1e-9, float32=False)
     options = {"with_params": False, "batched": False, "gradients": False}
     there = direction("forward", forward, x.shape, x.shape, support, **options)
     back = None if inverse is None else direction("inverse", inverse, x.shape, x.shape, support, **options)
-    finding, decided = Judge(there, back, support, support, precision)(Case(None, None, x, None), False)
-    return finding, decided, precision
+    failure, decided = CaseChecker(there, back, support, support, precision)(Case(None, None, x, None), False)
+    return failure, decided, precision
 
 
 def log_slope(x: jax.Array) -> jax.Array:
@@ -89,15 +89,15 @@ def test_around_a_value_there_are_values_only() -> None:
         found, log_dets = jax.vmap(lambda b: leaky_back(0.0)(jnp.stack([z[0], b])))(z[1:])
         return jnp.concatenate([found[0], found[1:, 1]]), log_dets.sum() + 7 * leaky_slope(z[0])
 
-    assert judged_at(x, there, back)[0] is None
+    assert check_at(x, there, back)[0] is None
 
 
 @pytest.mark.parametrize("b", [0.5, 14.0, 16.0, 19.0])
 def test_at_a_kink_the_inverse_is_wrong_only_if_it_is_wrong_around_it(b: float) -> None:
-    assert judged_at([0.0, b], leaky, leaky_back(0.0))[0] is None
-    finding = judged_at([0.0, b], leaky, leaky_back(0.01))[0]
-    assert finding is not None
-    assert finding[:2] == ("log_det", "inverse")
+    assert check_at([0.0, b], leaky, leaky_back(0.0))[0] is None
+    failure = check_at([0.0, b], leaky, leaky_back(0.01))[0]
+    assert failure is not None
+    assert failure[:2] == ("log_det", "inverse")
 
 
 @pytest.mark.parametrize("steps", [2, 31])
@@ -113,9 +113,9 @@ def test_an_argument_that_is_kept_below_one_is_undecided_beyond(steps: int) -> N
         return jnp.tanh(x), log_slope(x).sum()
 
     for x in ([0.5, 1.0], [0.5, 18.0], [0.5, 19.9], [0.3, -19.9]):
-        assert judged_at(x, squashed, clipped)[0] is None
-    finding = judged_at([0.5, 19.9], squashed, lambda z: (jnp.arctanh(z) * jnp.array([1.0, 0.0]) + z[0], 0 * z[0]))[0]
-    assert finding is not None
+        assert check_at(x, squashed, clipped)[0] is None
+    failure = check_at([0.5, 19.9], squashed, lambda z: (jnp.arctanh(z) * jnp.array([1.0, 0.0]) + z[0], 0 * z[0]))[0]
+    assert failure is not None
 
 
 def test_what_float32_explains_in_the_values_is_no_mistake_of_the_inverse() -> None:
@@ -136,8 +136,8 @@ def test_what_float32_explains_in_the_values_is_no_mistake_of_the_inverse() -> N
         return function
 
     for off, right in ((1e-5, True), (1e-2, False)):
-        finding, _, _ = judged_at([18.0, 24.0], forward, inverse(off))
-        assert (finding is None) == right
+        failure, _, _ = check_at([18.0, 24.0], forward, inverse(off))
+        assert (failure is None) == right
 
 
 @pytest.mark.parametrize(
@@ -191,20 +191,20 @@ def test_a_root_finder_is_held_to_the_tolerance_that_float64_accepts(x: float) -
     def forward(x: jax.Array) -> Any:
         return there(x), jnp.log(slope(x)).sum()
 
-    assert judged_at([x], forward, inverse(1.0))[0] is None
+    assert check_at([x], forward, inverse(1.0))[0] is None
     if x < 10:
-        assert judged_at([x], forward, inverse(1.2))[0] is not None
+        assert check_at([x], forward, inverse(1.2))[0] is not None
 
 
 def test_a_finding_is_taken_to_its_end_whatever_is_left_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opinion, "UNASKED", 1e3)
+    monkeypatch.setattr(check_event, "SPECULATIVE_WORK", 1e3)
 
     def wrong(x: jax.Array) -> Any:
         return jnp.tanh(x), log_slope(x).sum() + jnp.where(jnp.abs(x).max() > 15, 0.5, 0.0)
 
-    finding = judged_at([0.5, 17.0], wrong)[0]
-    assert finding is not None
-    assert finding.check == "log_det"
+    failure = check_at([0.5, 17.0], wrong)[0]
+    assert failure is not None
+    assert failure.check == "log_det"
 
 
 def test_a_map_of_single_numbers_is_differentiated_too() -> None:
@@ -213,10 +213,10 @@ def test_a_map_of_single_numbers_is_differentiated_too() -> None:
     def flat(x: jax.Array) -> Any:
         return 1 + 1e-12 * jnp.sin(x), jnp.log(1e-12 * jnp.abs(jnp.cos(x)))
 
-    assert judged_at(0.5, flat)[:2] == (None, True)
-    finding = judged_at(0.5, lambda x: (flat(x)[0] + 1e-12 * lax.stop_gradient(x), flat(x)[1]))[0]
-    assert finding is not None
-    assert finding.check == "derivative"
+    assert check_at(0.5, flat)[:2] == (None, True)
+    failure = check_at(0.5, lambda x: (flat(x)[0] + 1e-12 * lax.stop_gradient(x), flat(x)[1]))[0]
+    assert failure is not None
+    assert failure.check == "derivative"
 
 
 def test_an_event_of_64_entries_is_decided() -> None:
@@ -230,9 +230,9 @@ def test_an_event_of_64_entries_is_decided() -> None:
         x = jnp.arctanh(z)
         return x, -log_slope(x).sum()
 
-    finding, decided, precision = judged_at(x, squashed, back)
-    assert (finding, decided, precision.unresolved) == (None, True, None)
-    assert judged_at(x, lambda x: (jnp.tanh(x), log_slope(x).sum() + 1e-3))[0] is not None
+    failure, decided, precision = check_at(x, squashed, back)
+    assert (failure, decided, precision.unresolved) == (None, True, None)
+    assert check_at(x, lambda x: (jnp.tanh(x), log_slope(x).sum() + 1e-3))[0] is not None
 
 
 @pytest.mark.parametrize("hidden", ["FFT", "callback"])
@@ -242,7 +242,7 @@ def test_float32_shows_what_is_hidden_from_a_map_that_cannot_be_followed(hidden:
     back = np.array([[6.0 + 2.0**-20, -2.0], [-3.0, 1.0]]) * 2.0**20
 
     def times(matrix: np.ndarray, x: jax.Array) -> jax.Array:
-        return jnp.einsum("ij,...j->...i", jnp.asarray(matrix, x.dtype), x, precision=lax.Precision.HIGHEST)
+        return jnp.einsum("ij,...j->...i", jnp.asarray(matrix, x.dtype), x, precision=lax.CheckState.HIGHEST)
 
     def unfollowed(x: jax.Array) -> jax.Array:
         if hidden == "FFT":

@@ -1,4 +1,4 @@
-"""The block triangular form, its picture, and the guesses that rest on it."""
+"""The block triangular form, its picture, and the diagnose that rest on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathdnn_jax.testing.diagnosis import guesses
+from mathdnn_jax.testing.diagnosis import diagnose
 from mathdnn_jax.testing.structure import blocks, picture
 
 
@@ -62,8 +62,8 @@ TRUTH = float(np.linalg.slogdet(MATRIX)[1])
     ],
 )
 def test_guesses(reported: float, said: str) -> None:
-    assert any(said in guess for guess in guesses(reported, MATRIX, (3,), 1e-9))
+    assert any(said in guess for guess in diagnose(reported, MATRIX, (3,), 1e-9))
 
 
 def test_no_guess_for_anything() -> None:
-    assert guesses(0.123, MATRIX, (3,), 1e-9) == ()
+    assert diagnose(0.123, MATRIX, (3,), 1e-9) == ()

@@ -15,7 +15,7 @@ from mathdnn_jax.testing.high_precision import elementwise
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.numbers import nearest
 
-from .interpreted import DIGITS, WORK, agree, evaluated
+from .compare import DIGITS, WORK, agree, evaluated
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .ill_conditioned import Map, Result
+from .pieces import Map, Result
 
 Change = Callable[[jax.Array, jax.Array], Result]
 """(value, log_det) → what is returned in their place."""

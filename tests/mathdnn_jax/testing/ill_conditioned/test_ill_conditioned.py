@@ -11,8 +11,8 @@ import pytest
 from mathdnn_jax.bijectors import plu
 from mathdnn_jax.testing import BijectorCheckError, check_bijector
 
-from .ill_conditioned_maps import RIGHT
-from .ill_conditioned_mistakes import MISTAKES
+from .maps import RIGHT
+from .mistakes import MISTAKES
 
 UNDECIDED = {
     *("precomputed", "PyTorch's", "PyTorch's, there and back", "symmetric, parameters", "symmetric, constants"),

@@ -20,7 +20,7 @@ from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.prices import work_of, work_of_first
 from mathdnn_jax.testing.high_precision.settle import MORE_WORK, WORK, Derived, Value, inverse_of
 
-from .exact_verdicts import X, one_way
+from .verdicts import X, one_way
 
 MANY = 10_000_000
 LARGE = np.zeros(MANY)

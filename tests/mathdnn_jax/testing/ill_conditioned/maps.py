@@ -13,7 +13,9 @@ import numpy as np
 from mathdnn_jax import chain
 from mathdnn_jax.bijectors import plu, scaling
 
-from .ill_conditioned import (
+from .elementwise import elementwise, kumaraswamy
+from .other_maps import exponential, iterative, near, rotated, symmetric, torch_map
+from .pieces import (
     LINE,
     Functions,
     Holder,
@@ -37,8 +39,6 @@ from .ill_conditioned import (
     times,
     triangle,
 )
-from .ill_conditioned_elementwise import elementwise, kumaraswamy
-from .ill_conditioned_others import exponential, iterative, near, rotated, symmetric, torch_map
 
 Rng = np.random.Generator
 
@@ -82,7 +82,7 @@ def factored(rng: Rng, holder: Holder) -> Map:
     size = size_of(rng)
 
     def matrix(p: Any) -> jax.Array:
-        return jnp.matmul(jnp.tril(p["lower"]), jnp.triu(p["upper"]), precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(jnp.tril(p["lower"]), jnp.triu(p["upper"]), precision=jax.lax.CheckState.HIGHEST)
 
     def log_det(p: Any) -> jax.Array:
         return log_diagonal(p["lower"]) + log_diagonal(p["upper"])

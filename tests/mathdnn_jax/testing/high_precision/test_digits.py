@@ -17,7 +17,7 @@ from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UnresolvedErr
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import Derived, Value, settled_derived, settled_value
 
-from .exact_verdicts import Result, X, judged, one_way, returned
+from .verdicts import Result, X, log_det_verdict_at, one_way, round_trip_verdict_at
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,11 @@ def test_singular_is_what_scales_away() -> None:
     def repeated(x: jax.Array) -> Result:
         return jnp.stack([x[0] / 3 + x[1] / 7, x[0] / 6 + x[1] / 14]), jnp.zeros(())
 
-    assert judged(repeated, X).kind == "singular"
-    assert judged(lambda x: (x - x.mean(), jnp.zeros(())), X).kind == "singular"
-    assert judged(lambda x: (0 * x + 1, jnp.log(jnp.zeros(()))), X).kind == "singular"
+    assert log_det_verdict_at(repeated, X).kind == "singular"
+    assert log_det_verdict_at(lambda x: (x - x.mean(), jnp.zeros(())), X).kind == "singular"
+    assert log_det_verdict_at(lambda x: (0 * x + 1, jnp.log(jnp.zeros(()))), X).kind == "singular"
     # Off from being singular by the rounding of a third: no claim that it is.
-    third = judged(lambda x: (x - (1 / 3) * x.sum(), jnp.zeros(())), np.ones(3))
+    third = log_det_verdict_at(lambda x: (x - (1 / 3) * x.sum(), jnp.zeros(())), np.ones(3))
     assert third.kind == "wrong"
     assert -38 < third.expected < -35
 
@@ -95,20 +95,20 @@ def squashed(scale: float) -> Callable[[jax.Array], Result]:
 @pytest.mark.parametrize("scale", [10.0, 60.0, 150.0, 300.0])
 def test_saturation_is_not_singularity(scale: float) -> None:
     """The slope goes down to 10⁻⁵²⁰, which takes 1000 digits to see as 1 − tanh²."""
-    verdict = judged(squashed(scale), X)
+    verdict = log_det_verdict_at(squashed(scale), X)
     assert verdict.kind == "right"
     assert verdict.log_det == pytest.approx(verdict.expected, rel=1e-12)
 
 
 def test_what_a_thousand_digits_cannot_tell_is_not_told() -> None:
     with pytest.raises(UnresolvedError, match="less than 1000 digits can tell"):
-        judged(squashed(3000.0), X)
+        log_det_verdict_at(squashed(3000.0), X)
     with pytest.raises(UnresolvedError, match="complex128"):
-        judged(lambda x: (jnp.fft.irfft(jnp.fft.rfft(x), 2), jnp.zeros(())), X)
+        log_det_verdict_at(lambda x: (jnp.fft.irfft(jnp.fft.rfft(x), 2), jnp.zeros(())), X)
     with pytest.raises(UnresolvedError, match="NaN"):
-        judged(lambda x: (x, jnp.log(-jnp.ones(()))), X)
+        log_det_verdict_at(lambda x: (x, jnp.log(-jnp.ones(()))), X)
     with pytest.raises(UnresolvedError, match="not finite"):
-        judged(lambda x: (jnp.sqrt(abs(x)), jnp.zeros(())), np.zeros(2))
+        log_det_verdict_at(lambda x: (jnp.sqrt(abs(x)), jnp.zeros(())), np.zeros(2))
 
 
 POWER = 600
@@ -128,15 +128,15 @@ def test_a_log_det_that_two_levels_lose_alike_is_asked_for_more_digits() -> None
         z, _ = there(x)
         return z, (np.log(POWER) + (1 - 1 / POWER) * jnp.log(1 - z)).sum()
 
-    verdict = judged(by_value, [0.3, 0.7])
+    verdict = log_det_verdict_at(by_value, [0.3, 0.7])
     assert verdict.kind == "right"
     assert verdict.log_det == pytest.approx(verdict.expected)
 
 
 def test_a_round_trip_that_two_levels_lose_alike_is_asked_for_more_digits() -> None:
     x = [0.3, 0.7]
-    assert returned(there, back, x).kind == "right"
-    assert returned(there, lambda z: (1.001 * back(z)[0], jnp.zeros(())), x).kind == "wrong"
+    assert round_trip_verdict_at(there, back, x).kind == "right"
+    assert round_trip_verdict_at(there, lambda z: (1.001 * back(z)[0], jnp.zeros(())), x).kind == "wrong"
 
 
 def test_what_is_lost_where_the_jacobian_does_not_show_it_is_not_judged() -> None:
@@ -147,8 +147,8 @@ def test_what_is_lost_where_the_jacobian_does_not_show_it_is_not_judged() -> Non
         return found
 
     with pytest.raises(UnresolvedError, match="a difference is lost"):
-        judged(lambda x: (x, log_det(x)), [0.3, 0.7])
-    assert judged(lambda x: (x, (x - x).sum() + 0.1), [0.3, 0.7]).kind == "wrong"
+        log_det_verdict_at(lambda x: (x, log_det(x)), [0.3, 0.7])
+    assert log_det_verdict_at(lambda x: (x, (x - x).sum() + 0.1), [0.3, 0.7]).kind == "wrong"
 
 
 def test_the_digits_follow_the_case() -> None:

@@ -16,7 +16,7 @@ from mathdnn_jax.testing.high_precision import ordering, solves, structural, sum
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
 
-from .interpreted import DIGITS, agree
+from .compare import DIGITS, agree
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mathdnn_jax.testing import from_torch
 
-from .ill_conditioned import (
+from .pieces import (
     LINE,
     Functions,
     Holder,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .ill_conditioned import Map, Result
+from .pieces import Map, Result
 
 Rng = np.random.Generator
 
