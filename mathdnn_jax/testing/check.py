@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from mathdnn_jax.errors import BijectorCheckError, ConfigurationError
-from mathdnn_jax.testing.cases import Case
-from mathdnn_jax.testing.check_case import CaseChecker
-from mathdnn_jax.testing.check_event import CheckState
-from mathdnn_jax.testing.contract import check_contract
-from mathdnn_jax.testing.failure import Failure
-from mathdnn_jax.testing.programs import direction
-from mathdnn_jax.testing.report import as_error
 from mathdnn_jax.testing.support import Bounds, box
+
+if TYPE_CHECKING:
+    from mathdnn_jax.testing.cases import Case
+    from mathdnn_jax.testing.failure import Failure
 
 
 def check_bijector(
@@ -117,7 +114,12 @@ def check_bijector(
           x = [0., 0.]
         Jacobian of forward, 2 outputs (rows) × 2 inputs; ...
     """
-    # Hypothesis takes a while to import, and only a check needs it.
+    # Hypothesis and the checker itself take a while to import, which whoever only imports this room need not wait for.
+    from mathdnn_jax.testing.check_case import CaseChecker
+    from mathdnn_jax.testing.check_event import CheckState
+    from mathdnn_jax.testing.contract import check_contract
+    from mathdnn_jax.testing.programs import direction
+    from mathdnn_jax.testing.report import as_error
     from mathdnn_jax.testing.search import search
     from mathdnn_jax.testing.strategy import case_strategy
 

@@ -1,4 +1,4 @@
-"""Central differences in high precision, where those of float64 are lost in rounding."""
+"""Central differences in high precision, for values whose float64 differences are lost in rounding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mathdnn_jax.testing.high_precision.settle import LEVELS, SPARE, Derived, bo
 def exact_differences(point: Point, tangents: np.ndarray, tolerance: float) -> list[Differences]:
     """Compare J dx with (f(x + dx) − f(x − dx)) / 2 for each tangent dx (n, size) that stays in the domain.
 
-    The value of a program that iterates is right to a tolerance of its own only, and is allowed that of the check.
+    The value of a program that iterates is only right to some tolerance of its own, so it is allowed that of the check.
 
     Raises:
         UnresolvedError: the program cannot be followed, or no tangent stays in the domain.

@@ -242,7 +242,7 @@ def test_float32_shows_what_is_hidden_from_a_map_that_cannot_be_followed(hidden:
     back = np.array([[6.0 + 2.0**-20, -2.0], [-3.0, 1.0]]) * 2.0**20
 
     def times(matrix: np.ndarray, x: jax.Array) -> jax.Array:
-        return jnp.einsum("ij,...j->...i", jnp.asarray(matrix, x.dtype), x, precision=lax.CheckState.HIGHEST)
+        return jnp.einsum("ij,...j->...i", jnp.asarray(matrix, x.dtype), x, precision=lax.Precision.HIGHEST)
 
     def unfollowed(x: jax.Array) -> jax.Array:
         if hidden == "FFT":

@@ -156,7 +156,7 @@ def test_an_inverse_is_judged_by_its_own_jacobian() -> None:
     with pytest.raises(BijectorCheckError, match="sign is flipped") as caught:
         check_bijector(twice, lambda z: (z / 2, -half(z)[1]), event_shape=(2,))
     assert caught.value.direction == "inverse"
-    with pytest.raises(BijectorCheckError, match="must be what was put in") as caught:
+    with pytest.raises(BijectorCheckError, match=r"inverse\(forward\(x\)\) must equal x") as caught:
         check_bijector(twice, lambda z: (z / 2 + 1e-6, half(z)[1]), event_shape=(2,))
     assert caught.value.check == "round_trip"
 
@@ -213,7 +213,7 @@ def test_functions_that_raise_are_named() -> None:
     def raises(x: jax.Array) -> Result:
         raise ValueError("no such thing")
 
-    with pytest.raises(BijectorCheckError, match="raises ValueError: no such thing"):
+    with pytest.raises(BijectorCheckError, match=r"\(value, log_det\), but raises ValueError: no such thing"):
         check_bijector(raises, event_shape=(2,))
 
 

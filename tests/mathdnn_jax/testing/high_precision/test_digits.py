@@ -101,7 +101,7 @@ def test_saturation_is_not_singularity(scale: float) -> None:
 
 
 def test_what_a_thousand_digits_cannot_tell_is_not_told() -> None:
-    with pytest.raises(UnresolvedError, match="less than 1000 digits can tell"):
+    with pytest.raises(UnresolvedError, match="smaller than 1000 digits can resolve"):
         log_det_verdict_at(squashed(3000.0), X)
     with pytest.raises(UnresolvedError, match="complex128"):
         log_det_verdict_at(lambda x: (jnp.fft.irfft(jnp.fft.rfft(x), 2), jnp.zeros(())), X)

@@ -82,7 +82,7 @@ def factored(rng: Rng, holder: Holder) -> Map:
     size = size_of(rng)
 
     def matrix(p: Any) -> jax.Array:
-        return jnp.matmul(jnp.tril(p["lower"]), jnp.triu(p["upper"]), precision=jax.lax.CheckState.HIGHEST)
+        return jnp.matmul(jnp.tril(p["lower"]), jnp.triu(p["upper"]), precision=jax.lax.Precision.HIGHEST)
 
     def log_det(p: Any) -> jax.Array:
         return log_diagonal(p["lower"]) + log_diagonal(p["upper"])

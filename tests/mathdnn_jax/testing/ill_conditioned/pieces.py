@@ -94,7 +94,7 @@ def spread(x: jax.Array, log_det: Any) -> jax.Array:
 
 
 def times(a: jax.Array, x: jax.Array) -> jax.Array:
-    return jnp.einsum("ij,...j->...i", a, x, precision=jax.lax.CheckState.HIGHEST)
+    return jnp.einsum("ij,...j->...i", a, x, precision=jax.lax.Precision.HIGHEST)
 
 
 def linear(
