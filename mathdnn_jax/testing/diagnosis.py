@@ -70,8 +70,13 @@ def _candidates(truth: float, sign: float, jacobian: np.ndarray, shape: tuple[in
                 value = sum(c * log for c, log in zip(chosen, logs, strict=True))
                 kept = [_entries(part.rows) for c, part in zip(chosen, parts, strict=True) if c == 1]
                 flipped = [_entries(part.rows) for c, part in zip(chosen, parts, strict=True) if c == -1]
-                said = f"it counts {'only ' * (not flipped)}{', '.join(kept) or 'nothing'}"
-                yield said + (f", and {', '.join(flipped)} with the wrong sign" if flipped else ""), value
+                yield _selection(", ".join(kept), ", ".join(flipped)), value
+
+
+def _selection(kept: str, flipped: str) -> str:
+    if kept and flipped:
+        return f"it counts {kept}, and {flipped} with the wrong sign"
+    return f"it counts only {flipped}, with the wrong sign" if flipped else f"it counts only {kept or 'zeros'}"
 
 
 def _entries(rows: tuple[int, ...]) -> str:

@@ -58,7 +58,7 @@ def _picture(title: str, matrix: np.ndarray) -> list[str]:
     for part in parts[:MOST_BLOCKS]:
         sign = "+" if part.sign > 0 else "−" if part.sign < 0 else "0"
         lines.append(
-            f"    outputs {_range(part.rows)} by inputs {_range(part.columns)}: {part.log_det:.6g} (sign {sign})"
+            f"    {_range('output', part.rows)} by {_range('input', part.columns)}: {part.log_det:.6g} (sign {sign})"
         )
     if len(parts) > MOST_BLOCKS:
         rest = sum(part.log_det for part in parts[MOST_BLOCKS:])
@@ -66,10 +66,12 @@ def _picture(title: str, matrix: np.ndarray) -> list[str]:
     return lines
 
 
-def _range(indices: tuple[int, ...]) -> str:
+def _range(name: str, indices: tuple[int, ...]) -> str:
+    if len(indices) == 1:
+        return f"{name} {indices[0]}"
     if len(indices) > 2 and indices == tuple(range(indices[0], indices[-1] + 1)):
-        return f"{indices[0]}–{indices[-1]}"
-    return ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")
+        return f"{name}s {indices[0]}–{indices[-1]}"
+    return f"{name}s {', '.join(map(str, indices[:8]))}" + (", …" if len(indices) > 8 else "")
 
 
 def _value(value: object) -> str:

@@ -31,7 +31,7 @@ BROKEN = 0.5
 """Beyond this change of log_det, or of a value relative to 1 + |value|, a first-order bound is meaningless."""
 
 Kind = Literal["singular", "wrong", "poor", "right"]
-"""A singular map, a wrong formula, a right formula with poor arithmetic, or a right formula with good arithmetic."""
+"""A singular map, a wrong formula, a right formula with poor arithmetic, or one with good arithmetic."""
 
 
 class LogDetVerdict(NamedTuple):

@@ -198,7 +198,7 @@ def test_what_a_failure_says() -> None:
     assert "the factor 3 is missing" in said
     assert "x = [0., 0., 0.]" in said
     assert "    + · ·\n    · + ·\n    · · +\n" in said
-    assert "outputs 1 by inputs 1: 0.693147 (sign +)" in said
+    assert "    output 1 by input 1: 0.693147 (sign +)\n" in said
     assert isinstance(caught.value, AssertionError)
     assert isinstance(caught.value, MathdnnError)
 
