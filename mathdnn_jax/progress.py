@@ -18,7 +18,7 @@ EPOCH_LINES = 20
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is called with the number of items just done, out of `total`. It prints to standard error."""
+    """Yield a function to be called with the number of items just done, out of `total`. It prints to standard error."""
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -1,4 +1,4 @@
-"""What hostile pickles call; the judge looks whether they could."""
+"""The function that hostile pickles try to call, so that the judge can tell whether one of them succeeded."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ sang: list[object] = []
 
 
 def sing(*arguments: object) -> None:
-    """Note the call."""
+    """Record the call."""
     sang.append(arguments)

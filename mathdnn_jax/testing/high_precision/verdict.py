@@ -37,7 +37,7 @@ Kind = Literal["singular", "wrong", "poor", "right"]
 class LogDetVerdict(NamedTuple):
     """The exact log_det, the exact log|det J| and sign, and how far they may differ.
 
-    If the arithmetic is poor, `allowed` is how far the reported log_det may differ from the exact one. `decisive` states
+    If the arithmetic is poor, `allowed` is how far the reported log_det may differ from the exact one. `decisive` tells
     whether a difference of a hundredth would have been noticed, and `narrow` whether something is computed in float32.
     """
 
