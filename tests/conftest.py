@@ -86,7 +86,7 @@ def _forget_compiled_programs(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module")
 def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
-    """Compile in half the time, to slower programs, also in the processes that tests start, so that they round alike."""
+    """Compile in half the time, to slower programs, also in processes that tests start, so that they round alike."""
     quickly = "MATHDNN_OPTIMISED" not in os.environ
     jax.config.update("jax_disable_most_optimizations", quickly)
     with pytest.MonkeyPatch.context() as patch:

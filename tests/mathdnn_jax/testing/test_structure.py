@@ -1,4 +1,4 @@
-"""The block triangular form, its picture, and the diagnose that rest on it."""
+"""The block triangular form, its picture, and the diagnosis of a wrong log-determinant."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ TRUTH = float(np.linalg.slogdet(MATRIX)[1])
         (2 * TRUTH, "twice"),
     ],
 )
-def test_guesses(reported: float, said: str) -> None:
-    assert any(said in guess for guess in diagnose(reported, MATRIX, (3,), 1e-9))
+def test_diagnosis(reported: float, said: str) -> None:
+    assert any(said in mistake for mistake in diagnose(reported, MATRIX, (3,), 1e-9))
 
 
-def test_no_guess_for_anything() -> None:
+def test_some_numbers_have_no_diagnosis() -> None:
     assert diagnose(0.123, MATRIX, (3,), 1e-9) == ()

@@ -1,4 +1,4 @@
-"""How many digits a case takes, what is singular at any number of them, and what no number of them can tell."""
+"""How many digits a case needs, which maps are singular with any number of digits, and what no number can resolve."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def _in_float64() -> Iterator[None]:
         yield
 
 
-def test_singular_is_what_scales_away() -> None:
+def test_a_singular_determinant_shrinks_with_the_digits() -> None:
     def repeated(x: jax.Array) -> Result:
         return jnp.stack([x[0] / 3 + x[1] / 7, x[0] / 6 + x[1] / 14]), jnp.zeros(())
 
     assert log_det_verdict_at(repeated, X).kind == "singular"
     assert log_det_verdict_at(lambda x: (x - x.mean(), jnp.zeros(())), X).kind == "singular"
     assert log_det_verdict_at(lambda x: (0 * x + 1, jnp.log(jnp.zeros(()))), X).kind == "singular"
-    # Off from being singular by the rounding of a third: no claim that it is.
+    # This is not singular, because a third is rounded.
     third = log_det_verdict_at(lambda x: (x - (1 / 3) * x.sum(), jnp.zeros(())), np.ones(3))
     assert third.kind == "wrong"
     assert -38 < third.expected < -35
 
 
 def with_last_pivot(least: Callable[[int], int | None]) -> Callable[[int], Derived]:
-    """[[1, 1], [1, 1 + 10^least]], `least` being None for nothing, at each number of digits."""
+    """Return [[1, 1], [1, 1 + 10^least(digits)]] for each number of digits. If `least` is None, nothing is added."""
 
     def differentiate(digits: int) -> Derived:
         used = machine(digits + 5, 1e6)
@@ -54,19 +54,19 @@ def with_last_pivot(least: Callable[[int], int | None]) -> Callable[[int], Deriv
 
 
 @pytest.mark.parametrize("by_chance", [60, 120, 1000])
-def test_a_pivot_that_is_zero_by_chance_at_some_digits_is_their_last_digit_at_others(by_chance: int) -> None:
+def test_a_singular_matrix_whose_last_pivot_happens_to_be_zero_at_one_level(by_chance: int) -> None:
     found = settled_derived(with_last_pivot(lambda digits: None if digits == by_chance else -digits))
     assert found.singular
     assert found.computed.digits == 1000
 
 
-def test_a_pivot_that_stays_is_none_however_small() -> None:
+def test_a_pivot_that_does_not_shrink_is_not_zero_however_small() -> None:
     found = settled_derived(with_last_pivot(lambda digits: None if digits == 60 else -75))
     assert not found.singular
     assert float(found.log_abs_det) == pytest.approx(-75 * np.log(10))
 
 
-def test_a_pivot_that_shrinks_with_every_other_digit_is_not_judged() -> None:
+def test_a_pivot_that_shrinks_by_half_the_digits_is_not_decided() -> None:
     with pytest.raises(UnresolvedError, match="does not settle"):
         settled_derived(with_last_pivot(lambda digits: -digits // 2))
 
@@ -94,13 +94,13 @@ def squashed(scale: float) -> Callable[[jax.Array], Result]:
 
 @pytest.mark.parametrize("scale", [10.0, 60.0, 150.0, 300.0])
 def test_saturation_is_not_singularity(scale: float) -> None:
-    """The slope goes down to 10⁻⁵²⁰, which takes 1000 digits to see as 1 − tanh²."""
+    """The slope is as small as 10⁻⁵²⁰, and it takes 1000 digits to compute it as 1 − tanh²."""
     verdict = log_det_verdict_at(squashed(scale), X)
     assert verdict.kind == "right"
     assert verdict.log_det == pytest.approx(verdict.expected, rel=1e-12)
 
 
-def test_what_a_thousand_digits_cannot_tell_is_not_told() -> None:
+def test_what_a_thousand_digits_cannot_resolve_is_not_decided() -> None:
     with pytest.raises(UnresolvedError, match="smaller than 1000 digits can resolve"):
         log_det_verdict_at(squashed(3000.0), X)
     with pytest.raises(UnresolvedError, match="complex128"):
@@ -112,7 +112,7 @@ def test_what_a_thousand_digits_cannot_tell_is_not_told() -> None:
 
 
 POWER = 600
-"""The powers of 0.3 and 0.7 are 10⁻³¹⁴ and 10⁻⁹³: beside 1 they are nothing at 60 digits, and 0.3's at 120."""
+"""0.3 and 0.7 to this power are 10⁻³¹⁴ and 10⁻⁹³. Next to 1, both vanish with 60 digits, and the first with 120."""
 
 
 def there(x: jax.Array) -> Result:
@@ -123,7 +123,7 @@ def back(z: jax.Array) -> Result:
     return (1 - z) ** (1 / POWER), jnp.zeros(())
 
 
-def test_a_log_det_that_two_levels_lose_alike_is_asked_for_more_digits() -> None:
+def test_a_log_det_that_two_levels_lose_alike_gets_more_digits() -> None:
     def by_value(x: jax.Array) -> Result:
         z, _ = there(x)
         return z, (np.log(POWER) + (1 - 1 / POWER) * jnp.log(1 - z)).sum()
@@ -133,14 +133,14 @@ def test_a_log_det_that_two_levels_lose_alike_is_asked_for_more_digits() -> None
     assert verdict.log_det == pytest.approx(verdict.expected)
 
 
-def test_a_round_trip_that_two_levels_lose_alike_is_asked_for_more_digits() -> None:
+def test_a_round_trip_that_two_levels_lose_alike_gets_more_digits() -> None:
     x = [0.3, 0.7]
     assert round_trip_verdict_at(there, back, x).kind == "right"
     assert round_trip_verdict_at(there, lambda z: (1.001 * back(z)[0], jnp.zeros(())), x).kind == "wrong"
 
 
-def test_what_is_lost_where_the_jacobian_does_not_show_it_is_not_judged() -> None:
-    """log_det adds what returns to x, less x: nothing, or −x where it does not return."""
+def test_a_loss_that_the_jacobian_does_not_show_is_not_decided() -> None:
+    """log_det adds inverse(forward(x)) − x, which is zero, or −x if too few digits lose it."""
 
     def log_det(x: jax.Array) -> jax.Array:
         found: jax.Array = (back(there(x)[0])[0] - x).sum()
@@ -157,7 +157,7 @@ def test_the_digits_follow_the_case() -> None:
 
 
 def test_differences_in_high_precision_have_no_rounding() -> None:
-    """1 + 10⁻¹² x has no slope that float64 could see between two values."""
+    """In float64, two values of 1 + 10⁻¹² x do not show its slope."""
     tangents = np.array([[1e-6, -1e-6], [np.nan, np.nan]])
 
     def stopped(x: jax.Array) -> Result:
@@ -170,7 +170,7 @@ def test_differences_in_high_precision_have_no_rounding() -> None:
     right = at(lambda x: (1 + 1e-12 * jnp.sin(x), jnp.zeros(())), X)
     assert (right.excess <= 0).all()
     np.testing.assert_allclose(right.along, 1e-12 * np.cos(X) * tangents[0], rtol=1e-12)
-    # 1 − 10⁻³¹⁴ takes some 340 digits to be told from what is beside it.
+    # It takes some 340 digits to distinguish 1 − 10⁻³¹⁴ from its neighbours.
     deep = at(there, np.array([0.3, 0.7]))
     assert (deep.excess <= 0).all()
     assert (abs(deep.along) > 0).all()

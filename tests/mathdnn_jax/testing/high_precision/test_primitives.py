@@ -1,4 +1,4 @@
-"""Every primitive of arrays that high precision knows, beside JAX in float64; and what it cannot follow."""
+"""Every array primitive that high precision supports, compared with JAX in float64, and what it cannot follow."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_all_rules_are_tried() -> None:
         (lambda x: lax.linalg.qr(x * jnp.eye(2), pivoting=True)[0], 1.0, "QR with pivoting"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_followed_is_said(function: Callable[..., Any], x: float, said: str) -> None:
+def test_what_cannot_be_followed_is_reported(function: Callable[..., Any], x: float, said: str) -> None:
     program = jax.make_jaxpr(function)(x)
     with pytest.raises(UnresolvedError, match=said):
         machine(DIGITS, 1e5).start(program, [np.asarray(x)])

@@ -1,4 +1,4 @@
-"""Verdicts of high precision on maps of vectors, given as plain functions."""
+"""The verdicts of high precision on maps of vectors that are given as plain functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def one_way(function: Callable[[jax.Array], Result], size: int) -> Direction:
 
 
 def log_det_verdict_at(function: Callable[[jax.Array], Result], x: Any, log_det: float | None = None) -> LogDetVerdict:
-    """The verdict on a map at x; `log_det` stands for what float64 reported."""
+    """Return the verdict on a map at x. `log_det` replaces the log_det that float64 reports."""
     x = np.asarray(x, np.float64)
     one = one_way(function, x.size)
     analysis = one.analyse(None, None, x)
