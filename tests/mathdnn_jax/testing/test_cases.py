@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mathdnn_jax.testing import check_bijector
@@ -58,6 +58,8 @@ def test_a_moved_tree_has_no_zeros_and_a_multiplied_one_both_signs() -> None:
     "bounds", [None, (0, np.inf), (-np.inf, -2), (3, 4), (np.zeros(3), np.asarray([1, 2, np.inf]))]
 )
 @given(event_draws(3))
+@example(EventDraw(shift=-20.0))
+@example(EventDraw(shift=20.0))
 def test_an_event_lies_inside_its_support(bounds: Any, draw: EventDraw) -> None:
     support = box(bounds, (3,), "support")
     x = event(draw, (3,), support)
