@@ -1,4 +1,4 @@
-"""A function in high precision beside JAX in float64."""
+"""Comparisons of high precision with JAX in float64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIGITS, WORK = 60, 1e7
 
 
 def primitives(jaxpr: Any) -> Iterator[str]:
-    """The names of all primitives in a program, those of the programs inside it too."""
+    """Yield the names of all primitives in a program, including those of the programs inside it."""
     for equation in jaxpr.eqns:
         yield equation.primitive.name
         for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns")):
@@ -24,7 +24,7 @@ def primitives(jaxpr: Any) -> Iterator[str]:
 
 
 def evaluated(function: Callable[..., Any], *arguments: Any) -> tuple[list[np.ndarray], list[np.ndarray], set[str]]:
-    """Results in high precision, those of JAX, and the primitives."""
+    """Return the results in high precision, those of JAX, and the names of the primitives."""
     program = jax.make_jaxpr(function)(*arguments)
     used = machine(DIGITS, WORK)
     found = used.start(program, [np.asarray(leaf) for leaf in jax.tree.leaves(arguments)])

@@ -1,4 +1,4 @@
-"""What high precision says of log-determinants and inverses: right just within each bound, wrong just beyond it."""
+"""Verdicts of high precision on log-determinants and inverses: right just within each bound, wrong just beyond it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.verdict import moved
 
-from .exact_verdicts import TOLERANCE, Result, X, judged, one_way, returned
+from .verdicts import TOLERANCE, Result, X, log_det_verdict_at, one_way, round_trip_verdict_at
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +23,12 @@ def _in_float64() -> Iterator[None]:
 
 
 def matrix(least: float) -> np.ndarray:
-    """[[1, 1], [1, 1 + least]] as whole numbers that are exact, however small `least` is a power of two."""
+    """Return [[1, 1], [1, 1 + least]], which is exact if `least` is a power of two."""
     return np.array([[1.0, 1.0], [1.0, 1.0 + least]])
 
 
 def product(a: Any, off: float = 0.0) -> Callable[[jax.Array], Result]:
-    """A x, where A is made of exact numbers in the program, log_det being off by so much."""
+    """A x, where A is a constant of exact numbers, with a log_det that is off by `off`."""
 
     def function(x: jax.Array) -> Result:
         b = jnp.asarray(a)
@@ -43,18 +43,18 @@ ALLOWED = TOLERANCE * (1 - LOG_DET)
 
 
 def test_a_formula_is_held_to_the_tolerance_however_ill_conditioned_the_case() -> None:
-    """The condition is 2⁴⁸, so that float64 allows a log_det to be off by thousands."""
-    assert judged(product(matrix(LEAST)), X).kind == "right"
-    assert judged(product(matrix(LEAST), 0.9 * ALLOWED), X).kind == "right"
+    """The condition is 2⁴⁸, so float64 would allow log_det to be off by thousands."""
+    assert log_det_verdict_at(product(matrix(LEAST)), X).kind == "right"
+    assert log_det_verdict_at(product(matrix(LEAST), 0.9 * ALLOWED), X).kind == "right"
     for off in (1.1 * ALLOWED, -1.1 * ALLOWED, 1e-3):
-        verdict = judged(product(matrix(LEAST), off), X)
+        verdict = log_det_verdict_at(product(matrix(LEAST), off), X)
         assert verdict.kind == "wrong"
         assert verdict.log_det - verdict.expected == pytest.approx(off, rel=1e-6)
         assert verdict.expected == pytest.approx(LOG_DET)
 
 
 def test_a_computed_constant_explains_what_its_rounding_does() -> None:
-    """A log_det that NumPy computed of a matrix of condition κ is off by about κ ε, and by no more than 256 κ ε."""
+    """NumPy's log_det of a matrix of condition κ is off by about κ ε, and by no more than 256 κ ε."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=(3, 3))
     a[2] = a[0] + a[1] + 1e-10 * rng.normal(size=3)
@@ -65,20 +65,22 @@ def test_a_computed_constant_explains_what_its_rounding_does() -> None:
         return lambda x: (jnp.asarray(a) @ x, jnp.asarray(log_det + off))
 
     assert 1e9 < condition < 1e12
-    right = judged(function(0.0), np.ones(3))
+    right = log_det_verdict_at(function(0.0), np.ones(3))
     assert right.kind == "right"
     assert right.decisive
-    wrong = judged(function(2000 * condition * 2.0**-52), np.ones(3))
+    wrong = log_det_verdict_at(function(2000 * condition * 2.0**-52), np.ones(3))
     assert wrong.kind == "wrong"
     assert TOLERANCE * (1 - log_det) < wrong.allowed < 1000 * condition * 2.0**-52
-    # In the program itself, log_det follows the matrix, and nothing is to be explained.
-    inside = judged(lambda x: (jnp.asarray(a) @ x, jnp.linalg.slogdet(jnp.asarray(a))[1] + 1e-7), np.ones(3))
+    # If the program computes log_det itself, it follows the matrix, and there is nothing to explain.
+    inside = log_det_verdict_at(
+        lambda x: (jnp.asarray(a) @ x, jnp.linalg.slogdet(jnp.asarray(a))[1] + 1e-7), np.ones(3)
+    )
     assert inside.kind == "wrong"
     assert inside.allowed == pytest.approx(TOLERANCE * (1 + abs(inside.expected)))
 
 
-def test_where_constants_may_make_it_singular_log_det_may_be_beyond_but_not_before() -> None:
-    """Its determinant is 10⁻¹⁷, and 64 roundings of its entries make it 10⁻¹⁵."""
+def test_if_constants_may_make_the_matrix_singular_log_det_may_lie_beyond_but_not_before() -> None:
+    """The determinant is 10⁻¹⁷, and 64 roundings of the entries change it to 10⁻¹⁵."""
     a = np.array([[0.1, 0.3], [0.2, 0.6 * (1 + 2.0**-52)]])
 
     def constant(log_det: float) -> Callable[[jax.Array], Result]:
@@ -88,24 +90,24 @@ def test_where_constants_may_make_it_singular_log_det_may_be_beyond_but_not_befo
         return lambda x: (jnp.linalg.solve(jnp.asarray(a), x), jnp.asarray(log_det))
 
     for function, sign in ((constant, -1), (solved, 1)):
-        explained = judged(function(sign * 80.0), X)
+        explained = log_det_verdict_at(function(sign * 80.0), X)
         assert explained.kind == "right"
         assert not explained.decisive
-        assert judged(function(0.0), X).kind == "wrong"
+        assert log_det_verdict_at(function(0.0), X).kind == "wrong"
 
 
-def test_a_poor_arithmetic_is_told_from_a_wrong_formula() -> None:
-    right = judged(product(matrix(0.5)), X)
+def test_poor_arithmetic_is_distinguished_from_a_wrong_formula() -> None:
+    right = log_det_verdict_at(product(matrix(0.5)), X)
     assert right.kind == "right"
-    poor = judged(product(matrix(0.5)), X, right.log_det + 1e-6)
+    poor = log_det_verdict_at(product(matrix(0.5)), X, right.log_det + 1e-6)
     assert poor.kind == "poor"
     assert poor.log_det == pytest.approx(np.log(0.5))
     assert 1e-9 < poor.allowed < 1e-7
-    assert judged(product(matrix(0.5)), X, right.log_det + 0.9 * poor.allowed).kind == "right"
-    assert judged(product(matrix(0.5)), X, -np.inf).kind == "poor"
-    # The condition of the case, and rounding in sums and solves, explain much where both are large.
-    assert judged(product(matrix(LEAST)), X, LOG_DET + 1.0).kind == "right"
-    assert judged(product(matrix(2.0**-52)), X, -np.inf).kind == "right"
+    assert log_det_verdict_at(product(matrix(0.5)), X, right.log_det + 0.9 * poor.allowed).kind == "right"
+    assert log_det_verdict_at(product(matrix(0.5)), X, -np.inf).kind == "poor"
+    # The condition of the case and rounding in sums and solves explain a lot if both are large.
+    assert log_det_verdict_at(product(matrix(LEAST)), X, LOG_DET + 1.0).kind == "right"
+    assert log_det_verdict_at(product(matrix(2.0**-52)), X, -np.inf).kind == "right"
 
 
 def test_a_round_trip_is_held_to_the_tolerance_however_ill_conditioned_the_case() -> None:
@@ -113,15 +115,18 @@ def test_a_round_trip_is_held_to_the_tolerance_however_ill_conditioned_the_case(
         return lambda z: (jnp.linalg.solve(jnp.asarray(matrix(LEAST)), z) + off, jnp.zeros(()))
 
     there = product(matrix(LEAST))
-    assert returned(there, solved(0.0), X).kind == "right"
-    assert returned(there, solved(1.9e-9), X).kind == "right"
-    wrong = returned(there, solved(3.1e-9), X)
+    assert round_trip_verdict_at(there, solved(0.0), X).kind == "right"
+    assert round_trip_verdict_at(there, solved(1.9e-9), X).kind == "right"
+    wrong = round_trip_verdict_at(there, solved(3.1e-9), X)
     assert wrong.kind == "wrong"
     np.testing.assert_allclose(wrong.back - X, 3.1e-9, rtol=1e-6)
     np.testing.assert_allclose(wrong.allowed, TOLERANCE * (1 + abs(X)))
-    # float64 may return anything here, where two roundings of z move x by a hundredth and elimination by as much.
-    assert returned(there, solved(0.0), X, X + 0.3).kind == "right"
-    assert returned(product(matrix(0.5)), lambda z: product(np.linalg.inv(matrix(0.5)))(z), X, X + 1e-6).kind == "poor"
+    # float64 may return anything here, because two roundings of z move x by a hundredth, and so does elimination.
+    assert round_trip_verdict_at(there, solved(0.0), X, X + 0.3).kind == "right"
+    assert (
+        round_trip_verdict_at(product(matrix(0.5)), lambda z: product(np.linalg.inv(matrix(0.5)))(z), X, X + 1e-6).kind
+        == "poor"
+    )
 
 
 def test_a_computed_inverse_explains_what_its_rounding_does() -> None:
@@ -134,14 +139,14 @@ def test_a_computed_inverse_explains_what_its_rounding_does() -> None:
     def back(off: float) -> Callable[[jax.Array], Result]:
         return lambda z: (jnp.asarray(inverse) @ z + off, jnp.zeros(()))
 
-    assert returned(there, back(0.0), np.ones(3)).kind == "right"
-    verdict = returned(there, back(1e4 * condition * 2.0**-52), np.ones(3))
+    assert round_trip_verdict_at(there, back(0.0), np.ones(3)).kind == "right"
+    verdict = round_trip_verdict_at(there, back(1e4 * condition * 2.0**-52), np.ones(3))
     assert verdict.kind == "wrong"
     assert (verdict.allowed < 1e3 * condition * 2.0**-52).all()
 
 
 def test_an_inverse_that_iterates_is_right_to_float64() -> None:
-    """Bisection leaves 2⁻⁵² of x, which the steep map behind it makes 2⁻⁵² · 2³⁰ of z."""
+    """Bisection is off by 2⁻⁵² in x, which the steep map after it turns into 2⁻⁵² · 2³⁰ in z."""
 
     @jax.custom_jvp
     def root(z: jax.Array) -> jax.Array:
@@ -163,8 +168,8 @@ def test_an_inverse_that_iterates_is_right_to_float64() -> None:
         return lambda x: (2.0**30 * x + off, jnp.zeros(()))
 
     z = np.array([2.0**30 * 1.3, 2.0**30 / 3])
-    assert returned(halved, steep(0.0), z).kind == "right"
-    assert returned(halved, steep(1e3), z).kind == "wrong"
+    assert round_trip_verdict_at(halved, steep(0.0), z).kind == "right"
+    assert round_trip_verdict_at(halved, steep(1e3), z).kind == "wrong"
 
 
 def test_a_log_det_that_iterates_is_right_to_float64_at_the_condition() -> None:
@@ -174,14 +179,14 @@ def test_a_log_det_that_iterates_is_right_to_float64_at_the_condition() -> None:
     def iterating(off: float) -> Callable[[jax.Array], Result]:
         return lambda x: (near_singular(x), jax.lax.fori_loop(0, 1, lambda _, y: y + off, -27 * jnp.log(2.0)))
 
-    # 64 ε times the condition, which is 5 · 2²⁷ or so, is 10⁻⁵.
-    assert judged(iterating(1e-6), X).kind == "right"
-    assert judged(iterating(1e-3), X).kind == "wrong"
-    assert judged(lambda x: (near_singular(x), -27 * jnp.log(2.0) + 1e-6), X).kind == "wrong"
+    # The condition is about 5 · 2²⁷, and 64 ε times that is 10⁻⁵.
+    assert log_det_verdict_at(iterating(1e-6), X).kind == "right"
+    assert log_det_verdict_at(iterating(1e-3), X).kind == "wrong"
+    assert log_det_verdict_at(lambda x: (near_singular(x), -27 * jnp.log(2.0) + 1e-6), X).kind == "wrong"
 
 
 def test_rounding_moves_a_value_by_the_condition_that_it_hides() -> None:
-    """A, then A⁻¹: the identity, whose value rounding moves by the condition of A."""
+    """A, then A⁻¹, which is the identity, but rounding moves its value by the condition of A."""
 
     def there_and_back(least: float) -> Point:
         a = jnp.asarray(matrix(least))

@@ -1,4 +1,4 @@
-"""Reads one spoilt file, and says what became of it: its memory, its time, and whether anything ran."""
+"""Reads one spoilt file, and reports what happened: the outcome, its memory, its time, and whether anything ran."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from parity.containers.checkpoint import read
 from parity.errors import WrappedCheckpointWarning
 from parity.store import rebuild, save_params
 
-from . import fuzz_canary
-from .fuzz_corpus import Seed
-from .fuzz_mutations import Case
+from . import canary
+from .corpus import SoundFile
+from .mutations import SpoiltFile
 
 CONSTANT = 2**25
-"""Memory that reading may take beside twice the file: 32 MiB."""
+"""The memory that reading may use in addition to twice the size of the file: 32 MiB."""
 SECONDS = 5.0
 FORBIDDEN = (
     "exec", "compile", "import", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.mkdir", "os.remove",
@@ -35,7 +35,7 @@ FORBIDDEN = (
 
 
 class Verdict(NamedTuple):
-    """What became of a file: an outcome, and every promise that was broken."""
+    """What happened to a file: the outcome, and every promise that was broken."""
 
     outcome: str
     broken: tuple[str, ...]
@@ -44,12 +44,12 @@ class Verdict(NamedTuple):
 
 
 class Watch:
-    """Notes what Python does while a file is read: imports, programs, files other than the one that is read."""
+    """Records what Python does while a file is read: imports, programs, and access to any other file."""
 
     def __init__(self) -> None:
         self.allowed: Path | None = None
         self.seen: list[str] = []
-        # Python loads a codec with its first use, which would look as if a payload had done it.
+        # Python loads a codec when it is first used, which would look like the work of a payload.
         for name in ("cp437", "raw_unicode_escape", "unicode_escape", "latin-1", "ascii", "utf-8"):
             codecs.lookup(name)
         sys.addaudithook(self._note)
@@ -65,11 +65,11 @@ class Watch:
                 self.seen.append(f"open {name:.80}")
 
 
-def judge(case: Case, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:
-    """Read a file, and if it can be read hold what it gives against what was in the file before it was spoilt."""
-    path = folder / f"case{case.suffix}"
-    path.write_bytes(case.content)
-    fuzz_canary.sang.clear()
+def judge(spoilt: SpoiltFile, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:
+    """Read a file, and if that succeeds, compare the result with the contents before the file was spoilt."""
+    path = folder / f"case{spoilt.suffix}"
+    path.write_bytes(spoilt.content)
+    canary.sang.clear()
     watch.seen.clear()
     before = _memory("VmRSS", reset=True)
     start = time.perf_counter()
@@ -91,35 +91,35 @@ def judge(case: Case, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:
         watch.allowed = None
     seconds, memory = time.perf_counter() - start, _memory("VmHWM") - before
     broken += watch.seen
-    if fuzz_canary.sang:
+    if canary.sang:
         broken.append("a payload ran")
     if seconds > SECONDS:
         broken.append(f"{seconds:.1f} s")
-    if memory > 2 * len(case.content) + CONSTANT:
-        broken.append(f"{memory / 2**20:.0f} MiB for a file of {len(case.content):,} bytes")
+    if memory > 2 * len(spoilt.content) + CONSTANT:
+        broken.append(f"{memory / 2**20:.0f} MiB for a file of {len(spoilt.content):,} bytes")
     if state is not None:
-        outcome = _compared(case, state, read(path).taken.path, broken)
-        if rebuilt and case.seed.model is not None:
-            _rebuild(case.seed, path, folder, same=outcome == "identical", broken=broken)
+        outcome = _compared(spoilt, state, read(path).taken.path, broken)
+        if rebuilt and spoilt.sound.model is not None:
+            _rebuild(spoilt.sound, path, folder, same=outcome == "identical", broken=broken)
     return Verdict(outcome, tuple(broken), seconds, memory)
 
 
-def _compared(case: Case, state: Mapping[str, np.ndarray], inside: Sequence[str], broken: list[str]) -> str:
-    if same(state, case.seed.state):
+def _compared(spoilt: SpoiltFile, state: Mapping[str, np.ndarray], inside: Sequence[str], broken: list[str]) -> str:
+    if same(state, spoilt.sound.state):
         return "identical"
-    if case.seed.kind == "zip" and not case.forged:
-        broken.append("other weights, and no word of it")
+    if spoilt.sound.kind == "zip" and not spoilt.forged:
+        broken.append("other weights without a warning")
         return "altered"
-    # Nothing in the file tells that this is not what its author wrote; PyTorch has to read the same out of it.
+    # Nothing in the file shows that its author wrote something else, so PyTorch has to read the same values.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = _theirs(case.content, inside)
+            theirs = _theirs(spoilt.content, inside)
     except Exception as error:
         return f"read, unlike by PyTorch's reader ({type(error).__name__}: {str(error).strip()[:60]!r})"
     if not same(state, theirs):
         broken.append("PyTorch reads other values")
-    return "another sound file" if case.forged else "altered where the format has no checksum"
+    return "another sound file" if spoilt.forged else "altered where the format has no checksum"
 
 
 def _theirs(content: bytes, inside: Sequence[str]) -> dict[str, np.ndarray]:
@@ -135,25 +135,25 @@ def _theirs(content: bytes, inside: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
-    """Whether two states are equal to the bit."""
+    """Return whether two states are equal bit by bit."""
     return a.keys() == b.keys() and all(
         a[name].dtype == b[name].dtype and a[name].shape == b[name].shape and a[name].tobytes() == b[name].tobytes()
         for name in a
     )
 
 
-def _rebuild(seed: Seed, path: Path, folder: Path, *, same: bool, broken: list[str]) -> None:
-    """Convert and write: all of it, or a named error and no file."""
+def _rebuild(sound: SoundFile, path: Path, folder: Path, *, same: bool, broken: list[str]) -> None:
+    """Convert and write the weights. Either all of it works, or there is a named error and no file."""
     output = folder / "out"
     output.mkdir(exist_ok=True)
     try:
-        restored = rebuild(read(path), str(seed.model))
-        save_params(output / "params.safetensors", restored.params, str(seed.model))
+        restored = rebuild(read(path), str(sound.model))
+        save_params(output / "params.safetensors", restored.params, str(sound.model))
     except MathdnnError as error:
-        if same and seed.kind != "safetensors":  # whose metadata may have come to name another model
+        if same and sound.kind != "safetensors":  # whose metadata may have come to name another model
             broken.append(f"sound weights refused: {error!s:.200}")
         if list(output.iterdir()):
-            broken.append("a part of an output")
+            broken.append("part of an output was left")
     except BaseException as error:
         broken.append(f"conversion: {type(error).__name__}: {error!s:.200}")
     for file in output.iterdir():
@@ -161,7 +161,7 @@ def _rebuild(seed: Seed, path: Path, folder: Path, *, same: bool, broken: list[s
 
 
 def _memory(field: str, *, reset: bool = False) -> int:
-    """Bytes of this process's memory, now or at its peak since the last reset; 0 where the system does not tell."""
+    """Return this process's memory in bytes, now or at its peak since the last reset; 0 if the system does not tell."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")

@@ -1,7 +1,8 @@
-"""Whether float64 can be trusted alone, for maps that high precision cannot follow.
+"""Whether float64 can be trusted on its own, for maps that high precision cannot follow.
 
-A matrix followed by something like its inverse has a Jacobian near the identity, whose entries are off by ε times the
-condition of the matrix. Nothing in them shows this. In float32 they are off by 2²⁹ times as much, which does.
+A matrix followed by something like its inverse has a Jacobian close to the identity, whose entries are off by ε times
+the condition of the matrix. Nothing about the entries shows it, except that in float32 they are off by 2²⁹ times as
+much.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mathdnn_jax.testing.programs import STEP, Analysis, Direction, as_arrays, f
 from mathdnn_jax.testing.structure import blocks
 
 NEAR = 1e-2
-"""Float32 and float64 differ by at most this times 1 + |result| where no large condition is hidden."""
+"""If no large condition is hidden, float32 and float64 differ by at most this times 1 + |result|."""
 
 
 def has_zero_pattern(jacobian: np.ndarray) -> bool:
@@ -30,9 +31,10 @@ def has_zero_pattern(jacobian: np.ndarray) -> bool:
 def certainly_singular(analysis: Analysis) -> bool:
     """Return whether the zeros of the Jacobian make it singular, and rounding does not explain them.
 
-    An entry is known up to ε |z_i| / max(1, |x_j|), so that the slope of tanh at 20, which is 2·10⁻¹⁷, is zero. With
-    R = diag(1 / |z|) J diag(max(1, |x|)), the determinant cannot be told from one with every singular value of R raised
-    to 16 n ε. Rounding explains the zeros if the reported log_det is no greater than that one's.
+    An entry is known up to ε |z_i| / max(1, |x_j|), so that the slope of tanh at 20, which is 2·10⁻¹⁷, becomes zero.
+    With R = diag(1 / |z|) J diag(max(1, |x|)), the determinant cannot be distinguished from one for which every
+    singular value of R is raised to at least 16 n ε. Rounding explains the zeros if the reported log_det is at most the
+    logarithm of that determinant.
     """
     if not has_zero_pattern(analysis.jacobian):
         return False
@@ -71,7 +73,7 @@ class Float32(NamedTuple):
 
     @property
     def keeps_the_jacobian(self) -> bool:
-        """Whether the Jacobian agrees with float64 to 16 roundings. Then a value that does not is a poor formula's."""
+        """Whether the Jacobian agrees with float64 to 16 roundings. If only the value does not, its formula is poor."""
         here = self.analysis
         scale = np.abs(here.jacobian) + np.outer(np.abs(here.value), 1 / np.maximum(1, np.abs(here.x)))
         return bool((np.abs(self.jacobian - here.jacobian) <= STEP / 2 * scale).all())

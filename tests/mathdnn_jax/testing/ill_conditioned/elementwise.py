@@ -1,4 +1,4 @@
-"""Increasing functions deep where they are flat, or steep; with log-determinants that stay right there."""
+"""Increasing functions at events where they are very flat or steep, with log-determinants that stay accurate there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .ill_conditioned import Map, Result
+from .pieces import Map, Result
 
 Rng = np.random.Generator
 
@@ -39,7 +39,7 @@ ELEMENTWISE: dict[str, tuple[Callable[[jax.Array], Result], Callable[[jax.Array]
 
 
 def elementwise(rng: Rng, most: float = 2.5) -> Map:
-    """One of these functions, of a x + b with a up to `most`."""
+    """One of these functions, applied to a x + b, where a is at most `most`."""
     name = str(rng.choice(list(ELEMENTWISE)))
     function, back = ELEMENTWISE[name]
     # exp(exp(x)) leaves the range of float64 before anything is lost.
@@ -58,7 +58,7 @@ def elementwise(rng: Rng, most: float = 2.5) -> Map:
 
 
 def kumaraswamy(rng: Rng) -> Map:
-    """1 − (1 − x^a)^b on (0, 1), which is one to hundreds of digits where b is large."""
+    """1 − (1 − x^a)^b on (0, 1), which for large b differs from one only after hundreds of digits."""
     a, b = 10.0 ** rng.uniform(-0.5, 2.5, 2)
     params = np.float32(a), np.float32(b)
 

@@ -1,4 +1,4 @@
-"""One mistake each, made in a right map however ill-conditioned, and the check that must find it."""
+"""Mistakes that can be made in any right map, and the check that must find each of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .ill_conditioned import Map, Result
+from .pieces import Map, Result
 
 Change = Callable[[jax.Array, jax.Array], Result]
-"""(value, log_det) → what is returned in their place."""
+"""A function from (value, log_det) to what the map returns instead."""
 
 
 class Mistake(NamedTuple):
-    """What is made of a map, and (check, direction) that it fails."""
+    """A function that puts a mistake into a map, and the check and direction that must fail."""
 
     make: Callable[[Map], Map]
     check: str
@@ -44,7 +44,7 @@ def _without_inverse(make: Callable[[Map], Map]) -> Callable[[Map], Map]:
 
 
 def _centred(one: Map) -> Map:
-    """The event less its mean is mapped."""
+    """The mean of the event is subtracted before it is mapped."""
 
     def forward(*arguments: Any) -> Result:
         *params, x = arguments
@@ -54,12 +54,12 @@ def _centred(one: Map) -> Map:
 
 
 def _repeated(value: jax.Array, log_det: jax.Array) -> Result:
-    """The first entry of the value stands for the last one too."""
+    """The last entry of the value is replaced by the first."""
     return jnp.concatenate([value[..., :-1], value[..., :1]], -1), log_det
 
 
 def _summed(value: jax.Array, log_det: jax.Array) -> Result:
-    """All entries of the value are multiples of their sum: a matrix of rank one."""
+    """All entries of the value become multiples of their sum, which is a matrix of rank one."""
     return value.sum(-1, keepdims=True) * jnp.linspace(0.3, 1.7, value.shape[-1], dtype=value.dtype), log_det
 
 

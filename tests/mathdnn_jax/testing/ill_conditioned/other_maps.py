@@ -1,4 +1,4 @@
-"""Ill-conditioned right maps of other kinds: inverses that iterate, rotations by QR, matrix exponentials, PyTorch's."""
+"""Other ill-conditioned right maps: inverses that iterate, rotations by QR, matrix exponentials, PyTorch's matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mathdnn_jax.testing import from_torch
 
-from .ill_conditioned import (
+from .pieces import (
     LINE,
     Functions,
     Holder,
@@ -31,7 +31,7 @@ Rng = np.random.Generator
 
 
 def _root(slopes: jax.Array, z: jax.Array) -> jax.Array:
-    """The x of s x + x³ = z by bisection, with the derivative of the implicit function."""
+    """Solve s x + x³ = z for x by bisection, with the derivative of the implicit function."""
 
     @jax.custom_jvp
     def root(slopes: jax.Array, z: jax.Array) -> jax.Array:
@@ -54,7 +54,7 @@ def _root(slopes: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def iterative(rng: Rng, holder: Holder) -> Map:
-    """A cubic with slopes at zero that span the condition, behind a triangle of ones; bisected on the way back."""
+    """A cumulative sum, then cubics whose slopes at zero span the condition. The inverse uses bisection."""
     size = size_of(rng)
 
     def forward(slopes: jax.Array, x: jax.Array) -> Result:
@@ -70,7 +70,7 @@ def iterative(rng: Rng, holder: Holder) -> Map:
 
 
 def rotated(rng: Rng, holder: Holder) -> Map:
-    """Q diag(s) Q′ with rotations by QR of the parameters."""
+    """Q diag(s) Q′, where the rotations are made of the parameters by QR."""
     size = size_of(rng)
 
     def functions() -> Functions:
@@ -105,7 +105,7 @@ def exponential(rng: Rng, holder: Holder) -> Map:
 
 
 def symmetric(rng: Rng, holder: Holder) -> Map:
-    """A positive definite matrix by its Cholesky factor."""
+    """A positive definite matrix whose determinant is computed from its Cholesky factor."""
     size = size_of(rng)
     a = rng.normal(size=(size, size)) * np.geomspace(1 / np.sqrt(condition(rng)), 1, size)
 
@@ -119,7 +119,7 @@ def symmetric(rng: Rng, holder: Holder) -> Map:
 
 
 def torch_map(rng: Rng, *, back: bool = False) -> Map:
-    """PyTorch's matrix, and perhaps something near its inverse behind it, with slogdet and solve."""
+    """A matrix in PyTorch, perhaps followed by one close to its inverse, with slogdet and solve."""
     import torch
 
     size = size_of(rng)
@@ -154,7 +154,7 @@ def torch_map(rng: Rng, *, back: bool = False) -> Map:
 
 
 def near(rng: Rng, holder: Holder) -> Map:
-    """A and, behind it, the inverse of a matrix near to it by a solve."""
+    """A, then a solve with a matrix close to A."""
     size = size_of(rng)
     a = dense(rng, size)
     one = linear(lambda p: p, log_abs_det, by_solve)

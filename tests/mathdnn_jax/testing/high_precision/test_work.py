@@ -1,4 +1,4 @@
-"""The work of high precision: counted before it is done, as dear as it is, never done twice."""
+"""The work of high precision is counted before it is done, priced realistically, and never done twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.prices import work_of, work_of_first
 from mathdnn_jax.testing.high_precision.settle import MORE_WORK, WORK, Derived, Value, inverse_of
 
-from .exact_verdicts import X, one_way
+from .verdicts import X, one_way
 
 MANY = 10_000_000
 LARGE = np.zeros(MANY)
@@ -34,7 +34,7 @@ def _in_float64() -> Iterator[None]:
 
 
 def bound(x: Any) -> Any:
-    """Integer remainders, which JAX evaluates one by one."""
+    """A loop of integer remainders, which JAX evaluates one by one."""
     return lax.fori_loop(0, 10_000, lambda k, y: y + x * (k % 7), x)
 
 
@@ -64,12 +64,12 @@ def test_what_takes_too_long_is_refused_before_it_is_done(
         used.start(program, inputs)
     took, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Integers are NumPy's, and take eight bytes at most.
+    # Integers are NumPy's and take at most eight bytes.
     assert peak < 10 * MANY
     assert took < 10
 
 
-def test_sorting_and_what_jax_evaluates_have_their_price() -> None:
+def test_sorting_and_evaluation_by_jax_have_a_price() -> None:
     def spent(function: Callable[[Any], Any], x: Any) -> float:
         used = machine(60, 1e6)
         used.start(jax.make_jaxpr(function)(x), [x if x.dtype.kind == "i" else used.numbers.exact(x)])
@@ -91,13 +91,13 @@ FUNCTIONS: dict[str, tuple[float, ...]] = {
 @pytest.mark.long
 @pytest.mark.parametrize("digits", [60, 240])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_price_is_what_a_function_takes(name: str, digits: int) -> None:
-    """Within a factor of three where nothing else runs, and within ten here."""
+def test_prices_are_realistic(name: str, digits: int) -> None:
+    """They are right within a factor of three on an idle machine, and must be within ten here."""
     numbers = Arithmetic(digits)
     least = np.inf
     for k in range(6):
         arguments = [numbers.context.mpf(x) for x in FUNCTIONS[name]]
-        # Another number each time, for what is remembered, but of a function whose order is a whole number.
+        # The argument changes each time, because results are cached. An order that is a whole number stays.
         arguments[-1] += numbers.one / (700 + k)
         began = time.process_time()
         numbers.functions[name](*arguments)
@@ -151,7 +151,7 @@ def test_the_work_on_an_inverse_is_counted() -> None:
     assert 0 < sum(spent) - before < MORE_WORK
 
 
-def test_the_inverse_of_a_dense_matrix_of_64_rows_is_worth_its_work() -> None:
+def test_the_inverse_of_a_dense_matrix_of_64_rows_fits_the_budget() -> None:
     used = machine(120, WORK)
     jacobian = used.numbers.exact(np.random.default_rng(1).normal(size=(64, 64)))
     value = Value(120, jacobian[0], used.numbers.zero, False, False, False, False, ())
@@ -160,7 +160,7 @@ def test_the_inverse_of_a_dense_matrix_of_64_rows_is_worth_its_work() -> None:
     assert WORK < spent[0] < MORE_WORK
 
 
-def test_what_could_not_be_found_out_is_not_tried_again() -> None:
+def test_an_evaluation_that_failed_is_not_tried_again() -> None:
     spent: list[float] = []
     one = one_way(lambda x: (jnp.fft.irfft(jnp.fft.rfft(jnp.exp(x)), 2), x.sum()), 2)
     point = Point(one, None, None, X, spend=spent.append)

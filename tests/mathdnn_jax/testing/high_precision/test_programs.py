@@ -1,4 +1,4 @@
-"""Programs in high precision: loops, branches, calls, rules of differentiation, constants, work."""
+"""Programs in high precision: loops, branches, calls, derivative rules, constants, work."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_program_returns_what_jax_returns(name: str) -> None:
         np.testing.assert_allclose(nearest(ours), np.asarray(theirs, np.float64), rtol=1e-11, atol=1e-11)
 
 
-def test_what_a_program_shows_of_itself() -> None:
+def test_what_a_machine_records_about_a_program() -> None:
     def seen(function: Callable[..., Any]) -> tuple[bool, bool, bool]:
         _, used = run(function, LINE)
         return used.narrow, used.approximate, used.uncertain
@@ -128,14 +128,14 @@ def test_a_narrower_type_changes_nothing() -> None:
     np.testing.assert_array_equal(nearest(found), LINE)
 
 
-def test_work_is_bounded_and_dearer_at_more_digits() -> None:
+def test_work_is_bounded_and_grows_with_the_digits() -> None:
     spent = [1e6 - run(lambda x: jnp.tanh(x), LINE, digits=digits)[1].work for digits in (60, 1000)]
     assert spent[1] > 5 * spent[0] > 0
     with pytest.raises(UnresolvedError, match="too long"):
         run(lambda x: jnp.tanh(x), LINE, work=20)
 
 
-def test_constants_are_moved_alike_and_the_exact_ones_not_at_all() -> None:
+def test_equal_constants_are_moved_alike_and_exact_ones_not_at_all() -> None:
     matrix = np.array([[0.1, 1.0], [0.0, 2.0]])
 
     def ratio(x: jax.Array) -> Any:
@@ -143,7 +143,7 @@ def test_constants_are_moved_alike_and_the_exact_ones_not_at_all() -> None:
 
     rounding = Rounding(1e-10, 3, everything=False)
     moved, exact = run(ratio, np.asarray(1.0), rounding=rounding)[0], run(ratio, np.asarray(1.0))[0]
-    # As an array and as a number of its own, 0.1 is moved; whatever stands twice is moved alike.
+    # 0.1 is moved both in an array and as a single number. A constant that occurs twice is moved alike.
     assert 0 < abs(moved[0][0, 0] - exact[0][0, 0]) < 1e-9
     assert moved[1] == 0
     assert moved[2] == exact[2]
@@ -162,11 +162,11 @@ def test_sums_are_moved_by_their_terms_and_inputs_by_themselves() -> None:
     big = np.array([1e6, -1e6, 1.0])
     assert 1e-6 < moved(jnp.sum, big) < 1e-3
     assert 1e-6 < moved(lambda x: x @ np.ones(3), big) < 1e-3
-    # Powers of two are exact, so that here the sums alone are moved.
+    # Powers of two are exact, so only the sums are moved here.
     powers = np.array([2.0**20, -(2.0**20), 2.0])
     for accumulate, size in ((jnp.cumsum, 2.0**21), (jnp.cumprod, 2.0**41), (lax.cumlogsumexp, 2.0**20)):
         assert 1e-14 * size < moved(lambda x, f=accumulate: f(0 * x + powers)[-1], np.zeros(3)) < 2e-10 * size
-    # Elementwise steps are taken as exact: what cancels in them is the formula's fault.
+    # Elementwise steps are taken as exact, because it is the formula's fault if they cancel.
     assert moved(lambda x: (x + 2.0**20) - 2.0**20, np.asarray(1.0)) < 2e-10
 
 
@@ -209,7 +209,7 @@ def test_a_hilbert_matrix_is_not_singular_but_a_repeated_row_is() -> None:
         log_abs_det(used, used.numbers.exact(np.array([[np.nan]])))
 
 
-def test_conversion_is_exact_and_goes_to_the_nearest() -> None:
+def test_conversion_is_exact_and_rounds_to_the_nearest() -> None:
     numbers = Arithmetic(60)
     values = np.array([0.1, -0.0, 1e-310, 1e308, np.inf, np.pi])
     np.testing.assert_array_equal(nearest(numbers.exact(values)), values)

@@ -1,4 +1,4 @@
-"""Right maps that float64 cannot judge are not accused; the same maps with a mistake are."""
+"""Right maps that float64 cannot decide do not fail, and the same maps with a mistake do."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 from mathdnn_jax.bijectors import plu
 from mathdnn_jax.testing import BijectorCheckError, check_bijector
 
-from .ill_conditioned_maps import RIGHT
-from .ill_conditioned_mistakes import MISTAKES
+from .maps import RIGHT
+from .mistakes import MISTAKES
 
 UNDECIDED = {
     *("precomputed", "PyTorch's", "PyTorch's, there and back", "symmetric, parameters", "symmetric, constants"),
     *("exponential, parameters", "exponential, constants", "near, constants"),
 }
-"""What nobody can decide at every condition: inverses that are constants, maps that cannot be followed, factors that
-are not numbers, exponentials that are right to float64 only, constants whose rounding moves a determinant near zero."""
+"""Maps that cannot be decided at every condition: inverses that are constants, maps that high precision cannot follow,
+factors that are NaN, exponentials that are right to float64 only, and constants whose rounding moves a determinant near
+zero."""
 
 PROMPT = (
     "plu of the library",
@@ -31,7 +32,7 @@ PROMPT = (
     "there and back, constants",
     "PyTorch's, there and back",
 )
-"""What every run tries."""
+"""The kinds that every run tries."""
 
 MISTAKEN = {
     "the sign is flipped": "plu of the library",
@@ -51,7 +52,7 @@ def rng_of(kind: str, seed: int) -> np.random.Generator:
 
 
 def accept(kind: str, seed: int, **options: Any) -> None:
-    """Check a right map; it may be undecided where that is all that can be said."""
+    """Check a right map, which may be undecided if it is one of `UNDECIDED`."""
     if kind.startswith("PyTorch's"):
         pytest.importorskip("torch", reason="the map is PyTorch's")
     right = RIGHT[kind](rng_of(kind, seed))
@@ -66,8 +67,8 @@ def accept(kind: str, seed: int, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", PROMPT)
-def test_a_right_map_is_not_accused(kind: str) -> None:
-    # Gradients take as long to compile as all the rest.
+def test_a_right_map_does_not_fail(kind: str) -> None:
+    # Gradients take as long to compile as everything else.
     accept(kind, 0, examples=1, gradients=False)
 
 
@@ -84,12 +85,12 @@ def test_a_plu_that_was_once_called_singular_passes(seed: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 11))
 @pytest.mark.parametrize("kind", RIGHT)
-def test_no_right_map_is_accused(kind: str, seed: int) -> None:
+def test_no_right_map_fails(kind: str, seed: int) -> None:
     accept(kind, seed, examples=2)
 
 
 def refuse(mistake: str, kind: str, seed: int) -> None:
-    """Check a wrong map: the mistake is found by name, unless nothing can be said of the case."""
+    """Check a wrong map. The mistake must be found by name, unless the map is one of `UNDECIDED`."""
     wanted = MISTAKES[mistake]
     right = RIGHT[kind](rng_of(kind, seed))
     if wanted.check == "singular" and right.options["event_shape"][0] < 2:

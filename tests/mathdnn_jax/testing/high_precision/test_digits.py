@@ -1,4 +1,4 @@
-"""How many digits a case takes, what is singular at any number of them, and what no number of them can tell."""
+"""How many digits a case needs, which maps are singular with any number of digits, and what no number can resolve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UnresolvedErr
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import Derived, Value, settled_derived, settled_value
 
-from .exact_verdicts import Result, X, judged, one_way, returned
+from .verdicts import Result, X, log_det_verdict_at, one_way, round_trip_verdict_at
 
 
 @pytest.fixture(autouse=True)
@@ -26,21 +26,21 @@ def _in_float64() -> Iterator[None]:
         yield
 
 
-def test_singular_is_what_scales_away() -> None:
+def test_a_singular_determinant_shrinks_with_the_digits() -> None:
     def repeated(x: jax.Array) -> Result:
         return jnp.stack([x[0] / 3 + x[1] / 7, x[0] / 6 + x[1] / 14]), jnp.zeros(())
 
-    assert judged(repeated, X).kind == "singular"
-    assert judged(lambda x: (x - x.mean(), jnp.zeros(())), X).kind == "singular"
-    assert judged(lambda x: (0 * x + 1, jnp.log(jnp.zeros(()))), X).kind == "singular"
-    # Off from being singular by the rounding of a third: no claim that it is.
-    third = judged(lambda x: (x - (1 / 3) * x.sum(), jnp.zeros(())), np.ones(3))
+    assert log_det_verdict_at(repeated, X).kind == "singular"
+    assert log_det_verdict_at(lambda x: (x - x.mean(), jnp.zeros(())), X).kind == "singular"
+    assert log_det_verdict_at(lambda x: (0 * x + 1, jnp.log(jnp.zeros(()))), X).kind == "singular"
+    # This is not singular, because a third is rounded.
+    third = log_det_verdict_at(lambda x: (x - (1 / 3) * x.sum(), jnp.zeros(())), np.ones(3))
     assert third.kind == "wrong"
     assert -38 < third.expected < -35
 
 
 def with_last_pivot(least: Callable[[int], int | None]) -> Callable[[int], Derived]:
-    """[[1, 1], [1, 1 + 10^least]], `least` being None for nothing, at each number of digits."""
+    """Return [[1, 1], [1, 1 + 10^least(digits)]] for each number of digits. If `least` is None, nothing is added."""
 
     def differentiate(digits: int) -> Derived:
         used = machine(digits + 5, 1e6)
@@ -54,19 +54,19 @@ def with_last_pivot(least: Callable[[int], int | None]) -> Callable[[int], Deriv
 
 
 @pytest.mark.parametrize("by_chance", [60, 120, 1000])
-def test_a_pivot_that_is_zero_by_chance_at_some_digits_is_their_last_digit_at_others(by_chance: int) -> None:
+def test_a_singular_matrix_whose_last_pivot_happens_to_be_zero_at_one_level(by_chance: int) -> None:
     found = settled_derived(with_last_pivot(lambda digits: None if digits == by_chance else -digits))
     assert found.singular
     assert found.computed.digits == 1000
 
 
-def test_a_pivot_that_stays_is_none_however_small() -> None:
+def test_a_pivot_that_does_not_shrink_is_not_zero_however_small() -> None:
     found = settled_derived(with_last_pivot(lambda digits: None if digits == 60 else -75))
     assert not found.singular
     assert float(found.log_abs_det) == pytest.approx(-75 * np.log(10))
 
 
-def test_a_pivot_that_shrinks_with_every_other_digit_is_not_judged() -> None:
+def test_a_pivot_that_shrinks_by_half_the_digits_is_not_decided() -> None:
     with pytest.raises(UnresolvedError, match="does not settle"):
         settled_derived(with_last_pivot(lambda digits: -digits // 2))
 
@@ -94,25 +94,25 @@ def squashed(scale: float) -> Callable[[jax.Array], Result]:
 
 @pytest.mark.parametrize("scale", [10.0, 60.0, 150.0, 300.0])
 def test_saturation_is_not_singularity(scale: float) -> None:
-    """The slope goes down to 10⁻⁵²⁰, which takes 1000 digits to see as 1 − tanh²."""
-    verdict = judged(squashed(scale), X)
+    """The slope is as small as 10⁻⁵²⁰, and it takes 1000 digits to compute it as 1 − tanh²."""
+    verdict = log_det_verdict_at(squashed(scale), X)
     assert verdict.kind == "right"
     assert verdict.log_det == pytest.approx(verdict.expected, rel=1e-12)
 
 
-def test_what_a_thousand_digits_cannot_tell_is_not_told() -> None:
-    with pytest.raises(UnresolvedError, match="less than 1000 digits can tell"):
-        judged(squashed(3000.0), X)
+def test_what_a_thousand_digits_cannot_resolve_is_not_decided() -> None:
+    with pytest.raises(UnresolvedError, match="smaller than 1000 digits can resolve"):
+        log_det_verdict_at(squashed(3000.0), X)
     with pytest.raises(UnresolvedError, match="complex128"):
-        judged(lambda x: (jnp.fft.irfft(jnp.fft.rfft(x), 2), jnp.zeros(())), X)
+        log_det_verdict_at(lambda x: (jnp.fft.irfft(jnp.fft.rfft(x), 2), jnp.zeros(())), X)
     with pytest.raises(UnresolvedError, match="NaN"):
-        judged(lambda x: (x, jnp.log(-jnp.ones(()))), X)
+        log_det_verdict_at(lambda x: (x, jnp.log(-jnp.ones(()))), X)
     with pytest.raises(UnresolvedError, match="not finite"):
-        judged(lambda x: (jnp.sqrt(abs(x)), jnp.zeros(())), np.zeros(2))
+        log_det_verdict_at(lambda x: (jnp.sqrt(abs(x)), jnp.zeros(())), np.zeros(2))
 
 
 POWER = 600
-"""The powers of 0.3 and 0.7 are 10⁻³¹⁴ and 10⁻⁹³: beside 1 they are nothing at 60 digits, and 0.3's at 120."""
+"""0.3 and 0.7 to this power are 10⁻³¹⁴ and 10⁻⁹³. Next to 1, both vanish with 60 digits, and the first with 120."""
 
 
 def there(x: jax.Array) -> Result:
@@ -123,32 +123,32 @@ def back(z: jax.Array) -> Result:
     return (1 - z) ** (1 / POWER), jnp.zeros(())
 
 
-def test_a_log_det_that_two_levels_lose_alike_is_asked_for_more_digits() -> None:
+def test_a_log_det_that_two_levels_lose_alike_gets_more_digits() -> None:
     def by_value(x: jax.Array) -> Result:
         z, _ = there(x)
         return z, (np.log(POWER) + (1 - 1 / POWER) * jnp.log(1 - z)).sum()
 
-    verdict = judged(by_value, [0.3, 0.7])
+    verdict = log_det_verdict_at(by_value, [0.3, 0.7])
     assert verdict.kind == "right"
     assert verdict.log_det == pytest.approx(verdict.expected)
 
 
-def test_a_round_trip_that_two_levels_lose_alike_is_asked_for_more_digits() -> None:
+def test_a_round_trip_that_two_levels_lose_alike_gets_more_digits() -> None:
     x = [0.3, 0.7]
-    assert returned(there, back, x).kind == "right"
-    assert returned(there, lambda z: (1.001 * back(z)[0], jnp.zeros(())), x).kind == "wrong"
+    assert round_trip_verdict_at(there, back, x).kind == "right"
+    assert round_trip_verdict_at(there, lambda z: (1.001 * back(z)[0], jnp.zeros(())), x).kind == "wrong"
 
 
-def test_what_is_lost_where_the_jacobian_does_not_show_it_is_not_judged() -> None:
-    """log_det adds what returns to x, less x: nothing, or −x where it does not return."""
+def test_a_loss_that_the_jacobian_does_not_show_is_not_decided() -> None:
+    """log_det adds inverse(forward(x)) − x, which is zero, or −x if too few digits lose it."""
 
     def log_det(x: jax.Array) -> jax.Array:
         found: jax.Array = (back(there(x)[0])[0] - x).sum()
         return found
 
     with pytest.raises(UnresolvedError, match="a difference is lost"):
-        judged(lambda x: (x, log_det(x)), [0.3, 0.7])
-    assert judged(lambda x: (x, (x - x).sum() + 0.1), [0.3, 0.7]).kind == "wrong"
+        log_det_verdict_at(lambda x: (x, log_det(x)), [0.3, 0.7])
+    assert log_det_verdict_at(lambda x: (x, (x - x).sum() + 0.1), [0.3, 0.7]).kind == "wrong"
 
 
 def test_the_digits_follow_the_case() -> None:
@@ -157,7 +157,7 @@ def test_the_digits_follow_the_case() -> None:
 
 
 def test_differences_in_high_precision_have_no_rounding() -> None:
-    """1 + 10⁻¹² x has no slope that float64 could see between two values."""
+    """In float64, two values of 1 + 10⁻¹² x do not show its slope."""
     tangents = np.array([[1e-6, -1e-6], [np.nan, np.nan]])
 
     def stopped(x: jax.Array) -> Result:
@@ -170,7 +170,7 @@ def test_differences_in_high_precision_have_no_rounding() -> None:
     right = at(lambda x: (1 + 1e-12 * jnp.sin(x), jnp.zeros(())), X)
     assert (right.excess <= 0).all()
     np.testing.assert_allclose(right.along, 1e-12 * np.cos(X) * tangents[0], rtol=1e-12)
-    # 1 − 10⁻³¹⁴ takes some 340 digits to be told from what is beside it.
+    # It takes some 340 digits to distinguish 1 − 10⁻³¹⁴ from its neighbours.
     deep = at(there, np.array([0.3, 0.7]))
     assert (deep.excess <= 0).all()
     assert (abs(deep.along) > 0).all()

@@ -1,4 +1,4 @@
-"""Verdicts of high precision on maps of vectors, given as plain functions."""
+"""The verdicts of high precision on maps of vectors that are given as plain functions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.verdict import (
     LogDetVerdict,
     RoundTripVerdict,
-    judge_log_det,
-    judge_round_trip,
+    log_det_verdict,
+    round_trip_verdict,
 )
 from mathdnn_jax.testing.programs import Direction, direction
 from mathdnn_jax.testing.support import box
@@ -28,21 +28,21 @@ def one_way(function: Callable[[jax.Array], Result], size: int) -> Direction:
     return direction("map", function, (size,), (size,), line, with_params=False, batched=False, gradients=False)
 
 
-def judged(function: Callable[[jax.Array], Result], x: Any, log_det: float | None = None) -> LogDetVerdict:
-    """The verdict on a map at x; `log_det` stands for what float64 reported."""
+def log_det_verdict_at(function: Callable[[jax.Array], Result], x: Any, log_det: float | None = None) -> LogDetVerdict:
+    """Return the verdict on a map at x. `log_det` replaces the log_det that float64 reports."""
     x = np.asarray(x, np.float64)
     one = one_way(function, x.size)
     analysis = one.analyse(None, None, x)
     if log_det is not None:
         analysis = analysis._replace(log_det=np.asarray(log_det))
-    return judge_log_det(Point(one, None, None, x), analysis, TOLERANCE, reported=True)
+    return log_det_verdict(Point(one, None, None, x), analysis, TOLERANCE, reported=True)
 
 
-def returned(
+def round_trip_verdict_at(
     there: Callable[[jax.Array], Result], back: Callable[[jax.Array], Result], x: Any, reported: Any = None
 ) -> RoundTripVerdict:
     x = np.asarray(x, np.float64)
     first, second = one_way(there, x.size), one_way(back, x.size)
     analysis = first.analyse(None, None, x)
     points = Point(second, None, None, x, first), Point(first, None, None, x)
-    return judge_round_trip(*points, analysis, None if reported is None else np.asarray(reported), TOLERANCE)
+    return round_trip_verdict(*points, analysis, None if reported is None else np.asarray(reported), TOLERANCE)

@@ -1,4 +1,4 @@
-"""Ways to spoil a checkpoint: blindly, or with knowledge of its format."""
+"""Ways to spoil a checkpoint, either blindly or with knowledge of its format."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .fuzz_corpus import MADE, Seed
-from .fuzz_pickles import claims, hostile, pick
+from .corpus import MADE, SoundFile
+from .pickles import claims, hostile, pick
 
 Generator = np.random.Generator
 LEGACY_HEAD = b"".join(
@@ -23,37 +23,37 @@ NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**62, 2**6
 NAMES = ("../../evil", "/etc/passwd", "C:\\evil", "a/../../b", "", "x" * 5000, "nul\0l", "\u202edata.pkl")
 
 
-class Case(NamedTuple):
-    """A spoilt file. A `forged` one has sound checksums, so that no reader can know it from one that was meant so."""
+class SpoiltFile(NamedTuple):
+    """A spoilt file. A `forged` one has valid checksums, so no reader can distinguish it from an intended one."""
 
     how: str
     content: bytes
     suffix: str
-    seed: Seed
+    sound: SoundFile
     forged: bool
 
 
-def make(seeds: list[Seed], number: int, index: int) -> Case:
-    """Case `index` of the run `number`; each can be made again by itself."""
+def make(files: list[SoundFile], number: int, index: int) -> SpoiltFile:
+    """Return the file `index` of the run `number`. Each file can be made again on its own."""
     rng = np.random.default_rng((number, index))
-    # The small files more often than the real ones.
-    seed = pick(rng, seeds[:MADE]) if rng.integers(8) else pick(rng, seeds)
-    forging = {"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS}[seed.kind]
+    # The small files are spoilt more often than the real ones.
+    sound = pick(rng, files[:MADE]) if rng.integers(8) else pick(rng, files)
+    forging = {"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS}[sound.kind]
     if rng.integers(2):
         how = pick(rng, list(BLIND))
-        content = BLIND[how](rng, seed.content)
+        content = BLIND[how](rng, sound.content)
         if not rng.integers(4):
             content = BLIND[pick(rng, list(BLIND))](rng, content)
-        return Case(how, content, seed.suffix, seed, forged=False)
+        return SpoiltFile(how, content, sound.suffix, sound, forged=False)
     if not rng.integers(8):
-        return Case("bare pickle", hostile(rng), pick(rng, [".pt", ".pth", "", ".pkl"]), seed, forged=True)
+        return SpoiltFile("bare pickle", hostile(rng), pick(rng, [".pt", ".pth", "", ".pkl"]), sound, forged=True)
     how = pick(rng, list(forging))
-    suffix = pick(rng, [".pt", ".safetensors"]) if not rng.integers(20) else seed.suffix
-    return Case(f"{seed.kind}: {how}", forging[how](rng, seed.content), suffix, seed, forged=True)
+    suffix = pick(rng, [".pt", ".safetensors"]) if not rng.integers(20) else sound.suffix
+    return SpoiltFile(f"{sound.kind}: {how}", forging[how](rng, sound.content), suffix, sound, forged=True)
 
 
 def _place(rng: Generator, content: bytes, width: int = 1) -> int:
-    """Anywhere, and as often near the beginning or the end, where headers are."""
+    """Return a position anywhere in the file or, more often, near its beginning or end, where the headers are."""
     last = max(1, len(content) - width)
     near = int(rng.integers(min(last, 600)))
     return int(pick(rng, [int(rng.integers(last)), near, last - near]))

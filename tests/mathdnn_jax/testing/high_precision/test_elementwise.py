@@ -1,4 +1,4 @@
-"""Every elementwise primitive that high precision knows, beside JAX in float64 on the same numbers."""
+"""Every elementwise primitive that high precision supports, compared with JAX in float64 on the same numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathdnn_jax.testing.high_precision import elementwise
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.numbers import nearest
 
-from .interpreted import DIGITS, WORK, agree, evaluated
+from .compare import DIGITS, WORK, agree, evaluated
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def _in_float64() -> Iterator[None]:
 
 
 class Row(NamedTuple):
-    """A function of one to three numbers, the intervals that they are drawn from, and how near JAX is to it."""
+    """A function of one to three numbers, the intervals that they are drawn from, and the accuracy of JAX."""
 
     function: Callable[..., Any]
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0),)
@@ -111,7 +111,7 @@ NEWER: dict[str, Row] = {
     "one_minus_square": Row(lambda x: lax.one_minus_square(x), (UNIT,)),  # type: ignore[attr-defined]
     "polynomial": Row(lambda x: lax.polynomial(x, [1.5, -0.25, 3.0, 0.0, 0.125])),  # type: ignore[attr-defined]
 }
-"""Primitives that JAX has from 0.12 on."""
+"""Primitives that only JAX 0.12 and later have."""
 ELEMENTWISE |= {name: row for name, row in NEWER.items() if hasattr(lax, f"{name}_p")}
 
 
@@ -120,7 +120,7 @@ def test_elementwise(name: str) -> None:
     row = ELEMENTWISE[name]
     rng = np.random.default_rng(len(name))
     arguments = [rng.uniform(*ends, (3, 7)) for ends in row.domain]
-    # Halves, whole numbers and zero are where rounding and comparisons differ.
+    # Rounding and comparisons differ at halves, whole numbers and zero.
     if row.domain[0] == ANY:
         arguments[0][0] = [-2.5, -1.5, -1.0, 0.0, 0.5, 1.5, 2.0]
     assert name in agree(row.function, *arguments, rtol=row.rtol)
@@ -183,7 +183,7 @@ def test_the_ends_of_the_domain(function: Callable[..., Any], x: float, expected
 
 
 def test_functions_are_right_to_all_digits() -> None:
-    """At 60 digits tanh and exp are those of the addition theorem and the quotient, not those of float64."""
+    """With 60 digits, tanh and exp satisfy their identities far beyond float64."""
     program = jax.make_jaxpr(lambda x: (lax.tanh(x), lax.exp(x), lax.exp(-x), lax.log(lax.exp(x)) - x))(0.3)
     tanh, up, down, zero = machine(DIGITS, WORK).start(program, [np.asarray(0.3)])
     assert abs((up - down) / (up + down) - tanh) < 1e-58

@@ -1,4 +1,4 @@
-"""Sound checkpoints to spoil: small ones made on the fly, and the real ones where they are."""
+"""Sound checkpoints to spoil: small ones that are made here, and real ones if they are available."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = {"dim": 6, "width": 5, "depth": 2, "couplings": 2}
 LARGEST = 4_000_000
 MADE = 8
-"""How many seeds are made here; the rest are the real files."""
+"""The number of sound files that are made here. The rest are real files."""
 
 
-class Seed(NamedTuple):
-    """A sound file: its bytes, what they hold, and whether a checksum guards them."""
+class SoundFile(NamedTuple):
+    """A sound file: its name, kind and bytes, the arrays that they hold, and the model that these belong to, if any."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Seed(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The ending of the file's name."""
+        """The suffix of the file's name."""
         return ".safetensors" if self.kind == "safetensors" else ".pt"
 
 
@@ -55,19 +55,19 @@ def nice_state(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def saved(content: Any, *, legacy: bool = False) -> bytes:
-    """What `torch.save` writes."""
+    """Return the bytes that `torch.save` writes."""
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=not legacy)
     return buffer.getvalue()
 
 
 def tensors(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Arrays as tensors of their own."""
+    """Return copies of the arrays as tensors."""
     return {name: torch.from_numpy(array.copy()) for name, array in state.items()}
 
 
-def corpus() -> list[Seed]:
-    """All sound files."""
+def corpus() -> list[SoundFile]:
+    """Return all sound files."""
     state = nice_state()
     whole = torch.arange(24.0).reshape(4, 6)
     mixed = OrderedDict(
@@ -82,7 +82,7 @@ def corpus() -> list[Seed]:
         learnt=torch.nn.Parameter(whole.clone()),
         bytes=whole.to(torch.uint8),
     )
-    # As training scripts save: an optimiser's tensors around the state.
+    # Training scripts save the state together with the tensors of an optimiser.
     moments = {k: {"step": torch.tensor(3.0), "exp_avg": value} for k, value in enumerate(tensors(state).values())}
     wrapped = {
         "epoch": 3,
@@ -93,15 +93,15 @@ def corpus() -> list[Seed]:
     mixed_state = {name: to_numpy(value) for name, value in mixed.items()}
     params = flatten(parity.convert(state))
     flat = {name: np.asarray(leaf, order="C") for name, leaf in params.items()}
-    seeds = [
-        Seed("nice.zip", "zip", saved(tensors(state)), state, "nice"),
-        Seed("nice.legacy", "legacy", saved(tensors(state), legacy=True), state, "nice"),
-        Seed("nice.safetensors", "safetensors", save_safetensors(state, {"format": "pt"}), state, "nice"),
-        Seed("params.safetensors", "safetensors", save_safetensors(flat, {PARAMS_OF: "nice"}), flat, "nice"),
-        Seed("mixed.zip", "zip", saved(mixed), mixed_state, None),
-        Seed("mixed.legacy", "legacy", saved(mixed, legacy=True), mixed_state, None),
-        Seed("wrapped.zip", "zip", saved(wrapped), state, "nice"),
-        Seed("wrapped.legacy", "legacy", saved(wrapped, legacy=True), state, "nice"),
+    files = [
+        SoundFile("nice.zip", "zip", saved(tensors(state)), state, "nice"),
+        SoundFile("nice.legacy", "legacy", saved(tensors(state), legacy=True), state, "nice"),
+        SoundFile("nice.safetensors", "safetensors", save_safetensors(state, {"format": "pt"}), state, "nice"),
+        SoundFile("params.safetensors", "safetensors", save_safetensors(flat, {PARAMS_OF: "nice"}), flat, "nice"),
+        SoundFile("mixed.zip", "zip", saved(mixed), mixed_state, None),
+        SoundFile("mixed.legacy", "legacy", saved(mixed, legacy=True), mixed_state, None),
+        SoundFile("wrapped.zip", "zip", saved(wrapped), state, "nice"),
+        SoundFile("wrapped.legacy", "legacy", saved(wrapped, legacy=True), state, "nice"),
     ]
     folder = Path(os.environ.get("MATHDNN_SHARED", REPOSITORY.parent / "shared")) / "checkpoints"
     models = {"mlp_vae_fashion_mnist": "vae", "lenet_cifar": "lenet", "dcgan_digits_generator": "dcgan-generator"}
@@ -111,5 +111,5 @@ def corpus() -> list[Seed]:
             kind = "zip" if content.startswith(b"PK") else "legacy"
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             arrays = {name: to_numpy(value) for name, value in loaded.items()}
-            seeds.append(Seed(path.name, kind, content, arrays, models.get(path.stem)))
-    return seeds
+            files.append(SoundFile(path.name, kind, content, arrays, models.get(path.stem)))
+    return files

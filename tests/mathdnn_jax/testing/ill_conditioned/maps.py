@@ -1,4 +1,4 @@
-"""Right maps of every kind, with conditions from 10⁸ to 10¹⁸; and what makes wrong ones of them."""
+"""Right maps of every kind, with conditions from 10⁸ to 10¹⁸."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 from mathdnn_jax import chain
 from mathdnn_jax.bijectors import plu, scaling
 
-from .ill_conditioned import (
+from .elementwise import elementwise, kumaraswamy
+from .other_maps import exponential, iterative, near, rotated, symmetric, torch_map
+from .pieces import (
     LINE,
     Functions,
     Holder,
@@ -37,8 +39,6 @@ from .ill_conditioned import (
     times,
     triangle,
 )
-from .ill_conditioned_elementwise import elementwise, kumaraswamy
-from .ill_conditioned_others import exponential, iterative, near, rotated, symmetric, torch_map
 
 Rng = np.random.Generator
 
@@ -56,7 +56,7 @@ def plu_params(rng: Rng, size: int, span: float) -> dict[str, np.ndarray]:
 
 
 def chain_map(rng: Rng) -> Map:
-    """The library's maps one behind the other."""
+    """A chain of the library's maps."""
     size, span = 4, np.log10(condition(rng)) / 4
     bijector = chain(one=plu(size), scale=scaling(size), two=plu(size, (2, 0, 3, 1)))
     params = {
@@ -78,7 +78,7 @@ def dense_map(rng: Rng, holder: Holder) -> Map:
 
 
 def factored(rng: Rng, holder: Holder) -> Map:
-    """A = L U is multiplied out; its determinant is that of the factors."""
+    """A = L U is multiplied out, and its determinant is computed from the factors."""
     size = size_of(rng)
 
     def matrix(p: Any) -> jax.Array:
@@ -98,7 +98,7 @@ def factored(rng: Rng, holder: Holder) -> Map:
 
 
 def precomputed(rng: Rng) -> Map:
-    """The inverse and the log-determinant are NumPy's, computed beforehand."""
+    """The inverse and the log-determinant are computed beforehand by NumPy."""
     size = size_of(rng)
     a = dense(rng, size)
     # NumPy refuses a matrix whose last pivot is rounded to zero.
@@ -126,7 +126,7 @@ def diagonal(rng: Rng, holder: Holder) -> Map:
 
 
 def _coupling() -> Functions:
-    """An affine coupling with log-scales within a reach, all of them parameters."""
+    """An affine coupling with bounded log-scales. The bound (`reach`) is a parameter too."""
 
     def parts(p: Any, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
         return p["reach"] * jnp.tanh(kept @ p["scale"] + 1), kept @ p["shift"]
@@ -152,7 +152,7 @@ def coupling(rng: Rng, holder: Holder) -> Map:
 
 
 def coupled_and_back(rng: Rng, holder: Holder) -> Map:
-    """A coupling, then the inverse of one that is near to it."""
+    """A coupling, then the inverse of a similar coupling."""
     params = _coupling_params(rng, np.log(condition(rng)) / 2 * rng.choice([-1.0, 1.0]))
     near = jax.tree.map(lambda leaf: leaf * (1 + 10.0 ** rng.uniform(-8, -1) * rng.normal(size=leaf.shape)), params)
     forward, inverse = _coupling()
@@ -160,7 +160,7 @@ def coupled_and_back(rng: Rng, holder: Holder) -> Map:
 
 
 def there_and_back(rng: Rng, holder: Holder) -> Map:
-    """A, then something near A⁻¹, both multiplied out: the whole is well-conditioned, and all rounding is hidden."""
+    """A, then a matrix close to A⁻¹. The composition is well-conditioned and hides all rounding."""
     size = size_of(rng)
     a, moved = np.linalg.svd(dense(rng, size)), 10.0 ** rng.uniform(-3, -1)
     left, values, right = a.U, np.maximum(a.S, a.S[0] * 1e-14), a.Vh

@@ -1,4 +1,4 @@
-"""Every primitive of arrays that high precision knows, beside JAX in float64; and what it cannot follow."""
+"""Every array primitive that high precision supports, compared with JAX in float64, and what it cannot follow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mathdnn_jax.testing.high_precision import ordering, solves, structural, sum
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
 
-from .interpreted import DIGITS, agree
+from .compare import DIGITS, agree
 
 
 @pytest.fixture(autouse=True)
@@ -192,8 +192,8 @@ def test_all_rules_are_tried() -> None:
 @pytest.mark.parametrize(
     ("function", "x", "said"),
     [
-        (called_back, 0.5, "'pure_callback' is not known"),
-        (lambda x: lax.nextafter(x, 1.0), 0.5, "'nextafter' is not known"),
+        (called_back, 0.5, "'pure_callback' is not supported"),
+        (lambda x: lax.nextafter(x, 1.0), 0.5, "'nextafter' is not supported"),
         (lambda x: lax.complex(x, x).real, 0.5, "complex128"),
         (lambda x: jax.random.uniform(jax.random.key(0)) * x, 0.5, "key"),
         (lambda x: lax.exp(lax.exp(x)), 40.0, "too large or too small"),
@@ -207,7 +207,7 @@ def test_all_rules_are_tried() -> None:
         (lambda x: lax.linalg.qr(x * jnp.eye(2), pivoting=True)[0], 1.0, "QR with pivoting"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_followed_is_said(function: Callable[..., Any], x: float, said: str) -> None:
+def test_what_cannot_be_followed_is_reported(function: Callable[..., Any], x: float, said: str) -> None:
     program = jax.make_jaxpr(function)(x)
     with pytest.raises(UnresolvedError, match=said):
         machine(DIGITS, 1e5).start(program, [np.asarray(x)])

@@ -1,4 +1,4 @@
-"""The pieces of ill-conditioned maps: matrices of a drawn condition, and linear maps with parameters or constants."""
+"""The pieces of ill-conditioned maps: matrices of random condition, and linear maps with parameters or constants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathdnn_jax.testing import check_bijector
 
 Result = tuple[jax.Array, jax.Array]
 Functions = tuple[Callable[..., Result], Callable[..., Result]]
-"""Forward and inverse, of (parameters, event)."""
+"""The forward and inverse functions of (parameters, event)."""
 
 LINE = (-np.inf, np.inf)
 
@@ -35,12 +35,12 @@ Holder = Callable[[Functions, Any, int], Map]
 
 
 def of_params(functions: Functions, params: Any, size: int) -> Map:
-    """The functions with these parameters, which the checker rounds to float32."""
+    """Return a map with these parameters, which the checker rounds to float32."""
     return Map(*functions, {"event_shape": (size,), "params": st.just(params), "latent_support": LINE})
 
 
 def closed_over(functions: Functions, params: Any, size: int) -> Map:
-    """The functions with the parameters as constants of the program, float64 where the event is."""
+    """Return a map with the parameters as constants of the program, in the dtype of the event."""
     constants = jax.tree.map(np.asarray, params)
 
     def at(x: jax.Array) -> Any:
@@ -60,7 +60,7 @@ def size_of(rng: np.random.Generator) -> int:
 
 
 def singular_values(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Of a drawn condition: all small but one, one alone small, or evenly spread."""
+    """Draw singular values: all but one small, only one small, or evenly spread in the logarithm."""
     least = 1 / condition(rng)
     kinds = (np.r_[1.0, np.full(size - 1, least)], np.r_[np.ones(size - 1), least], np.geomspace(1, least, size))
     return np.asarray(kinds[rng.integers(3)] * 10.0 ** rng.uniform(-2, 2))
@@ -71,7 +71,7 @@ def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def dense(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Of such singular values, or with rows and columns stretched, or a Vandermonde matrix stretched."""
+    """Draw a matrix with such singular values, with stretched rows and columns, or a stretched Vandermonde matrix."""
     kind = rng.integers(4)
     if kind == 0:
         span = np.log10(condition(rng)) / 4
@@ -84,7 +84,7 @@ def dense(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def triangle(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Lower triangular: entries of moderate size beside a diagonal that spans the condition."""
+    """Draw a lower triangular matrix of moderate entries, whose diagonal spans the condition."""
     diagonal = singular_values(rng, size) * rng.choice([-1.0, 1.0], size)
     return np.asarray(np.tril(rng.normal(size=(size, size)), -1) + np.diag(rng.permutation(diagonal)))
 
@@ -100,7 +100,7 @@ def times(a: jax.Array, x: jax.Array) -> jax.Array:
 def linear(
     matrix: Callable[[Any], jax.Array], log_det: Callable[[jax.Array], Any], solve: Callable[..., jax.Array]
 ) -> Functions:
-    """X ↦ A x, A being made of the parameters."""
+    """x ↦ A x, where A = matrix(params)."""
 
     def forward(params: Any, x: jax.Array) -> Result:
         a = matrix(params)
@@ -136,7 +136,7 @@ def by_substitution(a: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def by_hand(a: jax.Array, z: jax.Array) -> jax.Array:
-    """Substitution written out, entry by entry."""
+    """Solve by substitution, entry by entry."""
     x: list[jax.Array] = []
     for i in range(z.shape[-1]):
         rest = z[..., i]
@@ -147,7 +147,7 @@ def by_hand(a: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def composed(first: Functions, second: Functions) -> Functions:
-    """The second map behind the first, of the parameters of both."""
+    """The first map, then the second, with the parameters of both."""
 
     def forward(params: Any, x: jax.Array) -> Result:
         y, one = first[0](params[0], x)

@@ -1,4 +1,4 @@
-"""Pickles that an enemy would write: every family of instructions, and claims that would exhaust a machine."""
+"""Pickles that an attacker would write, with every family of instructions, and with claims that exhaust a machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-CANARY = "tests.fuzz.fuzz_canary"
-"""A module that notes, in `sang`, that it was called or even imported."""
+CANARY = "tests.fuzz.canary"
+"""A module whose function `sing` records, in `sang`, that it was called."""
 
 Generator = np.random.Generator
 PROTO = b"\x80\x02"
@@ -23,18 +23,18 @@ TARGETS = (
 
 
 def pick(rng: Generator, items: Sequence[Any]) -> Any:
-    """One of some things."""
+    """Return one of the items."""
     return items[int(rng.integers(len(items)))]
 
 
 def text(value: str | bytes) -> bytes:
-    """A BINUNICODE instruction."""
+    """Return a BINUNICODE instruction."""
     raw = value.encode() if isinstance(value, str) else value
     return b"X" + struct.pack("<I", len(raw)) + raw
 
 
 def integer(value: int) -> bytes:
-    """A BININT or LONG1 instruction."""
+    """Return a BININT or LONG1 instruction."""
     if -(2**31) <= value < 2**31:
         return b"J" + struct.pack("<i", value)
     raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
@@ -42,7 +42,7 @@ def integer(value: int) -> bytes:
 
 
 def name(rng: Generator) -> tuple[bytes, bytes]:
-    """A module and a name that do harm when called."""
+    """Return a module and a name in it that do harm when called."""
     module, attribute = pick(rng, TARGETS)
     return module.encode(), attribute.encode()
 
@@ -51,7 +51,7 @@ def tensor(
     key: str, shape: tuple[int, ...], strides: tuple[int, ...], stored: int, offset: int = 0, kind: str = "Float",
     *, legacy: bool = False,
 ) -> bytes:  # fmt: skip
-    """Instructions that make one tensor."""
+    """Return the instructions that make one tensor."""
     identity = b"(" + text("storage") + f"ctorch\n{kind}Storage\n".encode() + text(key) + text("cpu") + integer(stored)
     identity += (b"N" if legacy else b"") + b"tQ"
     numbers = b"".join(b"(" + b"".join(map(integer, axes)) + b"t" for axes in (shape, strides))
@@ -60,7 +60,7 @@ def tensor(
 
 
 def mapping(entries: list[tuple[str, bytes]]) -> bytes:
-    """A pickle of a mapping from names to what the instructions make."""
+    """Return a pickle of a mapping from names to what the instructions make."""
     return PROTO + b"}(" + b"".join(text(key) + value for key, value in entries) + b"u."
 
 
@@ -131,7 +131,7 @@ def _bombs(rng: Generator) -> bytes:
 
 
 def hostile(rng: Generator, *, legacy: bool = False) -> bytes:
-    """One hostile pickle: it would run code, exhaust the machine, or claim what its storage does not hold."""
+    """Return a pickle that tries to run code, to exhaust the machine, or to claim what its storage does not hold."""
     kind = int(rng.integers(4))
     if kind == 0:
         return PROTO + _calls(rng) + b"."
@@ -143,7 +143,7 @@ def hostile(rng: Generator, *, legacy: bool = False) -> bytes:
 
 
 def claims(rng: Generator, *, legacy: bool = False) -> bytes:
-    """A mapping of tensors whose shapes, strides, offsets or storages are not what they should be."""
+    """Return a pickle of tensors with wrong shapes, strides, offsets or storages."""
 
     def odd() -> int:
         return int(pick(rng, [0, 1, 2, 24, 25, 2**20, 2**31, 2**32, 2**62, 2**63, 2**64, -1, 2**66]))
