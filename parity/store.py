@@ -55,7 +55,7 @@ def restore(
         CheckpointError, ConversionError: as `load`, `convert` and `export` do.
     """
     checkpoint = read(path, inside=inside)
-    announce(path, checkpoint.taken, inside)
+    announce(path, checkpoint.selection, inside)
     return rebuild(checkpoint, model, ignore=ignore)
 
 

@@ -8,13 +8,13 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from parity.containers.layout import Layout, Range, file_size, place
-from parity.containers.objects import BadPickleError, Storage, whole
-from parity.containers.pickles import LONGEST, Machine
+from parity.containers.tensor_map import TensorMap, ByteRange, file_size, map_tensors
+from parity.containers.objects import BadPickleError, Storage, whole_number
+from parity.containers.pickles import MAX_PICKLE_BYTES, Machine
 from parity.containers.wrapped import Inside, short
 from parity.errors import CorruptCheckpointError, UnsafeCheckpointError
 
-DIRECTORY = 2**22
+MAX_DIRECTORY_BYTES = 2**22
 """The longest list of records, in bytes: of forty thousand, as PyTorch writes them."""
 CHUNK = 2**20
 
@@ -25,7 +25,7 @@ def is_archive(file: BinaryIO) -> bool:
     return file.read(4) == b"PK\x03\x04"
 
 
-def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> Layout:
+def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> TensorMap:
     """Find the arrays of a zip. Every record's checksum is verified, which PyTorch itself does not do.
 
     Raises:
@@ -49,10 +49,10 @@ def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> La
     order = _small(file, records.get(f"{folder}byteorder", (0, 0))) or b"little"
     if order not in (b"little", b"big"):
         raise CorruptCheckpointError(f"{path} names a byte order that is neither little nor big; obtain it again")
-    if records[pickles[0]][1] > LONGEST:
-        raise CorruptCheckpointError(f"{path} has a pickle of more than {LONGEST:,} bytes; refused")
+    if records[pickles[0]][1] > MAX_PICKLE_BYTES:
+        raise CorruptCheckpointError(f"{path} has a pickle of more than {MAX_PICKLE_BYTES:,} bytes; refused")
 
-    def where(storage: Storage) -> Range:
+    def where(storage: Storage) -> ByteRange:
         start, stored = records[f"{folder}data/{storage.key}"]
         if not isinstance(storage.dtype, str) and storage.length * storage.dtype.itemsize != stored:
             raise CorruptCheckpointError(
@@ -62,28 +62,28 @@ def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> La
         return start, stored
 
     content = Machine(_bytes(file, records[pickles[0]]), _storage).load()
-    return place(path, content, where, size, "<" if order == b"little" else ">", inside)
+    return map_tensors(path, content, where, size, "<" if order == b"little" else ">", inside)
 
 
 def _storage(identity: tuple[object, ...]) -> Storage:
     if len(identity) != 5 or not isinstance(key := identity[2], str):
         raise BadPickleError("a storage that is not named as in a zip")
-    return Storage(identity[1].dtype, key, whole(identity[4]))  # type: ignore[attr-defined]
+    return Storage(identity[1].dtype, key, whole_number(identity[4]))  # type: ignore[attr-defined]
 
 
-def _bytes(file: BinaryIO, where: Range) -> bytes:
+def _bytes(file: BinaryIO, where: ByteRange) -> bytes:
     file.seek(where[0])
     return file.read(where[1])
 
 
-def _small(file: BinaryIO, where: Range) -> bytes:
+def _small(file: BinaryIO, where: ByteRange) -> bytes:
     return _bytes(file, where)[:16] if where[1] <= 16 else b"long"
 
 
-def _records(path: Path, file: BinaryIO, size: int) -> dict[str, Range]:
+def _records(path: Path, file: BinaryIO, size: int) -> dict[str, ByteRange]:
     """Each record's place, after its checksum was verified."""
     _check_directory(path, file, size)
-    records: dict[str, Range] = {}
+    records: dict[str, ByteRange] = {}
     try:
         file.seek(0)
         with zipfile.ZipFile(file) as archive:
@@ -113,11 +113,11 @@ def _check_directory(path: Path, file: BinaryIO, size: int) -> None:
     length, comment = struct.unpack("<12xIxxxxH", end)
     if tail[-42:].startswith(b"PK\x06\x07"):
         length = struct.unpack_from("<Q", tail, 40)[0] if tail.startswith(b"PK\x06\x06") else size
-    if comment or length > DIRECTORY:
-        raise CorruptCheckpointError(f"{path} lists its records in {length:,} bytes, more than {DIRECTORY:,}; refused")
+    if comment or length > MAX_DIRECTORY_BYTES:
+        raise CorruptCheckpointError(f"{path} lists its records in {length:,} bytes, more than {MAX_DIRECTORY_BYTES:,}; refused")
 
 
-def _record(path: Path, file: BinaryIO, record: zipfile.ZipInfo) -> Range:
+def _record(path: Path, file: BinaryIO, record: zipfile.ZipInfo) -> ByteRange:
     """Where a record's bytes begin, by its own header, and how many they are."""
     file.seek(record.header_offset)
     header = file.read(30)

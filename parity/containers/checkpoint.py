@@ -15,9 +15,9 @@ import numpy as np
 from mathdnn_jax.errors import MissingDependencyError
 from parity.containers import (
     Inside,
-    Layout,
+    TensorMap,
     MappedState,
-    Taken,
+    Selection,
     is_archive,
     is_safetensors,
     read_archive,
@@ -42,15 +42,15 @@ class Checkpoint(NamedTuple):
 
     state: Mapping[str, np.ndarray]
     metadata: dict[str, str]
-    taken: Taken = Taken()
+    selection: Selection = Selection()
 
 
 def load(path: str | os.PathLike[str], *, inside: Inside | None = None) -> State:
     """Read a checkpoint into memory: PyTorch's zip and legacy containers (any suffix), or safetensors.
 
-    The file is taken as hostile. Its pickle is read by a machine that knows tensors and plain containers and can
+    The file is selection as hostile. Its pickle is read by a machine that knows tensors and plain containers and can
     import and call nothing (`parity.containers.pickles`), so that no code in the file runs and PyTorch is not needed;
-    nothing is unpacked to disk; what a header claims is held against the file's size before memory is taken. A zip's
+    nothing is unpacked to disk; what a header claims is held against the file's size before memory is selection. A zip's
     checksums are verified, which PyTorch itself does not do, so that one flipped bit is an error and not another
     weight; legacy and safetensors files have none. dtypes are kept (bfloat16 as `ml_dtypes.bfloat16`).
 
@@ -75,21 +75,21 @@ def load(path: str | os.PathLike[str], *, inside: Inside | None = None) -> State
     with path.open("rb") as file:
         layout = _layout(path, file, inside)
         state = MappedState(path, file, layout.arrays)
-    announce(path, layout.taken, inside)
+    announce(path, layout.selection, inside)
     return {name: state.read(name) for name in state}
 
 
-def announce(path: object, taken: Taken, inside: Inside | None) -> None:
+def announce(path: object, selection: Selection, inside: Inside | None) -> None:
     """Warn of a state that was found inside other dictionaries and not chosen there."""
-    if taken.path and inside is None:
-        message = f"{path}: {taken}; inside={'/'.join(taken.path)!r} chooses it without this warning"
+    if selection.path and inside is None:
+        message = f"{path}: {selection}; inside={'/'.join(selection.path)!r} chooses it without this warning"
         warnings.warn(message, WrappedCheckpointWarning, stacklevel=3)
 
 
 def read(path: str | os.PathLike[str], *, inside: Inside | None = None) -> Checkpoint:
     """Read a checkpoint with its metadata, as `load` otherwise, but leave the arrays in the file.
 
-    What was taken of wrapped ones is the result's `taken`, and there is no warning.
+    What was selection of wrapped ones is the result's `selection`, and there is no warning.
 
     The state is a `parity.containers.MappedState`: each look-up maps one array into memory, and the file has to stay
     as it is while the state is in use.
@@ -97,7 +97,7 @@ def read(path: str | os.PathLike[str], *, inside: Inside | None = None) -> Check
     path = find(path)
     with path.open("rb") as file:
         layout = _layout(path, file, inside)
-        return Checkpoint(MappedState(path, file, layout.arrays), layout.metadata, layout.taken)
+        return Checkpoint(MappedState(path, file, layout.arrays), layout.metadata, layout.selection)
 
 
 def find(path: str | os.PathLike[str]) -> Path:
@@ -147,7 +147,7 @@ def _torch() -> Any:
     return torch
 
 
-def _layout(path: Path, file: BinaryIO, inside: Inside | None) -> Layout:
+def _layout(path: Path, file: BinaryIO, inside: Inside | None) -> TensorMap:
     if is_safetensors(path, file):
         if inside is not None:
             raise NotAStateDictError(

@@ -6,9 +6,9 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from parity.containers.layout import Layout, Range, file_size, place
-from parity.containers.objects import BadPickleError, Storage, whole
-from parity.containers.pickles import LONGEST, Machine
+from parity.containers.tensor_map import TensorMap, ByteRange, file_size, map_tensors
+from parity.containers.objects import BadPickleError, Storage, whole_number
+from parity.containers.pickles import MAX_PICKLE_BYTES, Machine
 from parity.containers.wrapped import Inside, short
 from parity.errors import CorruptCheckpointError
 
@@ -17,7 +17,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 
 
-def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Layout:
+def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> TensorMap:
     """Find the arrays of a legacy file.
 
     Raises:
@@ -27,7 +27,7 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Lay
     size = file_size(file)
     file.seek(0)
     storages: dict[str | int, Storage] = {}
-    machine = Machine(file.read(LONGEST), lambda identity: _storage(identity, storages))
+    machine = Machine(file.read(MAX_PICKLE_BYTES), lambda identity: _storage(identity, storages))
     if machine.load() != MAGIC or machine.load() != VERSION:
         raise BadPickleError("not the beginning of a checkpoint")
     machine.load()  # about the machine that wrote it
@@ -35,7 +35,7 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Lay
     keys = machine.load()
     if type(keys) is not list:
         raise BadPickleError("no list of storages")
-    ranges: dict[str | int, Range] = {}
+    ranges: dict[str | int, ByteRange] = {}
     position = machine.position
     for key in keys:
         if not isinstance(key, str | int) or key not in storages or key in ranges:
@@ -56,7 +56,7 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Lay
             f"obtain it again"
         )
 
-    def where(storage: Storage) -> Range:
+    def where(storage: Storage) -> ByteRange:
         start, stored = ranges[storage.key]
         if isinstance(storage.dtype, str) or storage.within is None:
             return start, stored
@@ -65,18 +65,18 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Lay
             raise CorruptCheckpointError(f"{path} has a view beyond its storage {short(storage.key)}; obtain it again")
         return start + storage.first * width, storage.within * width
 
-    return place(path, content, where, size, inside=inside)
+    return map_tensors(path, content, where, size, inside=inside)
 
 
 def _storage(identity: tuple[object, ...], storages: dict[str | int, Storage]) -> Storage:
     key, view = identity[2], identity[5] if len(identity) == 6 else None
     if len(identity) != 6 or type(key) not in (str, int):
         raise BadPickleError("a storage that is not named as in a legacy file")
-    storage = Storage(identity[1].dtype, key, whole(identity[4]))  # type: ignore[attr-defined, arg-type]
+    storage = Storage(identity[1].dtype, key, whole_number(identity[4]))  # type: ignore[attr-defined, arg-type]
     if storages.setdefault(storage.key, storage) != storage:
         raise BadPickleError("one storage under two descriptions")
     if view is None:
         return storage
     if type(view) is not tuple or len(view) != 3:
         raise BadPickleError("a view of a storage that is none")
-    return storage._replace(first=whole(view[1]), within=whole(view[2]))
+    return storage._replace(first=whole_number(view[1]), within=whole_number(view[2]))

@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from parity.containers.layout import Placed
+from parity.containers.tensor_map import StoredArray
 from parity.errors import CorruptCheckpointError
 
-SMALL = 2**20
+MIN_MAPPED_BYTES = 2**20
 """Arrays of fewer bytes are read: a mapping would cost more than it saves."""
 
 
@@ -28,7 +28,7 @@ class MappedState(Mapping[str, np.ndarray]):
     read, since it is kept open, and one that was written over is an error.
     """
 
-    def __init__(self, path: Path, file: BinaryIO | io.FileIO, arrays: Mapping[str, Placed]) -> None:
+    def __init__(self, path: Path, file: BinaryIO | io.FileIO, arrays: Mapping[str, StoredArray]) -> None:
         self._path = path
         self._arrays = arrays
         self._seen = _signature(file)
@@ -54,20 +54,20 @@ class MappedState(Mapping[str, np.ndarray]):
         Raises:
             CorruptCheckpointError: the file was written over since it was opened.
         """
-        placed = self._arrays[name]
-        if not placed.size:
-            return np.empty(placed.shape, placed.dtype.newbyteorder("="))
-        if placed.extent < SMALL:
+        stored = self._arrays[name]
+        if not stored.size:
+            return np.empty(stored.shape, stored.dtype.newbyteorder("="))
+        if stored.extent < MIN_MAPPED_BYTES:
             return self.read(name)
         self._check()
-        start = placed.offset - placed.offset % mmap.ALLOCATIONGRANULARITY
-        first = placed.offset - start
+        start = stored.offset - stored.offset % mmap.ALLOCATIONGRANULARITY
+        first = stored.offset - start
         try:
-            window = mmap.mmap(self._file.fileno(), first + placed.extent, access=mmap.ACCESS_COPY, offset=start)
+            window = mmap.mmap(self._file.fileno(), first + stored.extent, access=mmap.ACCESS_COPY, offset=start)
         except OSError:
             # Each mapping takes one of the files that a process may hold open, a thousand by default.
             return self.read(name)
-        return _plain(np.ndarray(placed.shape, placed.dtype, window, first, placed.strides))
+        return _plain(np.ndarray(stored.shape, stored.dtype, window, first, stored.strides))
 
     def read(self, name: str) -> np.ndarray:
         """The array in memory of its own.
@@ -75,19 +75,19 @@ class MappedState(Mapping[str, np.ndarray]):
         Raises:
             CorruptCheckpointError: the file was written over since it was opened.
         """
-        placed = self._arrays[name]
-        if placed.extent >= SMALL and placed.extent != placed.size * placed.dtype.itemsize:
+        stored = self._arrays[name]
+        if stored.extent >= MIN_MAPPED_BYTES and stored.extent != stored.size * stored.dtype.itemsize:
             return np.array(self[name])
         self._check()
-        buffer = np.empty(placed.extent, np.uint8)
-        self._file.seek(placed.offset)
+        buffer = np.empty(stored.extent, np.uint8)
+        self._file.seek(stored.offset)
         left = memoryview(buffer.data)
         while left:
             count = self._file.readinto(left)
             if not count:
                 raise CorruptCheckpointError(f"{self._path} was cut short while it was in use; read it again")
             left = left[count:]
-        return _plain(np.ndarray(placed.shape, placed.dtype, buffer, 0, placed.strides))
+        return _plain(np.ndarray(stored.shape, stored.dtype, buffer, 0, stored.strides))
 
     def outline(self) -> dict[str, np.ndarray]:
         """Arrays of the same names, shapes and dtypes, all zeros, that take no memory and read nothing."""

@@ -114,7 +114,7 @@ OTHERS = (
 )
 
 
-def name_of(full_name: str) -> Any:
+def look_up(full_name: str) -> Any:
     """What a dotted name in a pickle stands for, taken from a fixed list.
 
     Raises:
@@ -141,14 +141,14 @@ def call(function: Any, arguments: Any) -> Any:
     return CALLS[function.name](*arguments)
 
 
-def whole(value: Any) -> int:
-    """A whole number that is not negative.
+def whole_number(value: Any) -> int:
+    """A whole_number number that is not negative.
 
     Raises:
         BadPickleError: it is anything else.
     """
     if type(value) is not int or value < 0:
-        raise BadPickleError("a size, stride or offset that is no whole number")
+        raise BadPickleError("a size, stride or offset that is no whole_number number")
     return value
 
 
@@ -158,16 +158,16 @@ def _storage_of(value: Any) -> Storage:
     return value
 
 
-def _wholes(values: Any) -> tuple[int, ...]:
+def _whole_numbers(values: Any) -> tuple[int, ...]:
     if type(values) is not tuple:
         raise BadPickleError("a shape or strides that are no tuple")
-    return tuple(whole(value) for value in values)
+    return tuple(whole_number(value) for value in values)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
     metadata = rest[2] if len(rest) > 2 else None
     note = "a conjugate or negative view" if metadata else ""
-    return _checked(Tensor(_storage_of(storage), storage.dtype, whole(offset), _wholes(shape), _wholes(strides), note))
+    return _checked(Tensor(_storage_of(storage), storage.dtype, whole_number(offset), _whole_numbers(shape), _whole_numbers(strides), note))
 
 
 def _tensor_of_dtype(
@@ -212,7 +212,7 @@ def key_of(value: Any) -> str | int:
 
 
 def _size(*arguments: Any) -> tuple[int, ...]:
-    return _wholes(tuple(arguments[0])) if arguments else ()
+    return _whole_numbers(tuple(arguments[0])) if arguments else ()
 
 
 CALLS: dict[str, Callable[..., Any]] = {

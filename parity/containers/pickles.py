@@ -12,13 +12,13 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from parity.containers.objects import BadPickleError, Other, RefusedError, StorageType, call, key_of, name_of
+from parity.containers.objects import BadPickleError, Other, RefusedError, StorageType, call, key_of, look_up
 
-LONGEST = 2**25
+MAX_PICKLE_BYTES = 2**25
 """Bytes that the pickles of one file may take. A state dict of ten thousand tensors takes two million."""
-INSTRUCTIONS = 400_000
+MAX_INSTRUCTIONS = 400_000
 """Instructions of one file's pickles: a tensor takes about 25, so that these are 16,000 tensors."""
-TEXT = 2**16
+MAX_TEXT_BYTES = 2**16
 """The longest name, in bytes."""
 
 
@@ -28,7 +28,7 @@ class Machine:
     def __init__(self, data: bytes, persistent: Callable[[Any], Any] | None = None) -> None:
         self.data = data
         self.position = 0
-        self.left = INSTRUCTIONS
+        self.left = MAX_INSTRUCTIONS
         self.persistent = persistent
 
     def load(self) -> Any:
@@ -42,7 +42,7 @@ class Machine:
         try:
             return self._run()
         except (BadPickleError, LookupError, TypeError, ValueError, struct.error, OverflowError) as error:
-            names = wanted(self.data[start : start + 1_000_000])
+            names = forbidden_names(self.data[start : start + 1_000_000])
             if names:
                 raise RefusedError(", ".join(names)) from error
             if isinstance(error, BadPickleError):
@@ -56,7 +56,7 @@ class Machine:
         while True:
             self.left -= 1
             if self.left < 0:
-                raise BadPickleError(f"more than {INSTRUCTIONS:,} instructions")
+                raise BadPickleError(f"more than {MAX_INSTRUCTIONS:,} instructions")
             code = self.data[self.position]
             self.position += 1
             if code == _STOP:
@@ -77,13 +77,13 @@ class Machine:
 
     def text(self, count: int) -> str:
         """The next `count` bytes as text."""
-        if count > TEXT:
+        if count > MAX_TEXT_BYTES:
             raise BadPickleError(f"a text of {count:,} bytes")
         return str(self.take(count), "utf-8")
 
     def line(self) -> str:
         """The bytes up to the end of the line, as text."""
-        end = self.data.find(b"\n", self.position, self.position + TEXT)
+        end = self.data.find(b"\n", self.position, self.position + MAX_TEXT_BYTES)
         if end < 0:
             raise BadPickleError("a name without an end")
         text = str(self.data[self.position : end], "utf-8")
@@ -182,7 +182,7 @@ _OPERATIONS: dict[int, Callable[[Machine], Any]] = {
     0x8A: lambda m: m.push(int.from_bytes(m.take(m.take(1)[0]), "little", signed=True)),  # LONG1
     ord("X"): lambda m: m.push(m.text(m.number("<I"))),
     ord("U"): lambda m: m.push(m.text(m.take(1)[0])),
-    ord("c"): lambda m: m.push(name_of(f"{m.line()}.{m.line()}")),
+    ord("c"): lambda m: m.push(look_up(f"{m.line()}.{m.line()}")),
     ord("R"): Machine.reduce,
     0x81: Machine.reduce,  # NEWOBJ: a class and its arguments
     ord("b"): Machine.build,
@@ -190,7 +190,7 @@ _OPERATIONS: dict[int, Callable[[Machine], Any]] = {
 }
 
 
-def wanted(data: bytes) -> list[str]:
+def forbidden_names(data: bytes) -> list[str]:
     """The names off the list that the pickle in `data` mentions, read off without running any of them."""
     names: list[str] = []
     strings: list[str] = []
@@ -207,7 +207,7 @@ def wanted(data: bytes) -> list[str]:
                 strings.append(argument)
             if name is not None:
                 try:
-                    name_of(name)
+                    look_up(name)
                 except RefusedError:
                     names.append(name[:100])
     except Exception:

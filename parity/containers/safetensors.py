@@ -10,11 +10,11 @@ import ml_dtypes
 import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
-from parity.containers.layout import Layout, Placed, check_claim, entries, file_size, unheard_of
+from parity.containers.tensor_map import TensorMap, StoredArray, check_claim, entries, file_size, exceeds_numpy
 from parity.containers.wrapped import listed, short
 from parity.errors import CorruptCheckpointError, NotAStateDictError
 
-HEADER = 2**22
+MAX_HEADER_BYTES = 2**22
 """The longest header, in bytes: of some forty thousand arrays. The format allows twenty-five times that."""
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype("<f8"),
@@ -43,7 +43,7 @@ def is_safetensors(path: Path, file: BinaryIO) -> bool:
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < file_size(file)
 
 
-def read_safetensors(path: Path, file: BinaryIO) -> Layout:
+def read_safetensors(path: Path, file: BinaryIO) -> TensorMap:
     """Find the arrays of a safetensors file. The format's own reader checks the header first.
 
     Raises:
@@ -59,8 +59,8 @@ def read_safetensors(path: Path, file: BinaryIO) -> Layout:
         ) from error
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
-    if length > HEADER:
-        raise CorruptCheckpointError(f"{path} is no safetensors file, or has a header of more than {HEADER:,} bytes")
+    if length > MAX_HEADER_BYTES:
+        raise CorruptCheckpointError(f"{path} is no safetensors file, or has a header of more than {MAX_HEADER_BYTES:,} bytes")
     try:
         with safe_open(path, "numpy") as checked:
             metadata = dict(checked.metadata() or {})
@@ -70,18 +70,18 @@ def read_safetensors(path: Path, file: BinaryIO) -> Layout:
         reason = (str(error).strip().splitlines() or ["no further word"])[0][:300]
         raise CorruptCheckpointError(f"{path} is not a readable safetensors file: {reason}") from error
     problems: list[str] = []
-    arrays: dict[str, Placed] = {}
+    arrays: dict[str, StoredArray] = {}
     # Where the arrays lie is the order in which they were written; the header's own order may be any.
     for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
         dtype, shape = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
         if dtype is None:
             problems.append(f"{short(name)} is a tensor of {entry['dtype']} that NumPy cannot hold")
-        elif unheard_of(shape):
+        elif exceeds_numpy(shape):
             problems.append(f"{short(name)} claims axes that no file has")
         else:
             strides = tuple(dtype.itemsize * entries(shape[k + 1 :]) for k in range(len(shape)))
-            arrays[name] = Placed(dtype, shape, strides, 8 + length + entry["data_offsets"][0])
+            arrays[name] = StoredArray(dtype, shape, strides, 8 + length + entry["data_offsets"][0])
     if problems:
         raise NotAStateDictError(f"{path} holds more than plain arrays: {listed(problems)}")
     check_claim(path, arrays, file_size(file))
-    return Layout(arrays, metadata)
+    return TensorMap(arrays, metadata)

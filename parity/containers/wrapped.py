@@ -10,16 +10,16 @@ import numpy as np
 from parity.containers.objects import Other, Tensor
 from parity.errors import AmbiguousCheckpointError, NotAStateDictError
 
-DEEPEST = 3
+MAX_DEPTH = 3
 """How many dictionaries may stand around the state, one in the other."""
-NAMED = 10
+MAX_LISTED = 10
 """How many entries a message lists; the rest are counted."""
 
 Path = tuple[str, ...]
 Inside = str | Sequence[str]
 
 
-class Taken(NamedTuple):
+class Selection(NamedTuple):
     """Which dictionary of a file was read as its state: `path`, outermost first, () being the file's own.
 
     `left` says of every entry around it what it is: {"epoch": "3", "optimizer": "a dict of 2 entries"}.
@@ -38,11 +38,11 @@ class Taken(NamedTuple):
 
 def find_state(
     file: object, content: Mapping[Any, Any], inside: Inside | None = None
-) -> tuple[Mapping[Any, Any], Taken]:
+) -> tuple[Mapping[Any, Any], Selection]:
     """The state in an unpickled mapping, and what was left.
 
     A candidate is a mapping from names to tensors alone. It is taken where it is the only one, to the depth of
-    `DEEPEST`, and no floating array stands beside it; a mapping keyed by numbers, as an optimiser has it, is none.
+    `MAX_DEPTH`, and no floating array stands beside it; a mapping keyed by numbers, as an optimiser has it, is none.
     Where there is no candidate the content itself is returned, for the caller to say what is wrong with it.
 
     Args:
@@ -74,13 +74,13 @@ def find_state(
                 f"they are none, choose inside={'/'.join(path)!r}"
             )
     state = _at(content, path)
-    return state, Taken(path, dict(_left(content, path, state)))
+    return state, Selection(path, dict(_left(content, path, state)))
 
 
 def listed(entries: Sequence[str], separator: str = "; ") -> str:
     """The first entries, and how many more there are."""
-    more = f"{separator}and {len(entries) - NAMED:,} more" if len(entries) > NAMED else ""
-    return separator.join(entries[:NAMED]) + more
+    more = f"{separator}and {len(entries) - MAX_LISTED:,} more" if len(entries) > MAX_LISTED else ""
+    return separator.join(entries[:MAX_LISTED]) + more
 
 
 def short(name: object) -> str:
@@ -104,7 +104,7 @@ def _candidates(content: Mapping[Any, Any]) -> dict[Path, Mapping[Any, Any]]:
     found: dict[Path, Mapping[Any, Any]] = {}
     seen: set[int] = set()
     level: list[tuple[Path, Mapping[Any, Any]]] = [((), content)]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         below: list[tuple[Path, Mapping[Any, Any]]] = []
         for path, mapping in level:
             if id(mapping) in seen or not all(isinstance(name, str) for name in mapping):

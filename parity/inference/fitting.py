@@ -11,11 +11,11 @@ from parity.rules.checks import Shape
 from parity.rules.layouts import LAYOUTS
 from parity.rules.table import TableRule
 
-Way = tuple[TableRule, ...]
+Candidate = tuple[TableRule, ...]
 Uses = Mapping[str, Use]
 
 
-def ways(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Way]:
+def candidates(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Candidate]:
     """All ways in which the source's arrays fill the target's, each with a layout for every array.
 
     `images` are the channels that a flattened image may have had where the structure does not tell.
@@ -30,7 +30,7 @@ def ways(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Way]:
     return list(_plain(target, source, uses, images))
 
 
-def _plain(target: Unit, source: Unit, uses: Uses, images: set[int]) -> Iterator[Way]:
+def _plain(target: Unit, source: Unit, uses: Uses, images: set[int]) -> Iterator[Candidate]:
     if target.roles != source.roles or (COUNT in target.arrays and COUNT not in source.arrays):
         return
     choices = []
@@ -61,7 +61,7 @@ def _layouts(
         yield "leading_ones", {"count": max(1, len(given) - len(shape))}
     elif leaf == "negative_slope" and not shape:
         yield "trailing_ones", {"count": 1}
-    elif leaf == "embedding" or len(shape) < 2 or (use is not None and use.kind in ("lookup", "linear_unturned")):
+    elif leaf == "embedding" or len(shape) < 2 or (use is not None and use.kind in ("lookup", "linear_untransposed")):
         yield "same", {}
     elif len(shape) == 3 and len(given) == 2:
         yield "heads_in", {}
@@ -114,7 +114,7 @@ def _weight_norm(rule: TableRule, source: Unit) -> TableRule:
     return rule._replace(sources=(g, v), combine="weight_norm") if rule.sources == (v,) else rule
 
 
-def _composite(target: Unit, source: Unit) -> Way | None:
+def _composite(target: Unit, source: Unit) -> Candidate | None:
     """An attention or an RNN cell, whose arrays PyTorch keeps stacked along the first axis."""
     if {"query.weight", "out.weight"} <= set(target.arrays):
         way = _attention(target, source)
@@ -134,7 +134,7 @@ def _composite(target: Unit, source: Unit) -> Way | None:
     return way
 
 
-def _attention(target: Unit, source: Unit) -> Way | None:
+def _attention(target: Unit, source: Unit) -> Candidate | None:
     if source.roles - {"in_bias", "out_bias"} != {"in_weight", "out_weight"}:
         return None
     rules = []
@@ -149,7 +149,7 @@ def _attention(target: Unit, source: Unit) -> Way | None:
     return tuple(rules)
 
 
-def _cell(target: Unit, source: Unit) -> Way | None:
+def _cell(target: Unit, source: Unit) -> Candidate | None:
     """A cell that keeps its gates stacked as PyTorch does, in the same order, but has one bias."""
     if source.roles != {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}:
         return None
@@ -163,7 +163,7 @@ def _cell(target: Unit, source: Unit) -> Way | None:
     return tuple(rules)
 
 
-def _rnn(target: Unit, source: Unit, kind: str) -> Way | None:
+def _rnn(target: Unit, source: Unit, kind: str) -> Candidate | None:
     gates = GATES[kind]
     biases = {"bias_ih", "bias_hh"}
     if source.roles != {"weight_ih", "weight_hh", *biases}:

@@ -12,7 +12,7 @@ import numpy as np
 from mathdnn_jax.errors import ConfigurationError
 from parity.containers.checkpoint import State
 from parity.errors import AmbiguousRulesError, MissingKeysError
-from parity.inference.fitting import Way, ways
+from parity.inference.fitting import Candidate, candidates
 from parity.inference.matching import match
 from parity.inference.structure import Use, trace
 from parity.inference.units import COUNT, Unit, source_units, target_units
@@ -80,7 +80,7 @@ def infer_rules(
     left = {unit.name: unit for unit in target_units(leaves, {path: use.order for path, use in uses.items()})}
     tied = _tied(right, left, arrays)
     right = {name: unit for name, unit in right.items() if name not in tied}
-    found = _ways(left, right, uses, layouts or {}, sources or {})
+    found = _candidates(left, right, uses, layouts or {}, sources or {})
     pairs = match(left, right, {target: [s for s, _ in fitting] for target, fitting in found.items()})
     rules = []
     for target, (source, reason) in pairs.items():
@@ -96,13 +96,13 @@ def _both(name: str, shapes: Mapping[str, Any]) -> list[tuple[str, tuple[str, An
     return [(role, array) for unit in source_units(shapes) if unit.name == name for role, array in unit.arrays.items()]
 
 
-def _ways(
+def _candidates(
     left: Mapping[str, Unit],
     right: Mapping[str, Unit],
     uses: Mapping[str, Use],
     layouts: Mapping[str, str],
     sources: Mapping[str, str],
-) -> dict[str, list[tuple[str, list[Way]]]]:
+) -> dict[str, list[tuple[str, list[Candidate]]]]:
     """{target: [(source, the ways in which it fits)]}, of what the caller's choices leave."""
     unknown = [name for name in sources if name not in left] + [name for name in sources.values() if name not in right]
     if unknown:
@@ -110,12 +110,12 @@ def _ways(
     # What a flattened image may have had for channels: those of any convolution's output.
     images = {shape[-1] for unit in left.values() for _, shape in unit.arrays.values() if len(shape) >= 4}
     applied: set[str] = set()
-    found: dict[str, list[tuple[str, list[Way]]]] = {}
+    found: dict[str, list[tuple[str, list[Candidate]]]] = {}
     for name, target in left.items():
         found[name] = []
         for other, source in right.items():
             chosen = sources.get(name, other) == other and (name in sources or other not in sources.values())
-            fitting = ways(target, source, uses, images) if chosen else []
+            fitting = candidates(target, source, uses, images) if chosen else []
             if fitting:
                 found[name].append((other, _chosen(fitting, layouts, applied)))
     idle = sorted(set(layouts) - applied)
@@ -124,7 +124,7 @@ def _ways(
     return found
 
 
-def _chosen(fitting: list[Way], layouts: Mapping[str, str], applied: set[str]) -> list[Way]:
+def _chosen(fitting: list[Candidate], layouts: Mapping[str, str], applied: set[str]) -> list[Candidate]:
     """Those ways that have the layouts chosen, wherever a chosen layout is one of several."""
     for pattern, layout in layouts.items():
         for k, first in enumerate(fitting[0]):
@@ -140,7 +140,7 @@ def _text(rule: TableRule) -> str:
     return " ".join([rule.layout, *map(str, rule.options.values())])
 
 
-def _one(target: str, source: str, fitting: list[Way]) -> list[Way]:
+def _one(target: str, source: str, fitting: list[Candidate]) -> list[Candidate]:
     if len(fitting) == 1:
         return fitting
     lines = []

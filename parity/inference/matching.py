@@ -32,7 +32,7 @@ def match(targets: Mapping[str, Unit], sources: Mapping[str, Unit], fits: Fits) 
             undecided.append((left, right))
     for left, right in undecided:
         ordered = _by_order([targets[name] for name in left], [sources[name] for name in right], fits)
-        pairs |= {target: (source, "the same place in the order of computation") for target, source in ordered.items()}
+        pairs |= {target: (source, "the same position in the order of computation") for target, source in ordered.items()}
     unsure = {name for left, _ in undecided for name in left if name not in pairs}
     if undecided and not unsure and not _monotone(pairs, targets, sources):
         unsure = {name for left, _ in undecided for name in left}
@@ -92,19 +92,19 @@ def _namesake(left: list[str], right: list[str], targets: Mapping[str, Unit], so
 
 
 def _by_order(targets: Sequence[Unit], sources: Sequence[Unit], fits: Fits) -> dict[str, str]:
-    if any(unit.place is None for unit in targets):
+    if any(unit.position is None for unit in targets):
         return {}
-    left = sorted(targets, key=lambda unit: unit.place or 0)
-    right = sorted(sources, key=lambda unit: unit.place or 0)
+    left = sorted(targets, key=lambda unit: unit.position or 0)
+    right = sorted(sources, key=lambda unit: unit.position or 0)
     pairs = {target.name: source.name for target, source in zip(left, right, strict=True)}
     return pairs if all(source in fits[target] for target, source in pairs.items()) else {}
 
 
 def _monotone(pairs: Mapping[str, tuple[str, str]], targets: Mapping[str, Unit], sources: Mapping[str, Unit]) -> bool:
     """Whether the whole state lies in the order of computation: only then does an order tell anything."""
-    known = [(targets[t].place, sources[s].place or 0) for t, (s, _) in pairs.items() if targets[t].place is not None]
-    places = [place for _, place in sorted(known)]
-    return all(a < b for a, b in pairwise(places))
+    known = [(targets[t].position, sources[s].position or 0) for t, (s, _) in pairs.items() if targets[t].position is not None]
+    positions = [position for _, position in sorted(known)]
+    return all(a < b for a, b in pairwise(positions))
 
 
 def _shapes(unit: Unit) -> str:

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.extend as jex
 
-from parity.inference.provenance import Activation, Leaf, activation_after, leaf_after
+from parity.inference.provenance import Intermediate, Leaf, intermediate_after, leaf_after
 from parity.nnx_calls import nnx_calls
 from parity.rules.targets import target_leaves, with_paths
 
@@ -21,7 +21,7 @@ from parity.rules.targets import target_leaves, with_paths
 class Use(NamedTuple):
     """How an array is first used.
 
-    `kind` is "linear", "linear_unturned" (contracted along its second axis, as PyTorch keeps it), "convolution",
+    `kind` is "linear", "linear_untransposed" (contracted along its second axis, as PyTorch keeps it), "convolution",
     "transposed_convolution", "lookup" or "other"; "convolution?" where the trace alone does not tell the two apart.
     Of a linear layer, `flat` is what it sees: None where that is not known, else (how many channels a flattened image
     had, whether they vary fastest); (1, True) where nothing was flattened.
@@ -49,7 +49,7 @@ def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, 
     ]
     # Images come with their channels last; of three axes nobody knows.
     known += [
-        Activation(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None)
+        Intermediate(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None)
         for array in jax.tree.leaves(inputs)
     ]
     walk.run(closed.jaxpr, known)
@@ -98,7 +98,7 @@ class _Walk:
         if moved is not None:
             return [moved]
         self._record(equation, operands)
-        return [activation_after(equation, operands, variable) for variable in equation.outvars]
+        return [intermediate_after(equation, operands, variable) for variable in equation.outvars]
 
     def _record(self, equation: Any, operands: list[Any]) -> None:
         for position, operand in enumerate(operands):
@@ -122,11 +122,11 @@ def _kind(equation: Any, operands: list[Any], position: int) -> tuple[str, tuple
     if name == "dot_general":
         contracting, _ = parameters["dimension_numbers"]
         other = operands[1 - position]
-        flat = other.flat if isinstance(other, Activation) else None
-        if isinstance(other, Activation) and (other.channels,) == tuple(contracting[1 - position]):
+        flat = other.flat if isinstance(other, Intermediate) else None
+        if isinstance(other, Intermediate) and (other.channels,) == tuple(contracting[1 - position]):
             flat = (1, True)  # the channels alone, of every pixel
         if leaf.axes is not None and len(leaf.axes) == 2 and len(contracting[position]) == 1:
-            return ("linear", "linear_unturned")[leaf.axes[contracting[position][0]]], flat, 1
+            return ("linear", "linear_untransposed")[leaf.axes[contracting[position][0]]], flat, 1
         return "linear", flat, 1
     return ("lookup" if name == "gather" and position == 0 else "other"), None, 1
 

@@ -34,15 +34,15 @@ SIDES = (("i", "h"), ("dense_i", "dense_h"))
 
 
 class Unit(NamedTuple):
-    """A layer: its name, its arrays as {role: (key, shape)}, and its place among the others of its side.
+    """A layer: its name, its arrays as {role: (key, shape)}, and its position among the others of its side.
 
-    `place` is None where the order of computation is not known. An array that belongs to no known kind of layer is a
+    `position` is None where the order of computation is not known. An array that belongs to no known kind of layer is a
     unit of its own, whose one role is "array".
     """
 
     name: str
     arrays: Mapping[str, tuple[str, Shape]]
-    place: int | None = None
+    position: int | None = None
 
     @property
     def roles(self) -> set[str]:
@@ -57,7 +57,7 @@ def source_units(shapes: Mapping[str, Shape]) -> list[Unit]:
     for key, shape in shapes.items():
         name, role = _source_role(key, attention)
         groups.setdefault(name, {})[role] = (key, shape)
-    return [unit for place, group in enumerate(groups.items()) for unit in _units(*group, place)]
+    return [unit for position, group in enumerate(groups.items()) for unit in _units(*group, position)]
 
 
 def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[Unit]:
@@ -74,20 +74,20 @@ def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[
             groups.setdefault(_bare(module), {})[TARGET_ROLES.get(leaf, leaf)] = (path, shape)
     units: list[Unit] = []
     for name, arrays in groups.items():
-        places = [order[path] for path, _ in arrays.values() if path in order]
-        units += _units(name, arrays, min(places) if places else None)
+        positions = [order[path] for path, _ in arrays.values() if path in order]
+        units += _units(name, arrays, min(positions) if positions else None)
     return units
 
 
-def _units(name: str, arrays: Mapping[str, tuple[str, Shape]], place: int | None) -> Iterable[Unit]:
+def _units(name: str, arrays: Mapping[str, tuple[str, Shape]], position: int | None) -> Iterable[Unit]:
     kept = {role for role in arrays if role != COUNT}
     if (
         kept in LAYERS
         or any("." in role for role in kept)
         or any(role.startswith(("weight_", "bias_")) for role in kept)
     ):
-        return [Unit(name, arrays, place)]
-    return [Unit(key, {"array": (key, shape)}, place) for key, shape in arrays.values()]
+        return [Unit(name, arrays, position)]
+    return [Unit(key, {"array": (key, shape)}, position) for key, shape in arrays.values()]
 
 
 def _source_role(key: str, attention: set[str]) -> tuple[str, str]:

@@ -189,7 +189,7 @@ def test_a_failed_download_leaves_nothing_and_says_what_to_do(
     message = str(caught.value)
     assert f"{IMAGES} and {LABELS} not found in {root / 'MNIST' / 'raw'}" in message
     assert FAILURES[fail] in message
-    assert "Pass --data-dir (data_dir=) or set MATHDNN_DATA to a folder that holds MNIST/raw/" in message
+    assert "Pass --data-dir (data_dir=) or set MATHDNN_DATA to a folder that contains MNIST/raw/" in message
     assert "connect to the network" in message
     assert len(message) < 1000
     assert [path.name for path in tmp_path.rglob("*")] == (["data", "root"] if root_exists else [])

@@ -250,7 +250,7 @@ def test_the_limit_is_that_of_the_dtype() -> None:
 
 def test_other_mistakes_are_refused() -> None:
     mean, covariance = np.zeros(2, np.float32), np.eye(2, dtype=np.float32)
-    with pytest.raises(DomainError, match="mean holds 1 NaN among 2"):
+    with pytest.raises(DomainError, match="mean has 1 NaN among 2"):
         gaussian_log_prob(mean, np.array([np.nan, 0], np.float32), covariance)
     with pytest.raises(EventShapeError, match="x must have 2 as its last axis"):
         jax.eval_shape(gaussian_log_prob, np.zeros(3, np.float32), mean, covariance)

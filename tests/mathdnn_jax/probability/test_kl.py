@@ -93,7 +93,7 @@ def test_batches_and_dtype() -> None:
     [
         ([0.5, 0.4], "p sums to 0.9"),
         ([1.5, -0.5], "p ranges from -0.5 to 1.5"),
-        ([np.nan, 1.0], "p holds 1 NaN among 2"),
+        ([np.nan, 1.0], "p has 1 NaN among 2"),
         ([np.inf, 1.0], "p ranges from 1 to inf"),
     ],
 )

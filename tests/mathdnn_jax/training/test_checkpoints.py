@@ -63,7 +63,7 @@ def test_the_first_run_and_the_resumed_one_have_the_same_words(tmp_path: Path, w
 def test_a_finished_run_goes_on_to_more_epochs(copied: Path) -> None:
     longer = run(copied, resume=True, epochs=6)
     assert same(longer._asdict(), run(epochs=6)._asdict())
-    with pytest.raises(ConfigurationError, match=r"30 steps done, more than the 20 of 4 epochs"):
+    with pytest.raises(ConfigurationError, match=r"completed 30 steps, more than the 20 of 4 epochs"):
         run(copied, resume=True)
 
 
@@ -108,7 +108,7 @@ def test_an_older_checkpoint_can_be_asked_for_and_nothing_is_lost(copied: Path, 
 
 def test_a_folder_with_checkpoints_is_not_written_over(copied: Path) -> None:
     before = names(copied)
-    with pytest.raises(ConfigurationError, match=r"already has checkpoints \(steps 10, 15, 20\): say resume=True"):
+    with pytest.raises(ConfigurationError, match=r"already has checkpoints \(steps 10, 15, 20\): pass resume=True"):
         run(copied)
     assert names(copied) == before
 
@@ -123,10 +123,13 @@ def test_what_a_killed_run_left_is_cleared_away(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"batch_size": 4}, "is of another run: batch_size 8 there, 4 here"),
-        ({"key": jax.random.key(9)}, r"is of another run: key \[0, 3\] there, \[0, 9\] here"),
-        ({"ema_decay": None}, "is of another run: ema_decay 0.9 there, None here"),
-        ({"state": None, "loss": loss}, "made by another model, optimiser or setting: state.mean is not of this run"),
+        ({"batch_size": 4}, "belongs to another run: batch_size 8 there, 4 here"),
+        ({"key": jax.random.key(9)}, r"belongs to another run: key \[0, 3\] there, \[0, 9\] here"),
+        ({"ema_decay": None}, "belongs to another run: ema_decay 0.9 there, None here"),
+        (
+            {"state": None, "loss": loss},
+            "written with another model, optimiser or setting: state.mean does not occur in this run",
+        ),
         ({"params": {"w": jnp.zeros(4), "b": jnp.zeros(())}}, r"params.w is float32\[3\] there and float32\[4\] here"),
     ],
 )
@@ -140,8 +143,8 @@ def test_another_run_does_not_go_on_from_it(changes: dict[str, Any], words: str,
     [
         ({"keep": 0}, "keep=0"),
         ({"every_epochs": 0, "every_steps": -1}, "every_epochs=0, every_steps=-1"),
-        ({"config": {"x": {1, 2}}}, "whatever JSON can hold"),
-        ({"best": "accuracy"}, r"best='accuracy' is none of what an epoch has: \['loss'\]"),
+        ({"config": {"x": {1, 2}}}, "serialisable as JSON"),
+        ({"best": "accuracy"}, r"best='accuracy' is not a value of an epoch: \['loss'\]"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:

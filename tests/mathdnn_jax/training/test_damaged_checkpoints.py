@@ -81,7 +81,7 @@ def test_no_damage_goes_unseen(
     gc.collect()
 
 
-@pytest.mark.parametrize(("part", "words"), [("arrays", "other bits than were written in "), ("history", "step loss")])
+@pytest.mark.parametrize(("part", "words"), [("arrays", "the bits of "), ("history", "step loss")])
 def test_parts_of_two_checkpoints_are_not_one(part: str, words: str, copied: Path) -> None:
     shutil.rmtree(copied / "20" / part)
     shutil.copytree(copied / "15" / part, copied / "20" / part)

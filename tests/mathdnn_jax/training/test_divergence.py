@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(value: float, watched: bool) -> 
     assert error.epoch > 0
     said = f"step {error.step} (batch 2 of epoch {error.epoch}, counted from 0); there is no checkpoint"
     assert said in str(error)
-    assert f"the loss {value}" in str(error)
+    assert f"a loss of {value}" in str(error)
 
 
 def test_the_parameters_before_the_bad_step_survive() -> None:

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from mathdnn_jax.training import EpochReport, FitResult, fit
-from mathdnn_jax.training.batches import Remainder, batches, epoch_rows
+from mathdnn_jax.training.batches import Remainder, epoch_rows, plan_batches
 
 from .lines import (
     BATCH,
@@ -33,12 +33,12 @@ SHUFFLE_KEY, STEP_KEY = jax.random.split(KEY)
 
 def by_hand(optimizer: Any, epochs: int, size: int, remainder: Remainder | None = None) -> tuple[Tree, list[float]]:
     """A plain loop over batches: what `fit` is to compute."""
-    cut = batches(EXAMPLES, size, remainder, shuffle=True)
+    batching = plan_batches(EXAMPLES, size, remainder, shuffle=True)
     params, losses = start(), []
     optimizer_state = optimizer.init(params)
     gradient = jax.jit(jax.value_and_grad(lambda params, batch: loss(params, batch, KEY)[0]))
     for epoch in range(epochs):
-        for k, rows in enumerate(np.asarray(epoch_rows(cut, SHUFFLE_KEY, jnp.int32(epoch)))):
+        for k, rows in enumerate(np.asarray(epoch_rows(batching, SHUFFLE_KEY, jnp.int32(epoch)))):
             rows = rows[: EXAMPLES - k * size] if remainder == "pad" else rows
             value, direction = gradient(params, {name: leaf[rows] for name, leaf in DATA.items()})
             with jax.numpy_dtype_promotion("standard"):

@@ -140,10 +140,10 @@ def test_a_loss_that_returns_something_else_is_refused(wrong: Any, words: str) -
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda params, *_: params["b"], r"returns \(scalar, \(state, metrics\)\)"),
+        (lambda params, *_: params["b"], r"must return \(scalar, \(state, metrics\)\)"),
         (
             lambda params, state, *_: (params["b"], ({"m": state["n"]}, {})),
-            "returns the state in its structure",
+            "return the state in the structure",
         ),
     ],
 )
@@ -160,12 +160,12 @@ def test_a_loss_that_loses_the_state_is_refused(wrong: Any, words: str) -> None:
         ({"batch_size": 12}, "leave 4 of 40 examples over"),
         ({"clip_norm": 0.0}, "clip_norm=0"),
         ({"ema_decay": 1.0}, "ema_decay=1"),
-        ({"optimizer": None}, "optimiser of optax, given NoneType"),
+        ({"optimizer": None}, "given NoneType as the optimizer"),
         ({"loss": {"a": loss}, "optimizer": {"b": OPTIMIZER}}, r"players \['a'\] need a dict"),
         ({"loss": {"a": loss}, "optimizer": {"a": OPTIMIZER}}, r"players \['a'\], given \['b', 'w'\]"),
         ({"loss": {}, "optimizer": {}}, "one or more players"),
-        ({"loss": Update(lambda _: None, lambda *_: None)}, "has its own optimiser"),  # type: ignore[arg-type]
-        ({"param_specs": start()}, "give the mesh too"),
+        ({"loss": Update(lambda _: None, lambda *_: None)}, "contains its own optimiser"),  # type: ignore[arg-type]
+        ({"param_specs": start()}, "pass the mesh too"),
         ({"evaluate": lambda *_: {"loss": 1.0}}, "names that the loss does not use, given 'loss'"),
     ],
 )
@@ -176,7 +176,7 @@ def test_arguments_that_describe_no_run_are_refused(changes: dict[str, Any], wor
 
 
 def test_data_without_a_common_length_is_refused() -> None:
-    with pytest.raises(DataSetError, match="one length along their first axes"):
+    with pytest.raises(DataSetError, match="same length along their first axes"):
         run(loss, start(), OPTIMIZER, data={"x": DATA["x"], "y": DATA["y"][:-1]})
 
 

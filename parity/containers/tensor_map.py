@@ -9,20 +9,20 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from parity.containers.objects import Other, Storage, Tensor
-from parity.containers.wrapped import Inside, Taken, find_state, kind, listed, short
+from parity.containers.wrapped import Inside, Selection, find_state, kind, listed, short
 from parity.errors import CorruptCheckpointError, NotAStateDictError
 
 SLACK = 2**20
 """Bytes that a file's tensors may claim together beside twice its size."""
-AXES = 32
-LARGEST = 2**56
+MAX_AXES = 32
+MAX_ENTRIES = 2**56
 """What no axis, stride or count of entries comes near, so that all of them fit NumPy's 64 bits in bytes."""
 
-Range = tuple[int, int]
+ByteRange = tuple[int, int]
 """A storage's first byte in the file, and how many it has."""
 
 
-class Placed(NamedTuple):
+class StoredArray(NamedTuple):
     """An array in a file: its first entry lies at byte `offset`, and `strides` (in bytes) lead to the others."""
 
     dtype: np.dtype
@@ -43,12 +43,12 @@ class Placed(NamedTuple):
         return sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) + self.dtype.itemsize
 
 
-class Layout(NamedTuple):
+class TensorMap(NamedTuple):
     """All arrays of a file's state, by name and in its order, the texts beside them, and what else the file holds."""
 
-    arrays: dict[str, Placed]
+    arrays: dict[str, StoredArray]
     metadata: dict[str, str]
-    taken: Taken = Taken()
+    selection: Selection = Selection()
 
 
 def entries(shape: tuple[int, ...]) -> int:
@@ -59,9 +59,9 @@ def entries(shape: tuple[int, ...]) -> int:
     return count
 
 
-def unheard_of(shape: tuple[int, ...]) -> bool:
+def exceeds_numpy(shape: tuple[int, ...]) -> bool:
     """Whether a shape is beyond NumPy, also if one of its axes is empty."""
-    return len(shape) > AXES or entries(tuple(max(n, 1) for n in shape)) >= LARGEST
+    return len(shape) > MAX_AXES or entries(tuple(max(n, 1) for n in shape)) >= MAX_ENTRIES
 
 
 def file_size(file: BinaryIO) -> int:
@@ -69,14 +69,14 @@ def file_size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def place(
+def map_tensors(
     path: object,
     content: Any,
-    where: Callable[[Storage], Range],
+    where: Callable[[Storage], ByteRange],
     size: int,
     order: str = "<",
     inside: Inside | None = None,
-) -> Layout:
+) -> TensorMap:
     """Find each tensor of an unpickled state dict in its file; of tensors around it nothing is looked for.
 
     Args:
@@ -97,25 +97,25 @@ def place(
             f"{path} holds a {kind(content)}, expected a state dict: a mapping from names to tensors, "
             f"as torch.save(model.state_dict(), path) writes it"
         )
-    state, taken = find_state(path, content, inside)
+    state, selection = find_state(path, content, inside)
     problems: list[str] = []
-    arrays: dict[str, Placed] = {}
+    arrays: dict[str, StoredArray] = {}
     for name, value in state.items():
         problem = _problem(name, value, size)
         if problem:
             problems.append(problem)
         elif not problems:
-            arrays[name] = _placed(path, name, value, where, order)
+            arrays[name] = _stored_array(path, name, value, where, order)
     if problems:
         raise NotAStateDictError(
             f"{path} is not a flat state dict of dense tensors: {listed(problems)}. "
             f"If the weights are one of these entries, choose it by inside=, or save that entry alone"
         )
     check_claim(path, arrays, size)
-    return Layout(arrays, {}, taken)
+    return TensorMap(arrays, {}, selection)
 
 
-def check_claim(path: object, arrays: Mapping[str, Placed], size: int) -> None:
+def check_claim(path: object, arrays: Mapping[str, StoredArray], size: int) -> None:
     """Check that all arrays together are not much more than the file, however often they share their bytes.
 
     Raises:
@@ -140,8 +140,8 @@ def _problem(name: object, value: Any, size: int) -> str | None:
         return f"{short(name)} is not a plain tensor ({value.note})"
     if not isinstance(value.dtype, np.dtype):
         return f"{short(name)} is a tensor of {value.dtype} that NumPy cannot hold"
-    if len(value.shape) > AXES:
-        return f"{short(name)} claims {len(value.shape):,} axes, more than {AXES}"
+    if len(value.shape) > MAX_AXES:
+        return f"{short(name)} claims {len(value.shape):,} axes, more than {MAX_AXES}"
     # A tensor of strides 0 can claim any shape over a few stored bytes.
     if (count := entries(value.shape)) * value.dtype.itemsize > size:
         return (
@@ -149,12 +149,12 @@ def _problem(name: object, value: Any, size: int) -> str | None:
             if count < 10**18
             else (f"{short(name)} claims more than 10^18 entries")
         )
-    if unheard_of(value.shape) or any(step >= LARGEST for step in value.strides):
+    if exceeds_numpy(value.shape) or any(step >= MAX_ENTRIES for step in value.strides):
         return f"{short(name)} claims axes or strides that no file has"
     return None
 
 
-def _placed(path: object, name: str, tensor: Tensor, where: Callable[[Storage], Range], order: str) -> Placed:
+def _stored_array(path: object, name: str, tensor: Tensor, where: Callable[[Storage], ByteRange], order: str) -> StoredArray:
     dtype = tensor.dtype
     assert isinstance(dtype, np.dtype)
     try:
@@ -166,9 +166,9 @@ def _placed(path: object, name: str, tensor: Tensor, where: Callable[[Storage], 
     first = tensor.offset * dtype.itemsize
     strides = tuple(step * dtype.itemsize for step in tensor.strides)
     stored_dtype = dtype if order == "<" else dtype.newbyteorder(">")
-    placed = Placed(stored_dtype, tensor.shape, strides, start + first)
-    if first + placed.extent > stored:
+    stored = StoredArray(stored_dtype, tensor.shape, strides, start + first)
+    if first + stored.extent > stored:
         raise CorruptCheckpointError(
             f"{path} is damaged: {short(name)} reaches beyond the {stored:,} bytes of its storage; obtain it again"
         )
-    return placed
+    return stored
