@@ -74,7 +74,7 @@ def test_no_damage_goes_unseen(
             continue
         seen += 1
         assert f"{folder / '20'} is damaged" in said
-        assert "ask for another with resume=STEP, there are 15, 10" in said
+        assert "choose another one with resume=STEP, there are 15, 10" in said
         assert older == (15, 10)
         assert names(folder) == ["10", "15", "20"]
     assert seen >= 3
