@@ -1,4 +1,4 @@
-"""PyTorch's container up to version 1.5: five pickles, then each storage's length and bytes. It has no checksums."""
+"""PyTorch's container up to version 1.5: five pickles, then the length and bytes of each storage, without checksums."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from parity.containers.tensor_map import TensorMap, ByteRange, file_size, map_tensors
 from parity.containers.objects import BadPickleError, Storage, whole_number
 from parity.containers.pickles import MAX_PICKLE_BYTES, Machine
+from parity.containers.tensor_map import ByteRange, TensorMap, file_size, map_tensors
 from parity.containers.wrapped import Inside, short
 from parity.errors import CorruptCheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C
-"""The first pickle of such a file, by which PyTorch knows it."""
+"""The first pickle of such a file, by which PyTorch recognises it."""
 VERSION = 1001
 
 
 def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> TensorMap:
-    """Find the arrays of a legacy file.
+    """Locate the arrays of a legacy file.
 
     Raises:
-        CorruptCheckpointError, NotAStateDictError: as `parity.load` says.
-        BadPickleError: it is another kind of file, or one of its pickles is damaged or refused.
+        CorruptCheckpointError, NotAStateDictError: As in `parity.load`.
+        BadPickleError: It is another kind of file, or one of its pickles is damaged or refused.
     """
     size = file_size(file)
     file.seek(0)
@@ -39,7 +39,7 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Ten
     position = machine.position
     for key in keys:
         if not isinstance(key, str | int) or key not in storages or key in ranges:
-            raise CorruptCheckpointError(f"{path} lists a storage twice, or one that it lacks; obtain it again")
+            raise CorruptCheckpointError(f"{path} lists a storage twice, or one that does not exist; obtain it again")
         file.seek(position)
         head = file.read(8)
         claimed = storages[key]
@@ -52,7 +52,7 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Ten
         position += 8 + claimed.length * width
     if position != size:
         raise CorruptCheckpointError(
-            f"{path} has {size:,} bytes, and its storages end at byte {position:,}: it is truncated or damaged; "
+            f"{path} has {size:,} bytes, but its storages end at byte {position:,}: it is truncated or damaged; "
             f"obtain it again"
         )
 
@@ -62,7 +62,7 @@ def read_legacy(path: Path, file: BinaryIO, inside: Inside | None = None) -> Ten
             return start, stored
         width = storage.dtype.itemsize
         if (storage.first + storage.within) * width > stored:
-            raise CorruptCheckpointError(f"{path} has a view beyond its storage {short(storage.key)}; obtain it again")
+            raise CorruptCheckpointError(f"{path} has a view beyond storage {short(storage.key)}; obtain it again")
         return start + storage.first * width, storage.within * width
 
     return map_tensors(path, content, where, size, inside=inside)
@@ -74,9 +74,9 @@ def _storage(identity: tuple[object, ...], storages: dict[str | int, Storage]) -
         raise BadPickleError("a storage that is not named as in a legacy file")
     storage = Storage(identity[1].dtype, key, whole_number(identity[4]))  # type: ignore[attr-defined, arg-type]
     if storages.setdefault(storage.key, storage) != storage:
-        raise BadPickleError("one storage under two descriptions")
+        raise BadPickleError("two descriptions of one storage")
     if view is None:
         return storage
     if type(view) is not tuple or len(view) != 3:
-        raise BadPickleError("a view of a storage that is none")
+        raise BadPickleError("an invalid view of a storage")
     return storage._replace(first=whole_number(view[1]), within=whole_number(view[2]))

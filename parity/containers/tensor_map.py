@@ -1,4 +1,4 @@
-"""Where the tensors of a file lie, checked against the file before a byte of them is read."""
+"""The location of each tensor in a file, checked against the file's size before any of its bytes are read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from parity.containers.wrapped import Inside, Selection, find_state, kind, liste
 from parity.errors import CorruptCheckpointError, NotAStateDictError
 
 SLACK = 2**20
-"""Bytes that a file's tensors may claim together beside twice its size."""
+"""Number of bytes that a file's tensors may claim in addition to twice its size."""
 MAX_AXES = 32
 MAX_ENTRIES = 2**56
-"""What no axis, stride or count of entries comes near, so that all of them fit NumPy's 64 bits in bytes."""
+"""Far beyond any real axis, stride or number of entries, so that all of them fit into 64 bits when counted in bytes."""
 
 ByteRange = tuple[int, int]
-"""A storage's first byte in the file, and how many it has."""
+"""The first byte of a storage in the file, and its number of bytes."""
 
 
 class StoredArray(NamedTuple):
-    """An array in a file: its first entry lies at byte `offset`, and `strides` (in bytes) lead to the others."""
+    """An array in a file: its first entry is at byte `offset`, and `strides` (in bytes) lead to the others."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -32,19 +32,19 @@ class StoredArray(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many entries the array has."""
+        """Number of entries."""
         return entries(self.shape)
 
     @property
     def extent(self) -> int:
-        """How many bytes lie from its first entry to the end of its last."""
+        """Number of bytes from its first entry to the end of its last."""
         if not self.size:
             return 0
         return sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) + self.dtype.itemsize
 
 
 class TensorMap(NamedTuple):
-    """All arrays of a file's state, by name and in its order, the texts beside them, and what else the file holds."""
+    """The arrays of a file's state by name, in its order, its metadata, and which of its dictionaries was selected."""
 
     arrays: dict[str, StoredArray]
     metadata: dict[str, str]
@@ -52,7 +52,7 @@ class TensorMap(NamedTuple):
 
 
 def entries(shape: tuple[int, ...]) -> int:
-    """The number of entries of an array of that shape, in whole numbers of any size."""
+    """The number of entries of an array of this shape, without integer overflow."""
     count = 1
     for n in shape:
         count *= n
@@ -60,12 +60,12 @@ def entries(shape: tuple[int, ...]) -> int:
 
 
 def exceeds_numpy(shape: tuple[int, ...]) -> bool:
-    """Whether a shape is beyond NumPy, also if one of its axes is empty."""
+    """Whether a shape is beyond the limits of NumPy, even if one of its axes is empty."""
     return len(shape) > MAX_AXES or entries(tuple(max(n, 1) for n in shape)) >= MAX_ENTRIES
 
 
 def file_size(file: BinaryIO) -> int:
-    """How many bytes an open file has."""
+    """The size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size
 
 
@@ -77,25 +77,25 @@ def map_tensors(
     order: str = "<",
     inside: Inside | None = None,
 ) -> TensorMap:
-    """Find each tensor of an unpickled state dict in its file; of tensors around it nothing is looked for.
+    """Locate each tensor of an unpickled state dict in its file. Tensors outside the state are not located.
 
     Args:
-        path: the file, for messages.
-        content: what the pickle holds.
-        where: a storage's place in the file; raises KeyError if there is none.
-        size: how many bytes the file has.
-        order: the byte order of the numbers, "<" or ">".
-        inside: which dictionary of the content is the state, as `find_state` takes it.
+        path: The file, for messages.
+        content: The unpickled content.
+        where: Returns the byte range of a storage, or raises KeyError if there is none.
+        size: The size of the file in bytes.
+        order: The byte order of the numbers, "<" or ">".
+        inside: The dictionary of the content that is the state, as in `find_state`.
 
     Raises:
-        AmbiguousCheckpointError: several dictionaries may be the state.
-        NotAStateDictError: the pickle holds something else, or claims more than a file of that size can hold.
-        CorruptCheckpointError: a tensor reaches beyond its storage, or its storage is missing.
+        AmbiguousCheckpointError: Several dictionaries may be the state.
+        NotAStateDictError: The pickle holds something else, or claims more than a file of this size can hold.
+        CorruptCheckpointError: A tensor extends beyond its storage, or its storage is missing.
     """
     if not isinstance(content, Mapping):
         raise NotAStateDictError(
             f"{path} holds a {kind(content)}, expected a state dict: a mapping from names to tensors, "
-            f"as torch.save(model.state_dict(), path) writes it"
+            f"as written by torch.save(model.state_dict(), path)"
         )
     state, selection = find_state(path, content, inside)
     problems: list[str] = []
@@ -109,23 +109,23 @@ def map_tensors(
     if problems:
         raise NotAStateDictError(
             f"{path} is not a flat state dict of dense tensors: {listed(problems)}. "
-            f"If the weights are one of these entries, choose it by inside=, or save that entry alone"
+            f"If the weights are one of these entries, select it with inside=, or save only that entry"
         )
     check_claim(path, arrays, size)
     return TensorMap(arrays, {}, selection)
 
 
 def check_claim(path: object, arrays: Mapping[str, StoredArray], size: int) -> None:
-    """Check that all arrays together are not much more than the file, however often they share their bytes.
+    """Check that all arrays together are not much larger than the file, even if they share bytes.
 
     Raises:
-        NotAStateDictError: they are more than twice the file.
+        NotAStateDictError: They are more than twice as large as the file.
     """
     claimed = sum(array.size * array.dtype.itemsize for array in arrays.values())
     if claimed > 2 * size + SLACK:
         raise NotAStateDictError(
-            f"{path} has {size:,} bytes, and its {len(arrays):,} tensors claim {claimed:,}, since many share the same "
-            f"bytes; refused beyond twice the file: save tied weights once, or each with its own bytes (.clone())"
+            f"{path} has {size:,} bytes, but its {len(arrays):,} tensors claim {claimed:,}, since many share the same "
+            f"bytes; the limit is twice the file: save tied weights once, or each with its own bytes (.clone())"
         )
 
 
@@ -142,7 +142,7 @@ def _problem(name: object, value: Any, size: int) -> str | None:
         return f"{short(name)} is a tensor of {value.dtype} that NumPy cannot hold"
     if len(value.shape) > MAX_AXES:
         return f"{short(name)} claims {len(value.shape):,} axes, more than {MAX_AXES}"
-    # A tensor of strides 0 can claim any shape over a few stored bytes.
+    # A tensor with strides of 0 can claim any shape over a few stored bytes.
     if (count := entries(value.shape)) * value.dtype.itemsize > size:
         return (
             f"{short(name)} claims {count:,} entries, more than the file holds"
@@ -150,25 +150,27 @@ def _problem(name: object, value: Any, size: int) -> str | None:
             else (f"{short(name)} claims more than 10^18 entries")
         )
     if exceeds_numpy(value.shape) or any(step >= MAX_ENTRIES for step in value.strides):
-        return f"{short(name)} claims axes or strides that no file has"
+        return f"{short(name)} claims impossible axes or strides"
     return None
 
 
-def _stored_array(path: object, name: str, tensor: Tensor, where: Callable[[Storage], ByteRange], order: str) -> StoredArray:
+def _stored_array(
+    path: object, name: str, tensor: Tensor, where: Callable[[Storage], ByteRange], order: str
+) -> StoredArray:
     dtype = tensor.dtype
     assert isinstance(dtype, np.dtype)
     try:
-        start, stored = where(tensor.storage)
+        start, stored_bytes = where(tensor.storage)
     except KeyError as error:
         raise CorruptCheckpointError(
-            f"{path} lacks the storage of {short(name)}; it is damaged: obtain it again"
+            f"{path} is damaged: the storage of {short(name)} is missing; obtain it again"
         ) from error
     first = tensor.offset * dtype.itemsize
     strides = tuple(step * dtype.itemsize for step in tensor.strides)
     stored_dtype = dtype if order == "<" else dtype.newbyteorder(">")
-    stored = StoredArray(stored_dtype, tensor.shape, strides, start + first)
-    if first + stored.extent > stored:
+    array = StoredArray(stored_dtype, tensor.shape, strides, start + first)
+    if first + array.extent > stored_bytes:
         raise CorruptCheckpointError(
-            f"{path} is damaged: {short(name)} reaches beyond the {stored:,} bytes of its storage; obtain it again"
+            f"{path} is damaged: {short(name)} extends beyond its storage of {stored_bytes:,} bytes; obtain it again"
         )
-    return stored
+    return array

@@ -98,7 +98,7 @@ def judge(case: Case, folder: Path, watch: Watch, *, rebuilt: bool) -> Verdict:
     if memory > 2 * len(case.content) + CONSTANT:
         broken.append(f"{memory / 2**20:.0f} MiB for a file of {len(case.content):,} bytes")
     if state is not None:
-        outcome = _compared(case, state, read(path).taken.path, broken)
+        outcome = _compared(case, state, read(path).selection.path, broken)
         if rebuilt and case.seed.model is not None:
             _rebuild(case.seed, path, folder, same=outcome == "identical", broken=broken)
     return Verdict(outcome, tuple(broken), seconds, memory)

@@ -93,7 +93,7 @@ def test_a_file_that_changes_while_it_is_in_use(tmp_path: Path) -> None:
     assert kept["scaling.scale"].tobytes() == small_state()["scaling.scale"].tobytes()
     # Written over, as `torch.save` does it.
     (tmp_path / "old.pt").write_bytes(content[:100])
-    with pytest.raises(errors.CorruptCheckpointError, match="written over while it was in use"):
+    with pytest.raises(errors.CorruptCheckpointError, match="overwritten while it was in use"):
         lost["scaling.scale"]
 
 

@@ -129,7 +129,7 @@ def test_a_failed_certificate_is_exit_code_one(
         (["anomaly", "--checkpoint", "{}", "--inlier", "letters"], "unknown data set 'letters'"),
         (["anomaly", "--checkpoint", "{}", "--model", "glow"], "UnknownModelError"),
         (["anomaly", "--checkpoint", "{}", "--plot", "no/where.png"], "OutputError"),
-        (["anomaly", "--checkpoint", "{}", "--plot", "x.pgf"], "suffix is one of .png"),
+        (["anomaly", "--checkpoint", "{}", "--plot", "x.pgf"], "suffix of a picture must be one of .png"),
         (["anomaly", "--checkpoint", "{}", "--ignore", "step"], "listed as ignored, but not there: step"),
         (["convert", "{}", "{}"], "is the source itself"),
         (["certify", "{}", "-o", "{}"], "is the source itself"),

@@ -54,7 +54,7 @@ def test_a_mask_from_a_file_and_words_for_a_person(
     assert main([*command, "--mask", str(tmp_path / "mask.npy"), *output, "--halvings", "8", "--step-size=0.1"]) == 0
     by_file = capsys.readouterr().out
     assert "0 of 7 steps" in by_file
-    # The seed's rectangle, rows 5:12 and columns 5:20 of 28, is rows 1:3 and columns 1:6 of 8.
+    # The course's rectangle, rows 5:12 and columns 5:20 of 28, is rows 1:3 and columns 1:6 of 8.
     assert main([*command, *output]) == 0
     by_default = capsys.readouterr().out
     assert main([*command, *output, "--rows", "1:3", "--columns", "1:6"]) == 0
@@ -70,7 +70,7 @@ def test_a_mask_from_a_file_and_words_for_a_person(
         (["--mask", "nowhere.npy", "--rows", "1:2"], "not by both"),
         (["--fill", "2"], "value=2.0"),
         (["--step-size", "-1"], "wrong: step_size"),
-        (["-o", "out.txt"], "suffix is one of"),
+        (["-o", "out.txt"], "suffix of a picture must be one of"),
         (["--data", "mnist", "--data-dir", "nowhere"], "MNIST"),
     ],
 )

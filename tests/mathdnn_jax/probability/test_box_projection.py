@@ -1,4 +1,4 @@
-"""That optax's projection onto a box is the seed's, coordinates held fixed included (seed 003 P2)."""
+"""That optax's projection onto a box is the course's, including fixed coordinates (course 003, P2)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def compiled(weight: float, name: str) -> Callable[..., jax.Array]:
 
 
 def formula(u: float, weight: float) -> float:
-    """As the seed writes it, with fifty digits, for it cancels."""
+    """The formula as in the course, with fifty digits because it cancels."""
     with localcontext(prec=50):
         x, w = Decimal(u), Decimal(weight)
         return float(
