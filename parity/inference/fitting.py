@@ -1,4 +1,4 @@
-"""The ways in which one layer of a PyTorch state can fill one layer of a tree: none, one, or several."""
+"""The candidate rules by which one layer of a PyTorch state can fill one layer of a tree: none, one, or several."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Uses = Mapping[str, Use]
 
 
 def candidates(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Candidate]:
-    """All ways in which the source's arrays fill the target's, each with a layout for every array.
+    """All ways in which the source's arrays can fill the target's, each with a rule for every array.
 
-    `images` are the channels that a flattened image may have had where the structure does not tell.
+    `images` are the possible channel counts of a flattened image, if the structure does not determine them.
     """
     if any("." in role for role in target.arrays):
-        return [way] if (way := _composite(target, source)) else []
+        return [candidate] if (candidate := _composite(target, source)) else []
     if source.roles >= {"g", "v"}:
         return [
-            tuple(_weight_norm(rule, source) for rule in way)
-            for way in _plain(target, _without_pair(source), uses, images)
+            tuple(_weight_norm(rule, source) for rule in candidate)
+            for candidate in _plain(target, _without_pair(source), uses, images)
         ]
     return list(_plain(target, source, uses, images))
 
@@ -78,7 +78,7 @@ def _dense(shape: Shape, use: Use | None, images: set[int]) -> Iterator[tuple[st
         return
     if use is not None and use.flat is not None:
         channels, last = use.flat
-        # With one channel, or one pixel, both orders are one.
+        # With a single channel or a single pixel, both orders are the same.
         moved = last and 1 < channels < shape[0] and shape[0] % channels == 0
         yield ("flattened", {"channels": channels}) if moved else ("linear", {})
         return
@@ -100,7 +100,7 @@ def _convolution(shape: Shape, given: Shape, use: Use | None) -> Iterator[tuple[
 
 
 def _groups(shape: Shape, given: Shape) -> list[int]:
-    """The groups that the shapes of a transposed convolution tell: I of the source over I/G of the target."""
+    """The number of groups of a transposed convolution, from its shapes: I of the source over I/G of the target."""
     return [given[0] // shape[-2]] if len(given) == len(shape) and given[0] % shape[-2] == 0 else []
 
 
@@ -115,23 +115,23 @@ def _weight_norm(rule: TableRule, source: Unit) -> TableRule:
 
 
 def _composite(target: Unit, source: Unit) -> Candidate | None:
-    """An attention or an RNN cell, whose arrays PyTorch keeps stacked along the first axis."""
+    """An attention layer or an RNN cell, whose arrays PyTorch stacks along the first axis."""
     if {"query.weight", "out.weight"} <= set(target.arrays):
-        way = _attention(target, source)
+        candidate = _attention(target, source)
     elif any({f"{side}.weight" for side in sides} <= set(target.arrays) for sides in SIDES):
-        way = _cell(target, source)
+        candidate = _cell(target, source)
     else:
         kind = "lstm" if any(role.startswith("ig") for role in target.arrays) else "gru"
-        way = _rnn(target, source, kind)
-    if way is None or {rule.target for rule in way} != {path for path, _ in target.arrays.values()}:
+        candidate = _rnn(target, source, kind)
+    if candidate is None or {rule.target for rule in candidate} != {path for path, _ in target.arrays.values()}:
         return None
     shapes = dict(target.arrays.values())
     given = dict(source.arrays.values())
-    for rule in way:
+    for rule in candidate:
         inner = LAYOUTS[rule.layout].source_shape(shapes[rule.target], rule.options)
         if inner is None or any(given[key] != (inner[0] * rule.part[1], *inner[1:]) for key in rule.sources):
             return None
-    return way
+    return candidate
 
 
 def _attention(target: Unit, source: Unit) -> Candidate | None:
@@ -150,7 +150,7 @@ def _attention(target: Unit, source: Unit) -> Candidate | None:
 
 
 def _cell(target: Unit, source: Unit) -> Candidate | None:
-    """A cell that keeps its gates stacked as PyTorch does, in the same order, but has one bias."""
+    """A cell that stacks its gates in PyTorch's order, but has a single bias."""
     if source.roles != {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}:
         return None
     rules = []
@@ -175,7 +175,7 @@ def _rnn(target: Unit, source: Unit, kind: str) -> Candidate | None:
         if what == WEIGHT:
             rules.append(TableRule((source.arrays[f"weight_{part[0]}h"][0],), path, "linear", part=k))
             continue
-        # A new gate's two biases stand on either side of the reset; all others are only ever added.
+        # The two biases of the GRU's new gate are on either side of the reset; all others are only added.
         both = ("bias_ih", "bias_hh") if (kind, part[1]) != ("gru", "n") else (f"bias_{part[0]}h",)
         keys = tuple(source.arrays[name][0] for name in both)
         rules.append(TableRule(keys, path, "same", part=k, combine="sum" if len(keys) == 2 else ""))

@@ -1,4 +1,4 @@
-"""What is known of an array in a trace: which leaf it still is, or where its channels are."""
+"""What is known about an array in a trace: the leaf it still equals, or the axis of its channels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ SAME = ("convert_element_type", "copy", "copy_p", "stop_gradient", "optimization
 
 
 class Leaf(NamedTuple):
-    """A leaf of the tree, perhaps with its axes in another order: `axes` are its own, None once it was reshaped."""
+    """A leaf of the tree, possibly with permuted axes: `axes` are its original axes, or None once it was reshaped."""
 
     path: str
     axes: tuple[int, ...] | None
 
 
 class Intermediate(NamedTuple):
-    """A value that is computed on the way: which axis the channels are, and if they were flattened, how.
+    """An intermediate value: the axis of its channels, and how they were flattened, if they were.
 
-    `flat` is (channels, whether they vary fastest), (1, True) for a vector that is no flattened image.
+    `flat` is (number of channels, whether they vary fastest); (1, True) for a vector that is not a flattened image.
     """
 
     channels: int | None
@@ -26,7 +26,7 @@ class Intermediate(NamedTuple):
 
 
 def leaf_after(equation: Any, operands: list[Any]) -> Leaf | None:
-    """The leaf that an equation's result still is, if it only moves the entries of one."""
+    """The leaf that an equation's result still equals, if the equation only moves the entries of a leaf."""
     name = equation.primitive.name
     if len(operands) != 1 or not isinstance(operands[0], Leaf):
         return None
@@ -42,7 +42,7 @@ def leaf_after(equation: Any, operands: list[Any]) -> Leaf | None:
 
 
 def intermediate_after(equation: Any, operands: list[Any], result: Any) -> Intermediate | None:
-    """What is known of an equation's result."""
+    """What is known about an equation's result."""
     name, parameters, shape = equation.primitive.name, equation.params, result.aval.shape
     if name == "conv_general_dilated":
         return Intermediate(parameters["dimension_numbers"].out_spec[1])
@@ -57,7 +57,7 @@ def intermediate_after(equation: Any, operands: list[Any], result: Any) -> Inter
     ]
     if not known:
         return None
-    # Of several, the one that is not broadcast.
+    # If there are several, the one that is not broadcast.
     operand, before = max(known, key=lambda pair: (pair[1] == shape, math.prod(pair[1])))
     if name == "reshape":
         return _reshaped(operand, before, shape)
@@ -78,7 +78,7 @@ def intermediate_after(equation: Any, operands: list[Any], result: Any) -> Inter
 
 
 def _after_product(equation: Any, operands: list[Any], shape: tuple[int, ...]) -> Intermediate | None:
-    """A layer's own features are the last axis; any other product, such as a resizing, leaves the channels channels."""
+    """The features of a layer are the last axis; any other product, such as a resizing, preserves the channels."""
     if any(isinstance(operand, Leaf) for operand in operands):
         return Intermediate(None, (1, True)) if len(shape) == 2 else Intermediate(len(shape) - 1)
     contracting, batch = equation.params["dimension_numbers"]

@@ -1,4 +1,4 @@
-"""The arrays of either side, grouped into the layers that they belong to."""
+"""Grouping the arrays of either side into the layers that they belong to."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ RNN = re.compile(r"(?P<module>.*?)\.?(?P<role>(?:weight|bias)_(?:ih|hh))(?P<laye
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 
 SIDES = (("i", "h"), ("dense_i", "dense_h"))
-"""What Linen's SimpleCell and NNX's SimpleCell and OptimizedLSTMCell call their two products, of x and of h."""
+"""The names of the two products, of x and of h, in Linen's SimpleCell and NNX's SimpleCell and OptimizedLSTMCell."""
 
 
 class Unit(NamedTuple):
-    """A layer: its name, its arrays as {role: (key, shape)}, and its position among the others of its side.
+    """A layer: its name, its arrays as {role: (key, shape)}, and its position among the layers of its side.
 
-    `position` is None where the order of computation is not known. An array that belongs to no known kind of layer is a
-    unit of its own, whose one role is "array".
+    `position` is None if the order of computation is not known. An array that does not belong to a known kind of layer
+    is a unit of its own with the single role "array".
     """
 
     name: str
@@ -46,7 +46,7 @@ class Unit(NamedTuple):
 
     @property
     def roles(self) -> set[str]:
-        """The roles of its arrays but for the count of batches, on which nothing depends."""
+        """The roles of its arrays, except for the count of batches, on which nothing depends."""
         return set(self.arrays) - {COUNT}
 
 
@@ -61,7 +61,7 @@ def source_units(shapes: Mapping[str, Shape]) -> list[Unit]:
 
 
 def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[Unit]:
-    """The layers of a tree; `order` says when each leaf is first used, as far as that is known."""
+    """The layers of a tree; `order` gives the order in which leaves are first used, as far as it is known."""
     groups: dict[str, dict[str, tuple[str, Shape]]] = {}
     parents = {path.rpartition("/")[0].rpartition("/")[0] for path in shapes}
     whole = {parent: kind for parent in parents if (kind := _composite(parent, shapes))}
@@ -105,7 +105,7 @@ def _source_role(key: str, attention: set[str]) -> tuple[str, str]:
 
 
 def _composite(parent: str, shapes: Mapping[str, Shape]) -> str | None:
-    """The kind of layer that keeps its arrays in several modules, or None."""
+    """The kind of layer that has its arrays in several modules, or None."""
     below = {p.removeprefix(f"{parent}/").split("/")[0].rstrip("_") for p in shapes if p.startswith(f"{parent}/")}
     if below == {"query", "key", "value", "out"} and len(shapes.get(f"{parent}/query/kernel", ())) == 3:
         return "attention"
@@ -120,9 +120,10 @@ def _composite(parent: str, shapes: Mapping[str, Shape]) -> str | None:
 
 
 def _cell(kernels: list[Shape]) -> bool:
-    """Whether (in, n H) and (H, n H) are of a plain RNN, n = 1, or an LSTM, n = 4.
+    """Whether (in, n H) and (H, n H) are the kernels of a plain RNN, n = 1, or an LSTM, n = 4.
 
-    A GRU that keeps its gates stacked lacks the bias on the hidden side that PyTorch's has within the reset.
+    A GRU with stacked gates has no counterpart in PyTorch, whose GRU has another bias on the hidden side, inside the
+    reset.
     """
     if [len(kernel) for kernel in kernels] != [2, 2]:
         return False
@@ -131,7 +132,7 @@ def _cell(kernels: list[Shape]) -> bool:
 
 
 def _bare(path: str) -> str:
-    """A path without its collection."""
+    """The path without its collection."""
     first, _, rest = path.partition("/")
     return (rest if first in COLLECTIONS else path) if path not in COLLECTIONS else ""
 

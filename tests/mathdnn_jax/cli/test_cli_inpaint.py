@@ -64,7 +64,7 @@ def test_a_mask_from_a_file_and_words_for_a_person(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--images", "597"], "there is no [597]"),
+        (["--images", "597"], "there is no image [597]"),
         (["--rows", "3:9"], "rows 3:9 are not within"),
         (["--mask", "nowhere.npy"], "the mask nowhere.npy"),
         (["--mask", "nowhere.npy", "--rows", "1:2"], "not by both"),
@@ -91,7 +91,7 @@ def test_bad_input_is_one_message(
 
 
 @pytest.mark.parametrize(
-    ("option", "words"), [("--rows=3", "no range"), ("--rows=a:b", "whole"), ("--images=-1", "-1")]
+    ("option", "words"), [("--rows=3", "is not a range"), ("--rows=a:b", "whole"), ("--images=-1", "-1")]
 )
 def test_impossible_arguments_are_refused_at_once(
     command: list[str], capsys: pytest.CaptureFixture[str], option: str, words: str
