@@ -15,7 +15,7 @@ from mathdnn_jax.training import EpochReport, FitResult
 from mathdnn_jax.training.checkpoints import outdated
 
 from . import trainers
-from .lines import BATCH, Tree, loss, same
+from .lines import BATCH, Tree, assert_same, loss
 from .saved_runs import Killed, names, run
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
@@ -40,7 +40,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def test_checkpoints_change_nothing_and_the_last_few_stay(finished: Path, whole: FitResult) -> None:
     assert names(finished) == ["10", "15", "20"]
-    assert same(run(finished, resume=True)._asdict(), whole._asdict())
+    assert_same(run(finished, resume=True)._asdict(), whole._asdict())
 
 
 @pytest.mark.parametrize("settings", [{}, {"every_steps": 2}, {"every_epochs": 2}])
@@ -52,17 +52,17 @@ def test_a_resumed_run_ends_like_one_that_was_never_killed(
         run(folder, until=3, **settings)
     assert names(folder)
     resumed = run(folder, resume=True, **settings)
-    assert same(resumed._asdict(), whole._asdict())
+    assert_same(resumed._asdict(), whole._asdict())
     assert names(folder)[-1] == "20"
 
 
 def test_the_first_run_and_the_resumed_one_have_the_same_words(tmp_path: Path, whole: FitResult) -> None:
-    assert same(run(tmp_path / "new", resume=True).params, whole.params)
+    assert_same(run(tmp_path / "new", resume=True).params, whole.params)
 
 
 def test_a_finished_run_goes_on_to_more_epochs(copied: Path) -> None:
     longer = run(copied, resume=True, epochs=6)
-    assert same(longer._asdict(), run(epochs=6)._asdict())
+    assert_same(longer._asdict(), run(epochs=6)._asdict())
     with pytest.raises(ConfigurationError, match=r"completed 30 steps, more than the 20 of 4 epochs"):
         run(copied, resume=True)
 
@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_stays_stopped(tmp_path: Path) -> None:
     assert names(tmp_path / "run") == ["10"]
     again = run(tmp_path / "run", resume=True, every_epochs=9)
     assert again.stopped
-    assert same(again._asdict(), stopped._asdict())
+    assert_same(again._asdict(), stopped._asdict())
 
 
 def test_the_best_stays_beside_the_last(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_checkpoint_says_what_it_is_of(finished: Path) -> None:
 
 
 def test_an_older_checkpoint_can_be_asked_for_and_nothing_is_lost(copied: Path, whole: FitResult) -> None:
-    assert same(run(copied, resume=10)._asdict(), whole._asdict())
+    assert_same(run(copied, resume=10)._asdict(), whole._asdict())
     assert {name.split("-")[0] for name in names(copied / "set-aside")} == {"15", "20"}
     with pytest.raises(ResumeError, match=r"there is no checkpoint .*/7; .*resume=STEP, there are 20, 15, 10"):
         run(copied, resume=7)
@@ -191,7 +191,7 @@ def test_a_failed_write_loses_nothing(copied: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UnsavedError, match=words) as caught:
         run(copied, resume=True, epochs=9, callback=callback)
     assert caught.value.checkpoint == copied / "25"
-    assert same(caught.value.result.params, run(epochs=7).params)
+    assert_same(caught.value.result.params, run(epochs=7).params)
 
 
 def test_a_disk_that_is_full_in_the_midst(tmp_path: Path) -> None:
@@ -209,5 +209,5 @@ def test_keys_in_the_state_are_kept(tmp_path: Path) -> None:
     first = run(tmp_path, loss=keyed, state=state, epochs=2)
     again = run(tmp_path, loss=keyed, state=state, epochs=2, resume=True)
     assert jnp.issubdtype(again.state["key"].dtype, jax.dtypes.prng_key)
-    assert same(jax.random.key_data(again.state["key"]), jax.random.key_data(first.state["key"]))
+    assert_same(jax.random.key_data(again.state["key"]), jax.random.key_data(first.state["key"]))
     assert again.state["none"].shape == (0, 2)

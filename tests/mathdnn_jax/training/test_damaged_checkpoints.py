@@ -12,7 +12,7 @@ import pytest
 from mathdnn_jax.errors import ResumeError
 from mathdnn_jax.training import FitResult
 
-from .lines import same
+from .lines import assert_same
 from .saved_runs import names, run
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
@@ -70,7 +70,7 @@ def test_no_damage_goes_unseen(
         said, older = told(folder)
         if not said:
             # A file without which everything can be read, such as a marker: then everything was read.
-            assert same(run(folder, resume=True)._asdict(), whole._asdict()), path
+            assert_same(run(folder, resume=True)._asdict(), whole._asdict())
             continue
         seen += 1
         assert f"{folder / '20'} is damaged" in said
@@ -97,5 +97,5 @@ def test_after_damage_the_older_checkpoint_leads_to_the_same_end(copied: Path, w
         truncate(path)
     _, older = told(copied)
     gc.collect()
-    assert same(run(copied, resume=older[0])._asdict(), whole._asdict())
+    assert_same(run(copied, resume=older[0])._asdict(), whole._asdict())
     assert names(copied) == ["10", "15", "20", "set-aside"]

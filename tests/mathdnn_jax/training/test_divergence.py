@@ -11,7 +11,7 @@ import pytest
 from mathdnn_jax.errors import DivergedError
 from mathdnn_jax.training import FitResult, Stepped, Update, fit
 
-from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, same, start
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_same, loss, start
 
 BAD_ROW = 21
 """In batch 2 of an epoch that is not shuffled."""
@@ -65,7 +65,7 @@ def test_the_parameters_before_the_bad_step_survive() -> None:
     until = jax.tree.map(lambda leaf: leaf[rows], spoiled_data(0.0))
     expected = fit(spoiled_loss, start(), until, OPTIMIZER, epochs=1, batch_size=BATCH, key=KEY, shuffle=False,
                    ema_decay=0.9)  # fmt: skip
-    assert same(result[:4], expected[:4])
+    assert_same(result[:4], expected[:4])
     np.testing.assert_array_equal(result.history.loss, expected.history.loss)
     assert result.history.epochs["loss"].shape == (error.epoch,)
 
@@ -75,7 +75,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_does_harm() -> Non
     error = diverge(root_loss, params=still, data=spoiled_data(0.0), optimizer=optax.sgd(0.01))
     assert (error.step, error.batch) == (0, 0)
     assert "a gradient that is not finite" in str(error)
-    assert same(error.result.params, still)
+    assert_same(error.result.params, still)
 
 
 def test_state_that_is_not_finite_ends_the_run() -> None:
@@ -109,7 +109,7 @@ def test_where_one_player_diverges_all_stay_as_they_were(order: tuple[str, str])
     error = diverge(losses, params=params, optimizer=optimizers, state=jnp.int32(0))
     assert error.step == error.result.state == 2
     # 1 - 0.25 * 2, then 0.5 - 0.25 * (1 + 0.5 * 2).
-    assert same(error.result.params, {"good": jnp.float32(0), "bad": jnp.float32(1)})
+    assert_same(error.result.params, {"good": jnp.float32(0), "bad": jnp.float32(1)})
     assert float(error.result.optimizer_state["good"][0].trace) == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 from mathdnn_jax.errors import ConfigurationError, DataSetError
 from mathdnn_jax.training import Stepped, Update, all_finite, fit
 
-from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_close, loss, same, start
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_close, assert_same, loss, same, start
 
 GAME = {"left": jnp.float32(1.0), "right": jnp.float32(2.0)}
 
@@ -101,7 +101,7 @@ def test_a_loss_that_cannot_be_hashed_is_a_loss() -> None:
         def loss(self, params: Tree, batch: Tree, key: jax.Array) -> Any:
             return loss(params, batch, key)
 
-    assert same(run(Model().loss, start(), OPTIMIZER).params, run(loss, start(), OPTIMIZER).params)
+    assert_same(run(Model().loss, start(), OPTIMIZER).params, run(loss, start(), OPTIMIZER).params)
 
 
 def test_all_finite() -> None:
@@ -181,5 +181,5 @@ def test_data_without_a_common_length_is_refused() -> None:
 
 
 def test_same_tells_trees_apart() -> None:
-    assert same(GAME, dict(GAME))
+    assert_same(GAME, dict(GAME))
     assert not same(GAME, {**GAME, "left": jnp.float32(1.5)})
