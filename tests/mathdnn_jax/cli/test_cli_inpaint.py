@@ -1,4 +1,4 @@
-"""`mathdnn inpaint`, run as a person runs it."""
+"""`mathdnn inpaint`, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_writes_the_picture_and_what_the_library_says(
     assert output.stat().st_size > 5000
 
 
-def test_a_mask_from_a_file_and_words_for_a_person(
+def test_a_mask_from_a_file_and_readable_text(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "mask.npy", rectangle((8, 8), (1, 3), (1, 7)))

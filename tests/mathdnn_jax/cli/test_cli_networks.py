@@ -1,4 +1,4 @@
-"""The commands that read checkpoints, on networks that are no densities."""
+"""The commands that read checkpoints, on networks that are not densities."""
 
 from __future__ import annotations
 

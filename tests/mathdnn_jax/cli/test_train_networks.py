@@ -1,4 +1,4 @@
-"""`mathdnn train`, `evaluate` and `sample` of models that are no flows."""
+"""`mathdnn train`, `evaluate` and `sample` of models that are not flows."""
 
 from __future__ import annotations
 

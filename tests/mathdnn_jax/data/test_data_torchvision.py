@@ -1,4 +1,4 @@
-"""MNIST and KMNIST from files that are there, whole or damaged."""
+"""MNIST and KMNIST from existing files, intact or damaged."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def project(y: list[float], lower: list[float], upper: list[float]) -> list[floa
 
 
 @given(a=numbers, y=st.tuples(numbers, numbers))
-def test_the_seeds_statement(a: float, y: tuple[float, float]) -> None:
+def test_the_statement_of_the_course(a: float, y: tuple[float, float]) -> None:
     # C = {x : x_1 = a, 0 ≤ x_2 ≤ 1}.
     assert project(list(y), [a, 0.0], [a, 1.0]) == [a, min(max(y[1], 0.0), 1.0)]
 

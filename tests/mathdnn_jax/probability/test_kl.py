@@ -97,7 +97,7 @@ def test_batches_and_dtype() -> None:
         ([np.inf, 1.0], "p ranges from 1 to inf"),
     ],
 )
-def test_what_is_no_law_is_refused(p: list[float], message: str) -> None:
+def test_invalid_probabilities_are_refused(p: list[float], message: str) -> None:
     half = jnp.asarray([0.5, 0.5])
     with pytest.raises(DomainError, match=message):
         kl_divergence(jnp.asarray(p), half)

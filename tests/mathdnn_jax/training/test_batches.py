@@ -29,7 +29,7 @@ def test_sizes_that_divide_leave_nothing(remainder: Remainder | None) -> None:
 
 @pytest.mark.parametrize(("remainder", "per_epoch"), [("drop", 2), ("pad", 3), ("wrap", 3)])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_what_becomes_of_the_last_batch(remainder: Remainder, per_epoch: int, shuffle: bool) -> None:
+def test_an_incomplete_last_batch(remainder: Remainder, per_epoch: int, shuffle: bool) -> None:
     batching = plan_batches(10, 4, remainder, shuffle)
     assert batching.per_epoch == per_epoch
     rows = np.asarray(epoch_rows(batching, KEY, jnp.int32(1)))
@@ -64,7 +64,7 @@ def test_epochs_differ_and_repeat() -> None:
     np.testing.assert_array_equal(first, epoch_rows(batching, KEY, jnp.int32(0)))
 
 
-def test_a_remainder_must_be_spoken_of() -> None:
+def test_a_remainder_must_be_specified() -> None:
     with pytest.raises(ConfigurationError, match="batches of 4 leave 2 of 10 examples over: pass remainder='drop'"):
         plan_batches(10, 4, None, shuffle=True)
 
@@ -78,7 +78,7 @@ def test_a_remainder_must_be_spoken_of() -> None:
         (0, 4, "pad", DataSetError),
     ],
 )
-def test_nonsense_is_refused(examples: int, size: int, remainder: Remainder, error: type[Exception]) -> None:
+def test_invalid_arguments_are_refused(examples: int, size: int, remainder: Remainder, error: type[Exception]) -> None:
     with pytest.raises(error):
         plan_batches(examples, size, remainder, shuffle=True)
 

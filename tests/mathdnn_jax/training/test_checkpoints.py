@@ -56,7 +56,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_killed(
     assert names(folder)[-1] == "20"
 
 
-def test_the_first_run_and_the_resumed_one_have_the_same_words(tmp_path: Path, whole: FitResult) -> None:
+def test_resuming_without_checkpoints_starts_a_first_run(tmp_path: Path, whole: FitResult) -> None:
     assert_same(run(tmp_path / "new", resume=True).params, whole.params)
 
 
@@ -85,13 +85,13 @@ def test_the_best_stays_beside_the_last(tmp_path: Path) -> None:
     assert names(tmp_path) == ["10", "30"]
 
 
-def test_what_need_not_stay() -> None:
+def test_outdated_checkpoints() -> None:
     assert outdated([1, 2, 3, 4], {}, keep=2) == [1, 2]
     assert outdated([1, 2, 3, 4], {1: 0.5, 2: 0.1, 3: 0.1}, keep=1) == [1, 3]
     assert outdated([4, 1], {}, keep=5) == []
 
 
-def test_a_checkpoint_says_what_it_is_of(finished: Path) -> None:
+def test_a_checkpoint_describes_its_run(finished: Path) -> None:
     meta = json.loads((finished / "20" / "meta" / "metadata").read_text())
     assert meta["config"] == {"name": "lines"}
     assert meta["run"]["batch_size"] == BATCH
@@ -147,7 +147,7 @@ def test_another_run_does_not_go_on_from_it(changes: dict[str, Any], words: str,
         ({"best": "accuracy"}, r"best='accuracy' is not a value of an epoch: \['loss'\]"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=words):
         run(tmp_path, **changes)
 
@@ -194,7 +194,7 @@ def test_a_failed_write_loses_nothing(copied: Path, monkeypatch: pytest.MonkeyPa
     assert_same(caught.value.result.params, run(epochs=7).params)
 
 
-def test_a_disk_that_is_full_in_the_midst(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_during_a_run(tmp_path: Path) -> None:
     said = trainers.end(trainers.begin("full", tmp_path / "run"))
     assert "File too large" in said
     assert f"the last good one is {tmp_path / 'run' / '12'}" in said

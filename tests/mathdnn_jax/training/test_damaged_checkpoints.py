@@ -1,4 +1,4 @@
-"""Whatever happens to a checkpoint, it is not trained on unseen, and an older one is offered."""
+"""Damage to a checkpoint is always detected, and an older checkpoint is offered."""
 
 from __future__ import annotations
 

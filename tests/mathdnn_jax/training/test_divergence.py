@@ -18,12 +18,12 @@ BAD_ROW = 21
 
 
 def spoiled_loss(params: Tree, batch: Tree, key: jax.Array) -> jax.Array:
-    """As `loss`, but not finite where the data says so, once a parameter is above 0.5."""
+    """Like `loss`, but not finite where the data say so, once a parameter exceeds 0.5."""
     return loss(params, batch, key)[0] + jnp.where(params["w"][2] > 0.5, batch["spoil"].sum(), 0)
 
 
 def root_loss(params: Tree, batch: Tree, key: jax.Array) -> jax.Array:
-    """Finite, with an infinite gradient, where the data says so: the root at zero."""
+    """Finite, but with an infinite gradient where the data say so: the square root at zero."""
     return loss(params, batch, key)[0] + jnp.sqrt(batch["spoil"].sum() * params["w"][0] ** 2)
 
 
@@ -96,7 +96,7 @@ def test_a_metric_may_be_anything() -> None:
 
 
 @pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good")])
-def test_where_one_player_diverges_all_stay_as_they_were(order: tuple[str, str]) -> None:
+def test_if_one_player_diverges_all_keep_their_values(order: tuple[str, str]) -> None:
     def good(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Tree:
         return params["good"] ** 2, (state + 1, {})
 
@@ -113,7 +113,7 @@ def test_where_one_player_diverges_all_stay_as_they_were(order: tuple[str, str])
     assert float(error.result.optimizer_state["good"][0].trace) == 2
 
 
-def test_an_update_of_ones_own_that_does_not_guard_keeps_nothing_bad() -> None:
+def test_a_custom_update_without_guards_keeps_nothing_bad() -> None:
     def step(params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: Any, mask: Any) -> Stepped:
         moved = params - batch["spoil"].sum() - 1
         return Stepped(moved, optimizer_state + 1, state, moved, {}, jnp.asarray(True))

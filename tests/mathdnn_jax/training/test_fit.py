@@ -34,7 +34,7 @@ SHUFFLE_KEY, STEP_KEY = jax.random.split(KEY)
 
 
 def by_hand(optimizer: Any, epochs: int, size: int, remainder: Remainder | None = None) -> tuple[Tree, list[float]]:
-    """A plain loop over batches: what `fit` is to compute."""
+    """A plain loop over batches, which computes what `fit` should compute."""
     batching = plan_batches(EXAMPLES, size, remainder, shuffle=True)
     params, losses = start(), []
     optimizer_state = optimizer.init(params)
@@ -81,7 +81,7 @@ def test_a_raw_key_is_a_key() -> None:
     assert_same(quick().params, quick(key=jax.random.key_data(KEY)).params)
 
 
-def test_what_the_caller_gave_stays_as_it_was() -> None:
+def test_the_callers_arguments_are_not_modified() -> None:
     params, state = start(), {"steps": jnp.int32(0), "mean": jnp.zeros(3)}
     data = jax.tree.map(jnp.asarray, DATA)
     quick(loss=counting_loss, params=params, state=state, data=data, ema_decay=0.5)
@@ -189,7 +189,7 @@ def test_float64_is_kept() -> None:
     assert_close(result.params, quick().params, 1e-4)
 
 
-def test_the_callback_is_told_and_can_stop() -> None:
+def test_the_callback_is_called_and_can_stop_the_run() -> None:
     reports: list[EpochReport] = []
 
     def callback(report: EpochReport) -> bool:

@@ -106,7 +106,7 @@ def test_meshes_that_do_not_fit_are_refused() -> None:
         (("127.0.0.1:1", 0, 0), "given 0 of 0"),
     ],
 )
-def test_processes_that_make_no_sense_are_refused(
+def test_invalid_process_numbers_are_refused(
     arguments: tuple[str, int, int], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("COORDINATOR", "PROCESSES", "PROCESS_ID"):

@@ -50,7 +50,7 @@ def test_a_resumed_run_has_the_dispatches_of_the_whole_one(plan: Plan, data: st.
     assert list(plan.dispatches(position)) == dispatches[k:]
 
 
-def test_epochs_are_dispatched_together_where_nobody_watches() -> None:
+def test_epochs_are_dispatched_together_if_nothing_happens_in_between() -> None:
     alone = Plan(per_epoch=10, epochs=7, every_epochs=None, every_steps=None, max_steps=35)
     assert list(alone.dispatches(0)) == [(0, 30), (30, 60), (60, 70)]
     watched = alone._replace(every_epochs=1)

@@ -19,7 +19,7 @@ from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_same, loss, masked_
 
 
 class Rows:
-    """The data, row by row, with a note of what was read."""
+    """The data row by row, recording what was read."""
 
     def __init__(self, data: dict[str, np.ndarray]) -> None:
         self.data, self.lock = data, threading.Lock()
@@ -104,7 +104,7 @@ def test_a_resumed_stream_reads_on_from_where_it_was(tmp_path: Path) -> None:
     assert_same(resumed, whole)
 
 
-def test_nonsense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="threads=0, steps=0"):
         stream(Rows(DATA), threads=0, steps=0)
     with pytest.raises(ConfigurationError, match="__len__ and __getitem__, given int"):

@@ -1,4 +1,4 @@
-"""Losses and updates of other kinds, and what is said of wrong ones."""
+"""Other kinds of losses and updates, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_players_draw_from_keys_of_their_own_and_share_the_state() -> None:
     assert not set(result.history.metrics["drawn"].tolist()) & set(result.history.metrics["drawn_left"].tolist())
 
 
-def test_an_update_of_ones_own() -> None:
+def test_a_custom_update() -> None:
     def step(params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: Any, mask: Any) -> Stepped:
         value, gradient = jax.value_and_grad(lambda params: loss(params, batch, key)[0])(params)
         moved = jax.tree.map(lambda leaf, slope: leaf - jnp.float32(0.01) * jnp.sign(slope), params, gradient)
@@ -79,7 +79,7 @@ def test_an_optimiser_that_asks_for_the_loss_gets_it() -> None:
     assert float(result.optimizer_state[-1].scale) < 1
 
 
-def test_an_optimiser_may_begin_with_what_cannot_be_compiled_and_change_its_dtypes() -> None:
+def test_an_optimiser_may_have_an_uncompilable_init_and_change_its_dtypes() -> None:
     def init(params: Tree) -> Tree:
         return jax.tree.map(lambda leaf: np.zeros_like(np.asarray(leaf)), params)
 
@@ -169,7 +169,7 @@ def test_a_loss_that_loses_the_state_is_refused(wrong: Any, words: str) -> None:
         ({"evaluate": lambda *_: {"loss": 1.0}}, "names that the loss does not use, given 'loss'"),
     ],
 )
-def test_arguments_that_describe_no_run_are_refused(changes: dict[str, Any], words: str) -> None:
+def test_inconsistent_arguments_are_refused(changes: dict[str, Any], words: str) -> None:
     chosen = {"loss": loss, "params": start(), "optimizer": OPTIMIZER} | changes
     with pytest.raises(ConfigurationError, match=words):
         run(**chosen)
