@@ -68,8 +68,8 @@ def infer_rules(
         >>> table = parity.infer_rules(state, tree)
         >>> for rule in table.rules:
         ...     print(rule.target, rule.sources, rule.layout, "-", rule.reason)
-        params/dense/kernel ('layer.weight',) linear - the only one of its shape
         params/dense/bias ('layer.bias',) same - the only one of its shape
+        params/dense/kernel ('layer.weight',) linear - the only one of its shape
     """
     if (apply is None) != (inputs is None):
         raise ConfigurationError("apply= and inputs= must be given together: the network and one batch of its inputs")

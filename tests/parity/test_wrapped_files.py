@@ -62,8 +62,7 @@ def lightning() -> dict[str, Any]:
 
 def scripted() -> dict[str, Any]:
     """What a training script may keep."""
-    best, generator = torch.tensor(0.4), torch.get_rng_state()
-    return {"epoch": 3, "model_state": tensors(), **trained(), "best": best, "rng": generator}
+    return {"epoch": 3, "model_state": tensors(), **trained(), "best": torch.tensor(0.4), "rng": torch.get_rng_state()}
 
 
 WRAPPED: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...], str]] = {
@@ -83,12 +82,10 @@ WRAPPED: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...], str]] = 
 @pytest.mark.parametrize("case", WRAPPED)
 def test_the_one_state_is_found_and_what_is_left_is_named(tmp_path: Path, case: str, legacy: bool) -> None:
     make, path, prefix = WRAPPED[case]
-    content = make()
+    content, words = make(), f"the state is its {'/'.join(path)!r}; left out: "
     file = tmp_path / "run.pt"
     torch.save(content, file, _use_new_zipfile_serialization=not legacy)
-    with pytest.warns(
-        errors.WrappedCheckpointWarning, match=f"the state is its {'/'.join(path)!r}; left out: "
-    ) as caught:
+    with pytest.warns(errors.WrappedCheckpointWarning, match=words) as caught:
         state = parity.load(file)
     assert Path(caught[0].filename) == Path(__file__)
     assert type(state) is dict
@@ -117,9 +114,8 @@ def test_what_is_left_is_described_in_words(tmp_path: Path) -> None:
         "best": "a tensor",
         "rng": "a tensor",
     }
-    assert str(selection).startswith(
-        "the state is its 'model_state'; left out: 'epoch' (3), 'optimizer' (a dict of 2 entries)"
-    )
+    words = "the state is its 'model_state'; left out: 'epoch' (3), 'optimizer' (a dict of 2 entries)"
+    assert str(selection).startswith(words)
     assert str(Selection()) == str(read(save(STATE, tmp_path / "flat.pt")).selection) == ""
 
 

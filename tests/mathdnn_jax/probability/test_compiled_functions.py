@@ -63,16 +63,16 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[jax.Array, ...]]] = {
 }
 
 
-class CompiledFunctions(chex.TestCase):
+class CompiledFunctions(chex.TestCase):  # type: ignore[misc]
     """Checks of values are skipped while JAX traces; what is computed must not depend on that."""
 
-    @chex.variants(with_jit=True, without_jit=True, with_device=True)
-    @parameterized.named_parameters((name, name) for name in FUNCTIONS)
+    @chex.variants(with_jit=True, without_jit=True, with_device=True)  # type: ignore[untyped-decorator]
+    @parameterized.named_parameters((name, name) for name in FUNCTIONS)  # type: ignore[untyped-decorator, no-untyped-call]
     def test_the_variants_agree(self, name: str) -> None:
         function, arguments = FUNCTIONS[name]
-        batched = self.variant(function)(*arguments)  # type: ignore[attr-defined]
+        batched = self.variant(function)(*arguments)
         one_by_one = [function(*(argument[k] for argument in arguments)) for k in range(EVENTS)]
-        mapped = self.variant(jax.vmap(function))(*arguments)  # type: ignore[attr-defined]
+        mapped = self.variant(jax.vmap(function))(*arguments)
         expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one)
         chex.assert_tree_all_finite(expected)
         chex.assert_trees_all_equal_shapes_and_dtypes(batched, mapped, expected)

@@ -225,7 +225,7 @@ def test_evaluation_is_part_of_the_history() -> None:
 def test_runs_with_the_same_loss_share_a_program() -> None:
     chex.clear_trace_counter()
 
-    @chex.assert_max_traces(n=1)
+    @chex.assert_max_traces(n=1)  # type: ignore[untyped-decorator]
     def traceable(params: Tree, batch: Tree, key: jax.Array) -> Any:
         return loss(params, batch, key)
 
