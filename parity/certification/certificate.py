@@ -84,7 +84,7 @@ def certify(
     if events < 1:
         raise ConfigurationError(f"a certificate compares at least one event, given events={events}")
     read_file = read(path, inside=inside)
-    announce(path, read_file.taken, inside)
+    announce(path, read_file.selection, inside)
     restored = rebuild(read_file, model, ignore=ignore)
     state = restored.state
     wide = sorted(name for name, array in state.items() if array.dtype == np.float64)
@@ -104,8 +104,8 @@ def certify(
             "sha256": sha256(path),
             "bytes": path.stat().st_size,
             "parameters": restored.parameters,
-            "inside": list(read_file.taken.path),
-            "left": dict(read_file.taken.left),
+            "inside": list(read_file.selection.path),
+            "left": dict(read_file.selection.left),
         },
         "round_trip_bit_exact": exact,
         "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},

@@ -98,7 +98,7 @@ def judge(spoilt: SpoiltFile, folder: Path, watch: Watch, *, rebuilt: bool) -> V
     if memory > 2 * len(spoilt.content) + CONSTANT:
         broken.append(f"{memory / 2**20:.0f} MiB for a file of {len(spoilt.content):,} bytes")
     if state is not None:
-        outcome = _compared(spoilt, state, read(path).taken.path, broken)
+        outcome = _compared(spoilt, state, read(path).selection.path, broken)
         if rebuilt and spoilt.sound.model is not None:
             _rebuild(spoilt.sound, path, folder, same=outcome == "identical", broken=broken)
     return Verdict(outcome, tuple(broken), seconds, memory)
