@@ -49,7 +49,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 COUNTS = ("epochs", "batch_size", "checkpoint_epochs", "keep")
 KINDS = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     str: "a string",
     bool: "true or false",

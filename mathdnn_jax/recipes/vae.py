@@ -17,7 +17,10 @@ from mathdnn_jax.training.update import Tree
 
 
 def load(settings: Settings) -> Sets:
-    """Load images as vectors, uint8; with `binarize`, pixels are drawn once, white with probability their grey value."""
+    """Load images as vectors, uint8.
+
+    With `binarize`, every pixel is black or white, drawn once with its grey value as the probability of white.
+    """
     sets = load_images(settings)
     sets = with_events(sets, (math.prod(sets.image_shape),))
     if not settings["binarize"]:

@@ -21,7 +21,7 @@ masks = st.lists(st.booleans(), min_size=2, max_size=9).filter(lambda mask: 0 < 
 @given(mask=masks)
 def test_the_kept_entries_pass_unchanged_and_the_others_move_by_the_shift(mask: np.ndarray) -> None:
     bijector = additive_coupling(MLP((3, int((~mask).sum()))), mask)
-    # Whole numbers, with which float32 computes without rounding.
+    # Integers, with which float32 arithmetic is exact.
     params = jax.tree.map(lambda leaf: np.round(np.asarray(leaf)), drawn(bijector.init, scale=3))
     x = np.random.default_rng(1).integers(-9, 10, (4, len(mask))).astype(np.float32)
     z = np.asarray(jax.jit(bijector.forward)(params, x)[0])
@@ -30,7 +30,7 @@ def test_the_kept_entries_pass_unchanged_and_the_others_move_by_the_shift(mask: 
 
 
 def perceptron(params: Params, x: np.ndarray) -> np.ndarray:
-    """What an MLP of two layers makes of x."""
+    """The output of an MLP of two layers for x, in NumPy."""
     first, second = (jax.tree.map(np.asarray, params[f"dense_{k}"]) for k in range(2))
     hidden = np.maximum(x @ first["kernel"] + first["bias"], 0)
     return np.asarray(hidden @ second["kernel"] + second["bias"])
@@ -76,7 +76,7 @@ class _WithState(nn.Module):
 
 
 def test_a_conditioner_with_state_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="statistics"):
+    with pytest.raises(ConfigurationError, match=r"the conditioner of additive_coupling .* state in \['statistics'\]"):
         jax.eval_shape(additive_coupling(_WithState(), np.array([True, False])).init, jax.random.key(0))
 
 
@@ -93,7 +93,7 @@ def test_an_affine_coupling_scales_and_shifts_the_moved_entries(mask: np.ndarray
 
 
 class _Pair(nn.Module):
-    """Log-scales and shifts apart, neither of which looks at its input."""
+    """A constant log-scale and a constant shift as two arrays."""
 
     log_scale: float
 

@@ -101,7 +101,7 @@ def test_derivatives_of_the_first_two_orders_in_z_and_in_the_parameters() -> Non
 
 @jax.jit
 def by_hand(theta: jax.Array, x: jax.Array) -> jax.Array:
-    """The derivatives of the cubic's root, not in NumPy, which does not take the least floats for zero as XLA does."""
+    """The derivatives of the cubic's root in JAX, since NumPy does not flush the least floats to zero as XLA does."""
     slope = 3 * x**2 + jnp.exp(theta)
     return jnp.stack([jnp.diag(-jnp.exp(theta) * x / slope), jnp.diag(1 / slope)])
 

@@ -1,4 +1,4 @@
-"""PLU maps from a matrix: what comes back, and which matrices are refused (F5)."""
+"""PLU maps built from a matrix: the factors that come back, and the matrices that are refused (F5)."""
 
 from __future__ import annotations
 

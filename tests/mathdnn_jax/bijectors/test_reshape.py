@@ -97,7 +97,11 @@ def test_a_reshape_keeps_the_order_of_the_entries() -> None:
 
 @pytest.mark.parametrize(
     ("shapes", "words"),
-    [(((2, 3), (5,)), r"\(2, 3\) has 6 of them, \(5,\) 5"), (((0,), (0, 2)), "at least one"), (((4,), (-1,)), "one")],
+    [
+        (((2, 3), (5,)), r"\(2, 3\) with 6 entries and \(5,\) with 5"),
+        (((0,), (0, 2)), "at least one"),
+        (((4,), (-1,)), "at least one"),
+    ],
 )
 def test_shapes_of_other_sizes_are_refused(shapes: tuple[tuple[int, ...], tuple[int, ...]], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):

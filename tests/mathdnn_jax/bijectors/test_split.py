@@ -1,4 +1,4 @@
-"""Factoring out: the density that leaves, the vector that it leaves in, and what is refused."""
+"""Factoring out: the density of what leaves, the order of the entries of z, and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...drawn import drawn
 
 
 class _Prior(nn.Module):
-    """Log-scales and means that are functions of h one can write down."""
+    """Log-scales and means that are simple functions of h."""
 
     @nn.compact
     def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -65,7 +65,7 @@ def test_a_map_that_wants_no_data_wants_none_in_a_split() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "kept", "words"),
-    [((5,), None, "of which there are 5"), ((2, 2, 3), None, "3; say how many"), ((4,), 0, "kept=0 of 4"),
+    [((5,), None, "an odd number, 5"), ((2, 2, 3), None, "3; set kept="), ((4,), 0, "kept=0 of 4"),
      ((4,), 4, "kept=4 of 4"), ((4,), -1, "kept=-1"), ((1,), 1, "kept=1 of 1"), ((), None, r"given \(\)"),
      ((0, 4), None, r"given \(0, 4\)")],
 )  # fmt: skip

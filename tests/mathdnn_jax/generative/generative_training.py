@@ -1,6 +1,6 @@
-"""Training loops for the tests, whole epochs under one jit; as a program, real runs on MNIST with their figures.
+"""Training loops for the tests, with whole epochs under one jit; as a program, full runs on MNIST with their metrics.
 
-`python tests/mathdnn_jax/generative/short_training.py vae --data-dir DATA --epochs 10 --picture vae.png`
+`python -m tests.mathdnn_jax.generative.generative_training vae --data-dir DATA --epochs 10 --picture vae.png`
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, Any]]
 def run_epochs(
     step: Step, state: Any, images: np.ndarray, *, epochs: int, batch_size: int, seed: int = 0
 ) -> tuple[Any, list[Any]]:
-    """Scan `step(state, key, batch) -> (state, loss)` over shuffled batches; the mean losses of every epoch."""
+    """Scan `step(state, key, batch) -> (state, loss)` over shuffled batches; return the mean losses of every epoch."""
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     count = len(images) // batch_size
     x = jnp.asarray(images)
@@ -46,7 +46,7 @@ def run_epochs(
     history = []
     for k in range(epochs):
         order = rng.permutation(len(images))[: count * batch_size].reshape(count, batch_size).astype(np.int32)
-        # optax's Adam mixes integers and floats.
+        # Adam in optax mixes integers and floats.
         with jax.numpy_dtype_promotion("standard"):
             state, losses = epoch(state, jnp.asarray(order), jax.random.fold_in(key, k))
         history.append(jax.tree.map(float, losses))
@@ -60,7 +60,7 @@ def train(
     learning_rate: float,
     **run: Any,
 ) -> tuple[Any, list[float]]:
-    """Adam on `loss(params, key, batch)`."""
+    """Minimise `loss(params, key, batch)` by Adam; return the parameters and the loss of every epoch."""
     optimizer = optax.adam(learning_rate)
 
     def step(state: Any, key: jax.Array, x: jax.Array) -> tuple[Any, jax.Array]:
@@ -74,7 +74,7 @@ def train(
 
 
 def train_vae(model: VAE, images: np.ndarray, *, learning_rate: float = 1e-3, elbo: Any = None, **run: Any) -> Any:
-    """Maximise the mean ELBO; returns the parameters and the ELBO of every epoch."""
+    """Maximise the mean ELBO; return the parameters and the ELBO of every epoch."""
 
     def loss(params: Any, key: jax.Array, x: jax.Array) -> jax.Array:
         return -model.elbo(params, x, key, **(elbo or {})).mean()
@@ -84,7 +84,7 @@ def train_vae(model: VAE, images: np.ndarray, *, learning_rate: float = 1e-3, el
 
 
 def train_autoencoder(model: Autoencoder, images: np.ndarray, *, learning_rate: float = 1e-3, **run: Any) -> Any:
-    """Minimise the mean squared error; returns the parameters and the error of every epoch."""
+    """Minimise the mean squared error; return the parameters and the error of every epoch."""
 
     def loss(params: Any, _: jax.Array, x: jax.Array) -> jax.Array:
         return model.reconstruction_error(params, x).mean()
@@ -93,13 +93,13 @@ def train_autoencoder(model: Autoencoder, images: np.ndarray, *, learning_rate: 
 
 
 def train_gan(model: GAN, images: np.ndarray, *, learning_rate: float = 2e-4, **run: Any) -> Any:
-    """Alternating Adam; returns the last state and both losses of every epoch."""
+    """Train by alternating Adam; return the last state and both losses of every epoch."""
     training = gan_training(model, optax.adam(learning_rate, b1=0.5), optax.adam(learning_rate, b1=0.5))
     return run_epochs(training.step, training.init(jax.random.key(run.get("seed", 0))), images, **run)
 
 
 def bounds(model: VAE, params: Any, images: np.ndarray, samples: int) -> tuple[float, float]:
-    """The mean ELBO of images, ten draws each, and their mean importance-weighted bound."""
+    """The mean ELBO of images, with ten draws each, and their mean importance-weighted bound."""
 
     @jax.jit
     def both(x: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -119,8 +119,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prior", default="trainable")
     parser.add_argument("--latent-dim", type=int)
-    parser.add_argument("--binarize", action="store_true", help="VAE: images are black or white, drawn once")
-    parser.add_argument("--samples", type=int, default=1000, help="VAE: of the importance-weighted bound")
+    parser.add_argument("--binarize", action="store_true", help="VAE: make images black and white, drawn once")
+    parser.add_argument("--samples", type=int, default=1000, help="VAE: draws for the importance-weighted bound")
     parser.add_argument("--weight", type=float, default=1.0)
     parser.add_argument("--saturating", action="store_true")
     parser.add_argument("--picture", type=Path)

@@ -99,7 +99,7 @@ def test_a_bernoulli_is_right_where_its_logarithms_would_overflow() -> None:
     np.testing.assert_allclose(found, [np.log(0.5) - np.log1p(np.exp(3.0)), 0.0, -400.0], rtol=1e-6)
     gradient = jax.jit(jax.grad(lambda values: log_prob({}, array(1, 0), values).sum()))(logits)
     np.testing.assert_allclose(np.asarray(gradient)[2], [1.0, -1.0])
-    # On grey images it is the mean over binarised ones: linear in x.
+    # For grey images it is the mean over binarised ones, and thus linear in x.
     grey = log_prob({}, array(0.3, 0.6), logits[:1])
     corners = [np.asarray(log_prob({}, array(a, b), logits[:1])) for a in (0, 1) for b in (0, 1)]
     expected = 0.7 * 0.4 * corners[0] + 0.7 * 0.6 * corners[1] + 0.3 * 0.4 * corners[2] + 0.3 * 0.6 * corners[3]

@@ -42,7 +42,7 @@ def accumulating(steps: int) -> Any:
 
 
 def problem(seed: int, batch: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A quadratic whose unconstrained maximum is often outside the box, starts, and a mask for each event."""
+    """A quadratic whose unconstrained maximum is often outside the box, starting points, and a mask for each event."""
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(DIM, DIM))
     return matrix, rng.normal(size=DIM), rng.random((*batch, DIM)), rng.random((*batch, DIM)) < 0.6
@@ -70,7 +70,7 @@ def test_it_is_the_loop_written_out(seed: int, batch: tuple[int, ...], momentum:
 @given(seed=st.integers(0, 1000), halvings=st.sampled_from([0, 8]))
 def test_kept_entries_stay_to_the_bit_and_others_in_the_box(seed: int, halvings: int) -> None:
     matrix, centre, x, missing = problem(seed, (3,))
-    # Values that clipping or arithmetic would change, if anything were done to them.
+    # Values that clipping or arithmetic would change if it touched them.
     x = np.where(missing, x, np.where(x < 0.5, -0.0, np.float64(0.1) + np.float64(0.2))).astype(np.float32)
     params = (jnp.asarray(matrix, jnp.float32), jnp.asarray(centre, jnp.float32))
     end = np.asarray(compiled(5.0, 0.0, False, halvings)(params, jnp.asarray(x), jnp.asarray(missing))[0])
