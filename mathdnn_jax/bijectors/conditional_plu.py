@@ -55,7 +55,7 @@ def conditional_plu_coupling(
 
     Raises:
         ConfigurationError: channels < 1; or the permutation, the signs, the bound or the image shape is invalid; or
-            (in `init` and when applied) the conditioner keeps state beside its parameters or returns a wrong shape,
+            (in `init` and when applied) the conditioner keeps state besides its parameters or returns a wrong shape,
             or the context is missing.
         EventShapeError: (when applied) the trailing axes of X are not such an image.
 

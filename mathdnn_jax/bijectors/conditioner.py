@@ -31,7 +31,7 @@ def pure_conditioner(
     """Turn the module into pure functions; it receives the context, if there is one, as its second argument.
 
     Returns:
-        The conditioner. `init` raises ConfigurationError if the module keeps state beside its parameters, and `apply`
+        The conditioner. `init` raises ConfigurationError if the module keeps state besides its parameters, and `apply`
         if the context is missing or has the wrong shape.
     """
     network = pure_module(module, f"the conditioner of {map_name}")

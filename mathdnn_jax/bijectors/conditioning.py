@@ -59,7 +59,7 @@ def conditioning(
 
     Raises:
         ConfigurationError: Ω is not a proper non-empty subset, or the layout is unknown; or (in `init` and when
-            applied) the network keeps state beside its parameters, returns a wrong shape, or needs a context and got
+            applied) the network keeps state besides its parameters, returns a wrong shape, or needs a context and got
             none.
         EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
     """

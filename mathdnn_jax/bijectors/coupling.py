@@ -37,7 +37,7 @@ def additive_coupling(
 
     Raises:
         ConfigurationError: Ω is not a proper non-empty subset; or (in `init` and when applied) the conditioner
-            keeps state beside its parameters or does not return the shape of x_Ωᶜ, or the context is missing.
+            keeps state besides its parameters or does not return the shape of x_Ωᶜ, or the context is missing.
         EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
 
     Example:
@@ -98,7 +98,7 @@ def affine_coupling(
 
     Raises:
         ConfigurationError: Ω is not a proper non-empty subset, or the bound is not positive; or (in `init` and when
-            applied) the conditioner keeps state beside its parameters or returns a wrong shape, or the context is
+            applied) the conditioner keeps state besides its parameters or returns a wrong shape, or the context is
             missing.
         EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
 

@@ -53,7 +53,7 @@ def rational_quadratic_coupling(
 
     Raises:
         ConfigurationError: Ω is not a proper non-empty subset, bins < 1, or bound, minimum_bin or minimum_slope is out
-            of the bounds above; or (in `init` and when applied) the conditioner keeps state beside its parameters or
+            of the bounds above; or (in `init` and when applied) the conditioner keeps state besides its parameters or
             returns a wrong shape, or the context is missing.
         EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
 

@@ -35,7 +35,7 @@ def pure_module(module: nn.Module, name: str, *, stateful: bool = False) -> Pure
     Args:
         module: the module. If it keeps state, its `__call__` takes the keyword `train`.
         name: what error messages call the module.
-        stateful: whether the module may keep state beside its parameters.
+        stateful: whether the module may keep state besides its parameters.
 
     Returns:
         The pure functions. Unless `stateful`, `init` and `output_shape` raise ConfigurationError for a module that

@@ -131,7 +131,7 @@ def test_a_batch_without_finite_variance_is_refused_and_not_hidden_under_jit(val
 @pytest.mark.parametrize(
     "arguments", [{"channels": 0}, {"event_ndims": 0}, {"variance_floor": -1.0}, {"variance_floor": np.nan}]
 )
-def test_arguments_that_describe_no_map_are_refused(arguments: dict[str, float]) -> None:
+def test_impossible_arguments_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=r"given (channels=|-1.0|nan)"):
         actnorm(**({"channels": 2} | arguments))  # type: ignore[arg-type]
 

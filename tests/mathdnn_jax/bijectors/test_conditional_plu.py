@@ -121,7 +121,7 @@ def test_an_odd_number_of_channels_is_refused() -> None:
         ({"image_shape": (0, 2)}, r"given \(0, 2\)"),
     ],
 )
-def test_arguments_that_describe_no_map_are_refused(arguments: dict[str, object], words: str) -> None:
+def test_impossible_arguments_are_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         conditional_plu_coupling(_Returns((0.0,) * 4), **({"channels": 2} | arguments))  # type: ignore[arg-type]
 

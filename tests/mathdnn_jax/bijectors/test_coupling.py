@@ -57,7 +57,7 @@ def test_picking_and_putting_are_numpy_indexing(mask: np.ndarray) -> None:
         (np.array([1, 0]), "boolean array, given dtype int64"),
     ],
 )
-def test_masks_that_are_no_proper_subset_are_refused(mask: np.ndarray, words: str) -> None:
+def test_masks_that_are_not_a_proper_subset_are_refused(mask: np.ndarray, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         additive_coupling(MLP((1,)), mask)
 
@@ -116,7 +116,7 @@ def test_a_bound_on_the_log_scale_holds_and_is_smooth_near_zero() -> None:
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_bound_that_is_no_positive_number_is_refused(bound: float) -> None:
+def test_a_bound_that_is_not_positive_is_refused(bound: float) -> None:
     with pytest.raises(ConfigurationError, match="positive number"):
         affine_coupling(MLP((2,)), np.array([True, False]), log_scale_bound=bound)
 
@@ -136,7 +136,7 @@ def test_a_masked_conditioner_does_not_see_the_moved_entries() -> None:
     assert float(log_det(np.where(mask, sevens, x))) != float(log_det(x))
 
 
-def test_kept_channels_come_to_the_conditioner_as_an_image() -> None:
+def test_the_conditioner_receives_kept_channels_as_an_image() -> None:
     shapes = []
 
     class Spy(nn.Module):

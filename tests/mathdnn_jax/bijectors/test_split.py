@@ -37,7 +37,7 @@ def test_the_entries_that_leave_have_the_conditional_density_of_the_prior() -> N
         np.testing.assert_allclose(jax.jit(density.log_prob)(params, x), expected.sum(-1), rtol=1e-12)
 
 
-def test_z_is_what_leaves_and_then_what_went_on() -> None:
+def test_z_holds_the_entries_that_leave_before_those_that_go_on() -> None:
     x = np.random.default_rng(0).normal(size=(3, 2, 2, 4)).astype(np.float32)
     bijector = split(squeeze((2, 2, 1)), (2, 2, 4), kept=1)
     z, log_det = bijector.forward(bijector.init(jax.random.key(0)), jnp.asarray(x))
@@ -59,7 +59,7 @@ def test_its_parts_are_the_prior_and_the_rest_and_applied_in_order_they_are_the_
     np.testing.assert_array_equal(z, bijector.forward(params, x)[0])
 
 
-def test_a_map_that_wants_no_data_wants_none_in_a_split() -> None:
+def test_a_split_needs_data_only_if_the_rest_does() -> None:
     assert split(plu(2), (4,)).init_from_data is None
 
 

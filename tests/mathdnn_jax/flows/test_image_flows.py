@@ -157,6 +157,6 @@ def test_vectors_have_a_real_nvp_of_perceptrons() -> None:
         (lambda: glow(SHAPE, log_scale_bound=-1.0), "-1.0"),
     ],
 )
-def test_what_describes_no_flow_is_refused(build: Callable[[], Flow], words: str) -> None:
+def test_impossible_flows_are_refused(build: Callable[[], Flow], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         build()

@@ -81,7 +81,7 @@ def test_log_det_equals_slogdet_of_the_jacobian(config: dict[str, int], seed: in
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
 @given(seed=seeds, scale=scales)
-def test_so_it_does_with_any_batch_axes(batch: tuple[int, ...], seed: int, scale: float) -> None:
+def test_log_det_equals_slogdet_with_any_batch_axes(batch: tuple[int, ...], seed: int, scale: float) -> None:
     check_log_det(SMALLEST, batch, seed, scale)
 
 
@@ -105,7 +105,7 @@ def test_log_prob_is_the_change_of_variables(config: dict[str, int], seed: int) 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
 @given(seed=seeds)
-def test_so_it_is_with_any_batch_axes(batch: tuple[int, ...], seed: int) -> None:
+def test_log_prob_is_the_change_of_variables_with_any_batch_axes(batch: tuple[int, ...], seed: int) -> None:
     check_log_prob(SMALLEST, batch, seed)
 
 

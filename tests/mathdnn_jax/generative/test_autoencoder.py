@@ -23,7 +23,7 @@ def test_it_is_the_network_of_the_course() -> None:
     assert shapes == {"encoder": [(784, 256), (256, 128), (128, 32)], "decoder": [(32, 128), (128, 256), (256, 784)]}
 
 
-def test_it_computes_what_is_written() -> None:
+def test_it_computes_the_formula() -> None:
     x = np.random.default_rng(0).random((4, 9)).astype(np.float32)
 
     def dense(part: str, k: int, h: np.ndarray) -> np.ndarray:

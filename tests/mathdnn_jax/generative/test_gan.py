@@ -88,9 +88,7 @@ def test_the_non_saturating_loss_has_a_gradient_where_the_other_has_none() -> No
             saturating=saturating,
         )
         params, state = drawn_model(model)
-        params["discriminator"]["dense_1"]["bias"] = np.array(
-            [-50], np.float32
-        )  # D is certain that all is generated
+        params["discriminator"]["dense_1"]["bias"] = np.array([-50], np.float32)  # D is certain that all is generated
         z = jnp.ones((4, 3))
         norms.append(gradient_norms(lambda p, m=model, s=state, z=z: m.generator_loss(p, s, z)[0], params)["generator"])
     assert norms[0] < 1e-12
@@ -228,7 +226,7 @@ def test_impossible_models_are_refused(settings: dict[str, Any], words: str) -> 
         gan(**{"event_shape": (6,), "latent_dim": 2, **settings})
 
 
-def test_a_generator_ends_in_what_is_asked_for() -> None:
+def test_a_generator_ends_in_the_requested_output() -> None:
     z = normal(5, 3)
     for output, low, high in (("sigmoid", 0, 1), ("tanh", -1, 1), ("none", -np.inf, np.inf)):
         model = gan((6,), 3, generator=dense_generator(6, (5,), output))

@@ -55,7 +55,7 @@ def test_a_batch_is_its_events() -> None:
     np.testing.assert_allclose(log_joint(params, x, z), [log_joint(params, x[k], z[k]) for k in range(3)], rtol=1e-5)
 
 
-def test_the_prior_is_what_its_parameters_say_and_its_variance_positive() -> None:
+def test_the_prior_has_the_moments_that_its_parameters_say() -> None:
     params = drawn(MLP.init)
     params["prior"] = {
         "mean": np.array([5, -7], np.float32),
@@ -106,7 +106,7 @@ def test_a_bernoulli_is_right_where_its_logarithms_would_overflow() -> None:
     np.testing.assert_allclose(grey, expected, rtol=1e-6)
 
 
-def test_a_bernoullis_gradient_is_what_its_mean_is_off() -> None:
+def test_the_gradient_of_a_bernoulli_is_x_minus_its_mean() -> None:
     logits = np.append(np.linspace(-90, 90, 721), [0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4]).astype(np.float32)
     slope = jax.jit(jax.grad(lambda logits, x: bernoulli(1).log_prob({}, x, logits).sum()))
     for x in (0.0, 0.3, 1.0):
