@@ -51,7 +51,8 @@ def latent_prior(name: str, event_shape: tuple[int, ...]) -> Distribution:
 
 def interleaved_half(dim: int, coupling: int) -> np.ndarray:
     """The mask of a vector that the coupling of this index keeps: the odd entries first, then odd and even in turn."""
-    return np.arange(dim) % 2 == (coupling + 1) % 2
+    kept: np.ndarray = np.arange(dim) % 2 == (coupling + 1) % 2
+    return kept
 
 
 def checkerboard(event_shape: tuple[int, ...], parity: int) -> np.ndarray:

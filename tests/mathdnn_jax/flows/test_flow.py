@@ -41,7 +41,8 @@ class TestEveryFlow(chex.TestCase):  # type: ignore[misc]
     def test_a_sample_and_its_density_belong_together(self) -> None:
         for name, made in FLOWS.items():
             with self.subTest(name), jax.enable_x64(True):
-                params, key = drawn(made.init, scale=0.3, dtype=np.float64), jax.random.key(1)
+                key, noise = jax.random.key(1), drawn(made.init, scale=0.1, dtype=np.float64)
+                params = jax.tree.map(lambda first, change: first.astype(float) + change, made.init(key), noise)
                 x, log_p = self.variant(made.sample_and_log_prob, static_argnums=2)(params, key, (3,))
                 chex.assert_shape(log_p, (3,))
                 chex.assert_tree_all_finite((x, log_p))

@@ -34,14 +34,13 @@ def test_the_numbers_of_three_gaussians_with_and_without_the_mistake_of_the_cour
 @pytest.mark.parametrize("count", [3, 8, 20])
 def test_metrics_in_batches_are_those_of_each_example(count: int) -> None:
     x = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
-    chex.clear_trace_counter()
 
-    @chex.assert_max_traces(n=1)
     def total(params: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
         del state, key
         return {"sum": params * batch.sum(-1)}
 
-    run = in_batches(total, batch_size=8)
+    chex.clear_trace_counter()
+    run = in_batches(chex.assert_max_traces(total, n=1), batch_size=8)
     found = run(jnp.float32(2), None, x, jax.random.key(0))["sum"]
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, 2 * x.sum(-1))
