@@ -53,6 +53,19 @@ def test_means() -> None:
         finite_mean(np.asarray(values), "log p")
 
 
+def test_loss_validation_and_evaluation_are_of_one_likelihood() -> None:
+    recipe = RECIPES["mixture-cdf"]
+    settings = resolve("mixture-cdf", recipe, {"numbers": 12, "test_numbers": 12, "components": 2})
+    sets = recipe.load(settings)
+    task = recipe.build(settings, sets.image_shape)
+    params, state = task.init(jax.random.key(0), None)
+    nats = task.evaluate(params, state, sets)["log_likelihood_nats"]
+    assert task.validate is not None
+    assert task.validate(params, state, sets.test) == {"validation_loss": -nats}
+    assert callable(task.loss)
+    assert float(task.loss(params, sets.test, jax.random.key(0))) == pytest.approx(-nats, rel=1e-6)
+
+
 def test_averaged_parameters_are_the_trained_ones_where_they_are_kept() -> None:
     rest: dict[str, Any] = {"optimizer_state": None, "history": None, "step": 1, "epoch": 1, "stopped": False}
     result = FitResult(params={"a": jnp.ones(2)}, ema=None, state={"b": jnp.zeros(1)}, **rest)
