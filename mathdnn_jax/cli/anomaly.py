@@ -18,7 +18,8 @@ from mathdnn_jax.flows import Flow
 from mathdnn_jax.plots import anomaly_figure
 from mathdnn_jax.progress import progress
 from mathdnn_jax.tasks import Detection, detect, halve, score
-from mathdnn_jax.tasks.anomaly import Split, as_events
+from mathdnn_jax.tasks.anomaly import Split
+from mathdnn_jax.tasks.per_image import as_events
 
 
 class AnomalyResult(NamedTuple):
