@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -97,10 +98,20 @@ def _quadrature(mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, f
     return mean + grid(axis, len(mean)) @ factor.T, float(np.diagonal(factor).prod() * step ** len(mean))
 
 
-def _check_quadrature(log_p: Any, log_q: Any, volume: float, closed: Any) -> None:
-    p = np.exp(np.asarray(log_p))
-    check_equal("integral of the density", p.sum() * volume, 1.0, 1e-12)
-    check_equal("closed form against quadrature", closed, (p * np.asarray(log_p - log_q)).sum() * volume, 1e-9)
+def _check_quadrature(
+    kl: Callable[..., Any],
+    log_prob: Callable[..., Any],
+    p: tuple[np.ndarray, ...],
+    q: tuple[np.ndarray, ...],
+    covariance: np.ndarray,
+) -> Any:
+    """Check the closed form for p, whose covariance is given, and q against the integral of p log(p/q), and return it."""
+    points, volume = _quadrature(p[0], covariance)
+    closed, log_p, log_q = kl(*p, *q), log_prob(points, *p), log_prob(points, *q)
+    density = np.exp(np.asarray(log_p))
+    check_equal("integral of the density", density.sum() * volume, 1.0, 1e-12)
+    check_equal("closed form against quadrature", closed, (density * np.asarray(log_p - log_q)).sum() * volume, 1e-9)
+    return closed
 
 
 @claim(
@@ -116,10 +127,8 @@ def gaussian_divergence(dim: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     mean, other_mean = rng.normal(size=dim), rng.normal(size=dim)
     covariance, other = _covariance(rng, dim), _covariance(rng, dim)
-    points, volume = _quadrature(mean, covariance)
-    closed = _gaussian_kl(mean, covariance, other_mean, other)
-    log_p, log_q = _gaussian_log_prob(points, mean, covariance), _gaussian_log_prob(points, other_mean, other)
-    _check_quadrature(log_p, log_q, volume, closed)
+    p, q = (mean, covariance), (other_mean, other)
+    closed = _check_quadrature(_gaussian_kl, _gaussian_log_prob, p, q, covariance)
     precision, shift = np.linalg.inv(other), other_mean - mean
     terms = [np.trace(precision @ covariance), shift @ precision @ shift, -dim]
     terms += [np.linalg.slogdet(other)[1], -np.linalg.slogdet(covariance)[1]]
@@ -140,11 +149,8 @@ def diagonal_gaussian_divergence(dim: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     mean, other_mean = rng.normal(size=dim), rng.normal(size=dim)
     log_scale, other = rng.uniform(-2, 2, dim), rng.uniform(-2, 2, dim)
-    closed = _diagonal_kl(mean, log_scale, other_mean, other)
     covariance = np.diag(np.exp(2 * log_scale))
-    points, volume = _quadrature(mean, covariance)
-    log_p, log_q = _diagonal_log_prob(points, mean, log_scale), _diagonal_log_prob(points, other_mean, other)
-    _check_quadrature(log_p, log_q, volume, closed)
+    closed = _check_quadrature(_diagonal_kl, _diagonal_log_prob, (mean, log_scale), (other_mean, other), covariance)
     quotient = (np.exp(2 * log_scale) + np.square(mean - other_mean)) / (2 * np.exp(2 * other))
     bound = 64 * EPS * (quotient.sum() + np.abs(other - log_scale).sum() + dim)
     check_equal("closed form against the formula", closed, (other - log_scale + quotient - 0.5).sum(), bound)
