@@ -105,7 +105,7 @@ def _check_quadrature(
     q: tuple[np.ndarray, ...],
     covariance: np.ndarray,
 ) -> Any:
-    """Check the closed form for p, whose covariance is given, and q against the integral of p log(p/q), and return it."""
+    """Check the closed form for p, whose covariance is given, and q against the integral of p log(p/q); return it."""
     points, volume = _quadrature(p[0], covariance)
     closed, log_p, log_q = kl(*p, *q), log_prob(points, *p), log_prob(points, *q)
     density = np.exp(np.asarray(log_p))
