@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from mathdnn_jax.bijectors.bijector import Params, check_event
+from mathdnn_jax.bijectors.bijector import Params
 from mathdnn_jax.bijectors.conditioner import pure_conditioner
 from mathdnn_jax.bijectors.index_set import IndexSet, index_sets, pick
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 
 ConditionerInput = Literal["kept", "masked"]
 """What the network of a coupling receives: the kept entries alone, or the whole event with the moved ones zeroed."""
