@@ -13,9 +13,10 @@ import parity
 from mathdnn_jax import Flow
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, OutputError
 from parity import certify, errors
-from parity.certification.certificate import BATCH
+from parity.certification.checkpoints import BATCH
 from parity.models import MODELS
-from parity.models.families import FLOW, Layers
+from parity.models.family import Layers
+from parity.models.flow import FLOW
 
 from .twins import State, save, small_state
 
@@ -136,7 +137,7 @@ def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
     # The mistake is made on the way into JAX and undone on the way back, so that only what is computed can tell.
     right = small_state(config=CONFIG)
     monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(mistake(state), model))
-    monkeypatch.setattr("parity.certification.certificate.export", lambda *_: right)
+    monkeypatch.setattr("parity.certification.checkpoints.export", lambda *_: right)
     output = tmp_path / "certificate.json"
     with pytest.raises(errors.CertificationError, match=f"first in {layer}:") as caught:
         certify(checkpoint, output=output, events=64)
@@ -156,7 +157,7 @@ def test_a_round_trip_that_is_not_exact_is_caught(
         state["scaling.scale"].view(np.int32)[0, 0] ^= 1
         return state
 
-    monkeypatch.setattr("parity.certification.certificate.export", one_bit)
+    monkeypatch.setattr("parity.certification.checkpoints.export", one_bit)
     with pytest.raises(errors.CertificationError, match="do not come back bit for bit"):
         certify(checkpoint, output=tmp_path / "c.json", events=8)
     assert not json.loads((tmp_path / "c.json").read_text())["passed"]
@@ -213,7 +214,7 @@ def test_impossible_numbers_are_refused(checkpoint: Path, tmp_path: Path, wrong:
 def test_nothing_is_written_for_bad_input(checkpoint: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     output = tmp_path / "c.json"
-    with pytest.raises(EventShapeError, match=r"at least one event of shape \(12,\), given .*\(3, 11\)"):
+    with pytest.raises(EventShapeError, match=r"at least one event of shape \(12,\), got .*\(3, 11\)"):
         certify(checkpoint, inputs=np.zeros((3, 11), np.float32), output=output)
     with pytest.raises(EventShapeError, match=r"\(0, 12\)"):
         certify(checkpoint, inputs=np.zeros((0, 12), np.float32), output=output)

@@ -16,7 +16,7 @@ import pytest
 import parity
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from parity import errors
-from parity.certification.report import describe_pair
+from parity.certification.report import describe
 
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
@@ -102,7 +102,7 @@ def test_a_right_pair_passes_with_its_gradients(module: Any, variables: Tree, tm
     assert certificate["weights"] == {"leaves": 14, "differing": []}
     assert certificate["unwatched"] == []
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    shown = describe_pair(certificate)
+    shown = describe(certificate)
     assert "gradient of params/fc1/kernel" in shown
     assert "passed: Sequential" in shown
     assert "FAILED" not in shown
@@ -171,7 +171,7 @@ def test_every_planted_mistake_is_caught_and_its_layer_named(
     before = certificate["layers"][: [entry["layer"] for entry in certificate["layers"]].index(layer)]
     assert all(entry["passed"] for entry in before)
     assert (leaf in certificate["weights"]["differing"]) if leaf else not certificate["weights"]["differing"]
-    assert f"{layer} " in describe_pair(certificate)
+    assert f"{layer} " in describe(certificate)
 
 
 def test_a_weight_behind_dead_units_is_caught_by_its_bits(
