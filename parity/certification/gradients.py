@@ -22,7 +22,7 @@ SEED = 0
 
 
 class Slopes(NamedTuple):
-    """The gradient with respect to the inputs, None if they are whole numbers, and those of all arrays by key or path."""
+    """The gradients with respect to the inputs (None if they are whole numbers) and to all arrays, by key or path."""
 
     inputs: np.ndarray | None
     arrays: State

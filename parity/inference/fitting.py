@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from parity.inference.structure import Use
 from parity.inference.units import BIAS, COUNT, GATES, MEAN, SIDES, VAR, WEIGHT, Unit
-from parity.rules.layouts import Shape
-from parity.rules.layouts import LAYOUTS
+from parity.rules.layouts import LAYOUTS, Shape
 from parity.rules.table import Rule
 
 Way = tuple[Rule, ...]

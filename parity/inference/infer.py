@@ -16,7 +16,7 @@ from parity.inference.fitting import Way, ways
 from parity.inference.matching import match
 from parity.inference.structure import Use, trace
 from parity.inference.units import COUNT, Unit, source_units, target_units
-from parity.rules.table import RuleTable, Rule
+from parity.rules.table import Rule, RuleTable
 from parity.rules.targets import target_leaves
 from parity.rules.wrappers import find_prefix, find_wrapper, unwrap
 

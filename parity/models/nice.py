@@ -19,7 +19,7 @@ from parity.models.sizes import most_frequent, wrong_model
 from parity.rules.table import Rule, RuleTable
 
 if TYPE_CHECKING:
-    from parity.reference import NICE as Twin
+    from parity import reference
 
 _SOURCE = re.compile(r"coupling\.(?P<i>\d+)\.(?:in_block\.0|mid_block\.(?P<mid>\d+)\.0|out_block)\.(?:weight|bias)")
 _TARGET = re.compile(r"coupling_(?P<i>\d+)/dense_(?P<k>\d+)/(?:kernel|bias)")
@@ -104,7 +104,7 @@ def build(**config: int) -> Flow:
     return jax_nice(**config)
 
 
-def twin(**config: int) -> Twin:
+def twin(**config: int) -> reference.NICE:
     """Build the PyTorch module."""
     from parity.reference import NICE
 

@@ -39,7 +39,7 @@ def part_of(array: np.ndarray, rule: Rule) -> np.ndarray:
 
 
 def separate(rule: Rule, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (key, array) for every source, so that they combine to `array`: (‖w‖, w) for a weight norm, (b, 0) for a sum."""
+    """Yield (key, array) for every source, so that they combine to `array`: (‖w‖, w) for a weight norm, else (b, 0)."""
     if rule.combine == "weight_norm":
         g, v = rule.sources
         shape = (len(array), *(1,) * (array.ndim - 1))

@@ -146,7 +146,7 @@ def _rule(content: Mapping[str, Any]) -> Rule:
         raise RuleTableError(f"{target}: part is [k, n] with 0 <= k < n, got {part!r}")
     if combine not in COMBINATIONS or len(sources) != (2 if combine else 1):
         raise RuleTableError(
-            f"{target}: a rule of 2 sources has combine = 'weight_norm' or 'sum', a rule of 1 source has none; got {source}"
+            f"{target}: a rule has 1 source, or 2 sources with combine = 'weight_norm' or 'sum'; got {source}"
         )
     return Rule(tuple(sources), target, layout, options, (part[0], part[1]), combine, str(reason))
 

@@ -57,7 +57,7 @@ def own_prefix(prefix: str, keys: Collection[str]) -> str:
 
 
 def unwrap(state: Mapping[str, Any], wrapper: tuple[str, ...], prefix: str) -> State:
-    """Return the arrays inside the wrapper, by their keys without the prefix; a flat state, as `load` returns, has none.
+    """Return the arrays inside the wrapper by their keys without the prefix; a state from `load` has no wrapper.
 
     Raises:
         MissingKeysError: there is no such dictionary, or a key does not begin with the prefix.
