@@ -1,43 +1,43 @@
-"""What each command does; PyTorch is imported by those that run it."""
+"""The commands; PyTorch is imported only by those that run it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.results import read_results, write_results
+from benchmarks.progress import say
 from mathdnn_jax.errors import ConfigurationError, MissingDependencyError
 from mathdnn_jax.files import check_writable, replace_file
 from mathdnn_jax.memory import keep_freed_memory
 
 
 def run_list(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks list` asks."""
+    """Run `python -m benchmarks list`."""
     del options
+    from benchmarks.workloads import MODULES, summary_of
+
     with _needing_torch():
-        from benchmarks.harness.run import workload_of
-        from benchmarks.workloads import MODULES
+        from benchmarks.frameworks import on_torch  # noqa: F401 (without it, every summary would be an error)
     for name in MODULES:
-        workload = workload_of(name)
-        print(f"{name:<22}{workload if isinstance(workload, str) else workload.summary}")
+        print(f"{name:<22}{summary_of(name)}")
     return 0
 
 
 def run_workloads(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks run` asks; returns 1 if any row failed."""
+    """Run `python -m benchmarks run`; return 1 if any row failed."""
     target = check_writable(options.output) if options.output else None
     with _needing_torch():
+        from benchmarks.case import Settings
         from benchmarks.frameworks import on_jax
         from benchmarks.frameworks.cuda import MODES
-        from benchmarks.harness.run import Options, failed, run
-        from benchmarks.harness.workload import Settings
         from benchmarks.reports.table import results_table
+        from benchmarks.run import Options, failed, run
         from benchmarks.workloads import check_names
 
     names = check_names(options.names)
@@ -48,7 +48,7 @@ def run_workloads(options: argparse.Namespace) -> int:
     settings = Settings(batches, options.quick, modes, checkpoint=options.checkpoint)
     asked = Options(names, tuple(dict.fromkeys(options.precision)), options.repeat, settings, _command(options), kept)
     results: dict[str, Any] = {}
-    for results in run(asked, say=_say):
+    for results in run(asked, say=say):
         if target is not None:
             write_results(target, results)
     print(results_table(results))
@@ -56,15 +56,15 @@ def run_workloads(options: argparse.Namespace) -> int:
 
 
 def run_profile(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks profile` asks."""
+    """Run `python -m benchmarks profile`."""
     if options.rows < 1:
-        raise ConfigurationError(f"at least one operation is shown, given rows={options.rows}")
+        raise ConfigurationError(f"given --rows {options.rows}, expected at least one row")
     with _needing_torch():
+        from benchmarks.case import Settings
         from benchmarks.frameworks import on_jax, on_torch
-        from benchmarks.harness.precision import precision_of_both
+        from benchmarks.frameworks.precision import precision_of_both
         from benchmarks.harness.profiling import profile_case, profile_table
-        from benchmarks.harness.run import check_batches
-        from benchmarks.harness.workload import Settings
+        from benchmarks.run import check_batches
         from benchmarks.workloads import check_names, load_workload
 
     (name,) = check_names([options.name])
@@ -72,7 +72,7 @@ def run_profile(options: argparse.Namespace) -> int:
     on_jax.use_backend(options.backend)
     workload = load_workload(name)
     if options.precision not in workload.precisions:
-        raise ConfigurationError(f"{name} is run in {', '.join(workload.precisions)}, given {options.precision}")
+        raise ConfigurationError(f"given {options.precision}, but {name} supports {', '.join(workload.precisions)}")
     batches = tuple(dict.fromkeys(options.batch)) if options.batch else None
     check_batches(batches)
     settings = Settings(batches, options.quick, modes=(), precision=options.precision)
@@ -83,7 +83,7 @@ def run_profile(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks report` asks."""
+    """Run `python -m benchmarks report`."""
     from benchmarks.reports.page import results_page
     from benchmarks.reports.pictures import throughput_figures
     from benchmarks.reports.table import results_table
@@ -102,7 +102,7 @@ def run_report(options: argparse.Namespace) -> int:
     figures = throughput_figures(pages)
     if target.suffix == ".png":
         if len(figures) != 1:
-            raise ConfigurationError(f"one file holds one picture, and there are {len(figures)}: name a folder")
+            raise ConfigurationError(f"there are {len(figures)} pictures, and a file holds one: give a folder instead")
         figures = {target.name: next(iter(figures.values()))}
         target = target.parent
     else:
@@ -119,7 +119,7 @@ def _into_pages(pages: list[dict[str, Any]], paths: list[str]) -> int:
     from benchmarks.reports.markdown import insert
 
     if wrong := [page["command"] for page in pages if "gpu" not in page]:
-        raise ConfigurationError(f"only results of `python -m benchmarks gpu` have a place, given those of {wrong[0]}")
+        raise ConfigurationError(f"given results of {wrong[0]}, expected those of python -m benchmarks gpu")
     texts = {"gpu tables": "\n".join(map(tables, pages)), "gpu summary": "\n\n".join(map(short_table, pages))}
     for path in paths:
         insert(Path(path), texts)
@@ -127,35 +127,37 @@ def _into_pages(pages: list[dict[str, Any]], paths: list[str]) -> int:
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks compare` asks; returns 1 if anything got worse."""
-    from benchmarks.reports.regression import changes, changes_table, same_circumstances
+    """Run `python -m benchmarks compare`; return 1 if anything got worse."""
+    from benchmarks.reports.regression import changes, changes_table, different_circumstances
 
     old, new = read_results(options.old), read_results(options.new)
     found = changes(old, new)
-    print(changes_table(found, same_circumstances(old, new)))
+    print(changes_table(found, different_circumstances(old, new)))
     return int(any(change.is_worse for change in found))
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks train` asks."""
+    """Run `python -m benchmarks train`."""
     if options.steps < 1 or options.repeat < 1:
-        raise ConfigurationError(f"at least one step and one repetition, given {options.steps}, {options.repeat}")
+        raise ConfigurationError(
+            f"given {options.steps} steps, {options.repeat} samples, expected at least one of each"
+        )
     target = check_writable(options.output) if options.output else None
     with _needing_torch():
         from benchmarks.reports.table import training_table
-        from benchmarks.training import BATCHES, measure, measure_alone
+        from benchmarks.train import BATCHES, figures_alone, training_figures
 
     figures: list[dict[str, Any]] = []
     sizes = {workload: options.batch or BATCHES[workload] for workload in options.workload}
     uneven = [(batch, n) for batches in sizes.values() for batch in batches for n in options.devices if batch % n]
     if uneven:
-        raise ConfigurationError(f"a batch is spread evenly over the devices, given batches and devices {uneven}")
+        raise ConfigurationError(f"given (batch, devices) {uneven}, but a batch is divided evenly among the devices")
     for workload, batches in sizes.items():
         for batch in batches:
-            _say(f"{workload}, batches of {batch}")
-            figures.append(measure(workload, batch, options.steps, options.repeat))
+            say(f"{workload}, batches of {batch}")
+            figures.append(training_figures(workload, batch, options.steps, options.repeat))
             figures[-1]["alone"] = {
-                count: measure_alone(workload, batch, options.steps, options.repeat, count) for count in options.devices
+                count: figures_alone(workload, batch, options.steps, options.repeat, count) for count in options.devices
             }
     if target is not None:
         _write(target, json.dumps(figures, indent=2, allow_nan=False) + "\n")
@@ -164,22 +166,18 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def run_checker(options: argparse.Namespace) -> int:
-    """Do what `python -m benchmarks checker` asks; returns 1 if the checker erred on a map."""
+    """Run `python -m benchmarks checker`; return 1 if the checker erred on any map."""
     from benchmarks.checker.run import run
     from benchmarks.checker.table import checker_page
     from benchmarks.harness.machine import describe_machine
 
     target = check_writable(options.output) if options.output else None
-    rows = list(run(say=_say))
+    rows = list(run(say=say))
     page = checker_page(rows, describe_machine())
     if target is not None:
         _write(target, page)
     print(page)
     return int(any(row.verdict in ("ACCUSED", "MISSED") for row in rows))
-
-
-def _say(text: str) -> None:
-    print(f"benchmarks: {text}", file=sys.stderr, flush=True)
 
 
 def _write(target: Path, text: str) -> None:
@@ -188,7 +186,7 @@ def _write(target: Path, text: str) -> None:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for the same run, without where its results go."""
+    """Return the command line of the same run, without the output file."""
     words = ["python", "-m", "benchmarks", "run", *options.names]
     words += ["--backend", options.backend] if options.backend else []
     words += ["--precision", *options.precision]
@@ -208,5 +206,5 @@ def _needing_torch() -> Iterator[None]:
         if error.name != "torch":
             raise
         raise MissingDependencyError(
-            'a benchmark runs PyTorch beside JAX: pip install torch, in a clone pip install -e ".[bench]"'
+            'the benchmarks compare JAX with PyTorch: pip install torch, or in a clone pip install -e ".[bench]"'
         ) from error

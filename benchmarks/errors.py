@@ -1,4 +1,4 @@
-"""What can go wrong in a benchmark beyond the library's own errors."""
+"""Errors of the benchmarks, beyond those of the library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mathdnn_jax.errors import MathdnnError
 
 
 class OutputsDifferError(MathdnnError, AssertionError):
-    """Two programs that are to be timed against each other do not compute the same."""
+    """Contenders of the same case do not compute the same."""
 
 
 class NoBaselineError(MathdnnError, RuntimeError):
@@ -18,8 +18,8 @@ class ProfileError(MathdnnError, RuntimeError):
 
 
 class ResultsError(MathdnnError, ValueError):
-    """A file does not have the results of a run."""
+    """A file does not hold the results of a run, or a page has no place for them."""
 
 
 class PlanError(MathdnnError, ValueError):
-    """A run on a GPU is asked for steps that its plan does not have."""
+    """A run on a GPU was asked for steps or cases that do not exist."""

@@ -1,7 +1,7 @@
-"""The errors of the library, by name.
+"""The errors and warnings of the library.
 
-Every message says what was given, what was expected, and what to do about it. All of them derive from
-`MathdnnError`, so that a program (the command line is one) can tell a mistake it may explain from a bug.
+Every message says what was given, what was expected, and what to do about it. All errors derive from `MathdnnError`, so
+that a program, such as the command line, can tell a mistake that it can explain from a bug.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from typing import Any
 
 
 class MathdnnError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """The base class of every error that this library raises on purpose."""
 
     exit_code = 2
-    """What a command that ends with this error returns."""
+    """The exit code of a command that ends with this error."""
 
 
 class MathdnnWarning(UserWarning):
-    """Base of every warning that this library gives: something was done that its user should know of."""
+    """The base class of every warning of this library: something was done that its user should know about."""
 
 
 class ConfigurationError(MathdnnError, ValueError):
-    """A constructor was given arguments that describe no valid object."""
+    """The arguments of a function do not describe a valid object or task."""
 
 
 class EventShapeError(MathdnnError, ValueError):
-    """An array's trailing axes are not the event that the map or density is defined on."""
+    """The trailing axes of an array are not the event that a map or density is defined on."""
 
 
 class DomainError(MathdnnError, ValueError):
-    """A number lies outside the domain of the function: a negative density, a weight that is not positive, NaN."""
+    """A number lies outside the domain of a function: a negative density, a weight that is not positive, NaN."""
 
 
 class CovarianceError(MathdnnError, ValueError):
-    """A matrix is no covariance, or one too ill-conditioned for its dtype."""
+    """A matrix is not a covariance, or is too ill-conditioned for its dtype."""
 
 
 class SupportError(MathdnnError, ValueError):
-    """A proposal gives no mass where the target has some, so that a weight is infinite."""
+    """A proposal has no mass where the target has some, so that a weight is infinite."""
 
 
 class ParameterStructureError(MathdnnError, ValueError):
-    """A parameter tree does not have the names that the map expects."""
+    """A parameter tree does not have the names that a map expects."""
 
 
 class ImageError(MathdnnError, ValueError):
@@ -54,7 +54,7 @@ class OutOfRangeError(MathdnnError, ValueError):
 
 
 class DataSetError(MathdnnError, ValueError):
-    """A data set has too few examples for what is asked of it."""
+    """A data set has too few examples for its purpose."""
 
 
 class NonFiniteError(MathdnnError, ArithmeticError):
@@ -62,7 +62,7 @@ class NonFiniteError(MathdnnError, ArithmeticError):
 
 
 class DataUnavailableError(MathdnnError, OSError):
-    """A data set's files are absent or damaged and could not be obtained."""
+    """The files of a data set are missing or damaged and could not be obtained."""
 
 
 class MissingDependencyError(MathdnnError, ImportError):
@@ -74,11 +74,14 @@ class OutputError(MathdnnError, OSError):
 
 
 class BijectorCheckError(MathdnnError, AssertionError):
-    """A map is not the bijector with the log-determinant that it claims to be; the message shows the smallest case.
+    """A map is not the bijector, with the log-determinant, that it claims to be. The message shows the smallest case.
 
-    - `check`: which check failed, by name ("log_det", "round_trip", "float32", …);
-    - `direction`: "forward" or "inverse";
-    - `event`, `params`, `context`: the case, as NumPy arrays; None where the failure needs none (a wrong shape).
+    Attributes:
+        check: the name of the check that failed ("log_det", "round_trip", "float32", …).
+        direction: "forward" or "inverse".
+        event: the event of the case, as a NumPy array, or None if the failure does not depend on one (a wrong shape).
+        params: the parameters of the case, likewise.
+        context: the context of the case, likewise.
     """
 
     def __init__(
@@ -100,13 +103,13 @@ class BijectorCheckError(MathdnnError, AssertionError):
 
 
 class DivergedError(NonFiniteError):
-    """Training met a loss or a gradient that is NaN or infinite, and stopped before that update was made.
+    """Training met a loss or a gradient that is NaN or infinite, and stopped before the update.
 
     Attributes:
-        step: the update that was not made, counted from 0 over the whole run.
-        epoch: the epoch it belongs to, from 0.
-        batch: its batch within the epoch, from 0.
-        checkpoint: the last good checkpoint, or None where none was written.
+        step: the index of the update that was not made, from 0, over the whole run.
+        epoch: the index of its epoch, from 0.
+        batch: the index of its batch within the epoch, from 0.
+        checkpoint: the last good checkpoint, or None if none was written.
         result: a `FitResult` with everything as it was before that update.
     """
 
@@ -121,10 +124,10 @@ class DivergedError(NonFiniteError):
 
 
 class ResumeError(MathdnnError, ValueError):
-    """A training run cannot be continued from a checkpoint: it is damaged, or belongs to another run.
+    """A training run cannot be continued from a checkpoint, which is damaged or belongs to another run.
 
     Attributes:
-        older: the steps of the other checkpoints in the folder, newest first, that can be asked for instead.
+        older: the steps of the other checkpoints in the folder, newest first, which can be used instead.
     """
 
     def __init__(self, message: str, older: tuple[int, ...] = ()) -> None:
@@ -133,7 +136,7 @@ class ResumeError(MathdnnError, ValueError):
 
 
 class UnsavedError(OutputError):
-    """A checkpoint could not be written: the disk is full, say. Training stopped there, and nothing is lost.
+    """A checkpoint could not be written, because the disk is full, say. Training stopped there, and nothing is lost.
 
     Attributes:
         checkpoint: the last checkpoint that was written, or None.

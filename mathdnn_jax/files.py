@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mathdnn_jax.errors import MathdnnError, OutputError
 
 
 def check_writable(path: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> Path:
-    """Return `path` as a `Path` if a file could be put there, so that long work does not end in a failed write.
+    """Return `path` as a `Path` if a file can be written there, so that long work does not end in a failed write.
 
     Raises:
-        OutputError: the folder does not exist or cannot be written, `path` is a folder, no possible name, or the file
-            `source` that the work reads.
+        OutputError: the folder does not exist or cannot be written, or `path` is a folder, an impossible name, or the
+            file `source` that the work reads.
     """
     target = Path(path)
     folder = target.parent
     try:
         if target.is_dir():
-            raise OutputError(f"cannot write {target}: it is a folder; name a file")
+            raise OutputError(f"cannot write {target}: it is a folder; give the name of a file")
         if not folder.is_dir():
             raise OutputError(f"cannot write {target}: the folder {folder} does not exist; create it first")
         if not os.access(folder, os.W_OK):
             raise OutputError(f"cannot write {target}: no permission to write in {folder}")
         if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
-            raise OutputError(f"cannot write {target}: it is the source itself; name another file")
+            raise OutputError(f"cannot write {target}: it is the source itself; give the name of another file")
     except (OSError, ValueError) as error:
         if isinstance(error, OutputError):
             raise
@@ -38,10 +38,10 @@ def check_writable(path: str | os.PathLike[str], source: str | os.PathLike[str] 
 
 @contextmanager
 def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; on success it becomes `path`, on any failure it is removed.
+    """Yield a temporary path in the folder of `path`, which becomes `path` on success and is removed on any failure.
 
-    The temporary name keeps the suffix of `path`, since writers choose their format by it. The move is
-    `os.replace`, atomic within one file system: a reader sees the old file or the new one, never a part.
+    The temporary name keeps the suffix of `path`, because writers choose their format by it. The move by `os.replace`
+    is atomic within one file system, so a reader sees the old file or the new one, never a part of it.
 
     Raises:
         OutputError: the file cannot be written.
@@ -55,7 +55,7 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; the result should have the permissions that any new file gets.
+        # mkstemp makes private files, but the result should have the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

@@ -1,4 +1,4 @@
-"""Pictures, as matplotlib figures without global state."""
+"""Plots as matplotlib figures, without global state."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INLIER, OUTLIER, THRESHOLD = "#2a6f97", "#e07a1f", "#222222"
 
 
 def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """(N, H, W[, 3]) → one image with the N in rows of `columns`, grey rules between and grey for missing ones."""
+    """Arrange images (N, H, W[, 3]) in one image of rows of `columns`, with grey lines between them and grey fill."""
     count, height, width, *colour = images.shape
     rows = -(-count // columns)
-    # Neither black nor white, so that the edge of an all-black or all-white image is seen.
+    # Neither black nor white, so that the edges of an all-black or all-white image are visible.
     grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, *colour), 0.55)
     for k, image in enumerate(images):
         top, left = (k // columns) * (height + 1), (k % columns) * (width + 1)
@@ -30,7 +30,7 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def grid_figure(images: np.ndarray, columns: int, title: str) -> Figure:
-    """A picture of images (N, H, W), or (N, H, W, 3), on [0, 1] in rows of `columns`."""
+    """Plot images (N, H, W), or (N, H, W, 3), on [0, 1] in rows of `columns`."""
     grid = image_grid(np.clip(images, 0, 1), columns)
     width = 7.0
     figure = _figure(width, width * grid.shape[0] / grid.shape[1] + 0.4)
@@ -44,13 +44,13 @@ def anomaly_figure(
     outlier: tuple[str, np.ndarray, np.ndarray],
     shown: int = 10,
 ) -> Figure:
-    """The two histograms of log p with the threshold, above the most and the least likely images of either set.
+    """Plot histograms of log p with the threshold, above the most and the least likely images of both sets.
 
     Args:
-        detection: what was decided.
-        inlier: the set's name, its images (N, H, W[, 3]) on [0, 1] or uint8, and its log-likelihoods (N,) in nats.
-        outlier: likewise.
-        shown: how many images of each end are shown.
+        detection: The result of the detection.
+        inlier: Name of the set, its images (N, H, W[, 3]) on [0, 1] or uint8, and its log-likelihoods (N,) in nats.
+        outlier: The same for the outliers.
+        shown: Number of images shown at each end.
     """
     figure = _figure(9.0, 6.4)
     layout = figure.add_gridspec(3, 2, height_ratios=(3.2, 1, 1))
@@ -67,7 +67,7 @@ def anomaly_figure(
 def inpainting_figure(
     original: np.ndarray, corrupted: np.ndarray, reconstruction: np.ndarray, log_prob: np.ndarray
 ) -> Figure:
-    """Images (N, H, W) on [0, 1] in three columns, beside log p (steps + 1, N) in nats after every step."""
+    """Plot images (N, H, W) on [0, 1] in three columns, beside log p (steps + 1, N) in nats after every step."""
     figure = _figure(9.0, 3.2)
     panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.5))
     columns = math.ceil(math.sqrt(len(original)))
@@ -81,13 +81,13 @@ def inpainting_figure(
 
 
 def loss_figure(epochs: Mapping[str, np.ndarray]) -> Figure:
-    """What was measured of every epoch: {name: (E,)}; losses in one panel, each other figure in one of its own."""
+    """Plot the values of every epoch, {name: (E,)}: all losses in one panel, each other quantity in its own."""
     losses = {name: values for name, values in epochs.items() if name.endswith("loss")}
     panels = [losses, *({name: values} for name, values in epochs.items() if name not in losses)]
     figure = _figure(7.0, 2.6 * len(panels))
     for axes, curves in zip(np.ravel(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True):
         for name, values in curves.items():
-            # A run of one epoch is a point, which a line alone does not show.
+            # Markers show a run of one epoch, which is a single point.
             axes.plot(np.arange(1, len(values) + 1), values, label=name, linewidth=1, marker=".", markersize=3)
         axes.legend(fontsize=8)
     axes.set_xlabel("epoch")
@@ -95,7 +95,7 @@ def loss_figure(epochs: Mapping[str, np.ndarray]) -> Figure:
 
 
 def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.ndarray, z: np.ndarray) -> Figure:
-    """A flow on the line: p(x) above a histogram of numbers (N,), and its map z(x); x, p(x) and z(x) are (K,)."""
+    """Plot a one-dimensional flow: p(x) over a histogram of numbers (N,), and its map z(x); x, p(x), z(x) are (K,)."""
     figure = _figure(9.0, 3.4)
     left, right = figure.subplots(1, 2)
     left.hist(numbers, bins=60, density=True, color=INLIER, alpha=0.4, label=name)
@@ -115,7 +115,8 @@ def _histograms(
     outlier: tuple[str, np.ndarray, np.ndarray],
 ) -> None:
     both = np.concatenate([inlier[2], outlier[2]])
-    # Outliers lie a hundred times farther from the threshold than inliers do: linear near it, logarithmic beyond.
+    # Outliers are a hundred times farther from the threshold than inliers: the axis is linear near it and logarithmic
+    # beyond.
     linear = max(float(np.std(inlier[2])), 1e-3)
 
     def spread(values: np.ndarray) -> np.ndarray:
@@ -125,7 +126,7 @@ def _histograms(
         return np.asarray(np.sinh(values) * linear + detection.threshold)
 
     edges = gather(np.linspace(spread(both).min(), spread(both).max(), 90))
-    # Going there and back rounds, and the extreme images would fall outside.
+    # The round trip through both functions rounds, and the extreme images would fall outside.
     edges[[0, -1]] = both.min(), both.max()
     sets = (
         (inlier, INLIER, f"type I errors {detection.type_1_errors:,} of {detection.type_1_total:,}"),
@@ -139,7 +140,7 @@ def _histograms(
     ticks = sorted({float(f"{edge:.2g}") for edge in edges[4:-4:14]})
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("log p(x) in nats, linear about the threshold and logarithmic away from it")
+    axes.set_xlabel("log p(x) in nats, linear near the threshold and logarithmic away from it")
     axes.set_ylabel("images")
     axes.set_title(f"AUROC {detection.auroc:.4f}", fontsize=10, loc="left")
     axes.legend(fontsize=8)
@@ -155,5 +156,5 @@ def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError('pictures need matplotlib: pip install "mathdnn_jax[plots]"') from error
+        raise MissingDependencyError('plots need matplotlib: pip install "mathdnn_jax[plots]"') from error
     return Figure(figsize=(width, height), layout="constrained", dpi=120)

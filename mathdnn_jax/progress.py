@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a pipe."""
+"""The progress of long work, as a bar on a terminal or as plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINES = 4
-"""How many plain lines a piece of work prints at most."""
+"""The maximum number of plain lines for a task."""
 
 EPOCH_LINES = 20
-"""How many plain lines a training run prints at most."""
+"""The maximum number of plain lines for a training run."""
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many more of `total` are done; everything goes to standard error."""
+    """Yield a function to be called with the number of items just done, out of `total`. It prints to standard error."""
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -40,10 +40,10 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def epoch_progress(description: str, total: int, quiet: bool = False) -> Iterator[Callable[[int, str], None]]:
-    """Yield a function that is told how many of `total` epochs are done and what is to be said of the last one.
+    """Yield a function that is called with the number of epochs done, out of `total`, and a text about the last one.
 
-    A bar with the time left on a terminal, at most `EPOCH_LINES` plain lines in a pipe, nothing where `quiet`;
-    everything goes to standard error.
+    It shows a bar with the remaining time on a terminal, prints at most `EPOCH_LINES` plain lines in a pipe, and does
+    nothing if `quiet` is set. Everything goes to standard error.
     """
     if quiet:
         yield lambda *_: None

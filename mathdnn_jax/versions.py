@@ -1,4 +1,4 @@
-"""What a figure or a certificate was made with."""
+"""The versions that a figure or a certificate was made with."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, of this library and of the packages that compute; "not installed" for an absent one."""
-    # The library's own comes from itself: a clone need not be installed.
+    """Return the versions of Python, this library and the packages that compute; "not installed" for a missing one."""
+    # The library's own version comes from itself, because a clone need not be installed.
     found = {"python": platform.python_version(), "mathdnn_jax": mathdnn_jax.__version__}
     for package in PACKAGES:
         try:

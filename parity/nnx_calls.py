@@ -1,4 +1,4 @@
-"""The calls of NNX modules inside any function: NNX has no interceptors as Linen has, so Python's own are used."""
+"""Observing the calls of NNX modules with Python's profiler, since NNX has no method interceptors as Linen has."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from flax import nnx
 
 @contextmanager
 def nnx_calls(variables: Any, note: Callable[[nnx.Module, str, Any], None]) -> Iterator[None]:
-    """Call note(module, path, result) after every call of an NNX module, where the variables are NNX state.
+    """Call note(module, path, result) after every call of an NNX module, if the variables are an NNX state.
 
-    The path, `layers/0`, is that in the module that `nnx.merge` made, as in the state's own leaves. What Python runs is
-    watched by `sys.setprofile` for as long as the context lasts, in this thread; a profiler in use goes on afterwards.
+    The path, such as `layers/0`, is the path in the module made by `nnx.merge`, as in the leaves of the state. Calls
+    are observed with `sys.setprofile` in this thread while the context is active; a profiler that was in use is
+    restored afterwards.
     """
     if not isinstance(variables, nnx.State):
         yield
         return
     paths: dict[int, str] = {}
-    roots: list[nnx.Module] = []  # alive, so that no number is used twice
+    roots: list[nnx.Module] = []  # kept alive, so that no id is reused
 
     def learn(root: nnx.Module) -> None:
         roots.append(root)

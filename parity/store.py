@@ -1,4 +1,4 @@
-"""Writing converted weights, whole or not at all, and reading the library's own parameter files."""
+"""Writing converted weights atomically, and reading the library's own parameter files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from parity.rules.tree import flatten, unflatten
 from parity.rules.wrappers import without_prefix
 
 PARAMS_OF = "mathdnn_jax params"
-"""Metadata of a file of `save_params`: the model. One entry, since the format writes several in no fixed order."""
+"""Metadata key under which `save_params` stores the model. There is one entry, as the order of several is not fixed."""
 
 
 class Restored(NamedTuple):
-    """A model ready for use, and the PyTorch state dict that it is equal to.
+    """A model ready for use, and the PyTorch state dict with the same weights.
 
-    `model` is a `Flow`, or a Flax module for a network; its `params` are what its functions take first: for a network
-    the variables, with their collections. `state` stays in the checkpoint's file, which has to stay as it is while
+    `model` is a `Flow`, or a Flax module for a network. `params` are the first argument of its functions: for a
+    network, the variables with their collections. `state` stays in the checkpoint's file, which must not change while
     the state is in use: each look-up maps one array into memory.
     """
 
@@ -39,7 +39,7 @@ class Restored(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model has learnt; running statistics are not counted."""
+        """Number of learned parameters, without running statistics."""
         leaves = flatten(self.params).items()
         return sum(leaf.size for path, leaf in leaves if not path.startswith("batch_stats/"))
 
@@ -47,25 +47,44 @@ class Restored(NamedTuple):
 def restore(
     path: str | os.PathLike[str], model: str = "nice", *, ignore: Collection[str] = (), inside: Inside | None = None
 ) -> Restored:
-    """Read a PyTorch checkpoint, or a file of `save_params`, and build the JAX model that it is for.
+    """Read a PyTorch checkpoint, or a file written by `save_params`, and build its JAX model.
 
-    `ignore` are keys of a PyTorch checkpoint that are left out on purpose, as `convert` takes them; `inside` is the
-    dictionary of it that is the state, as `load` takes it.
+    Args:
+        path: The file.
+        model: The name of a model in `parity.MODELS`.
+        ignore: Keys of a PyTorch checkpoint to leave out deliberately, as in `convert`.
+        inside: The dictionary of the checkpoint that is the state, as in `load`.
+
+    Returns:
+        A named tuple of the model, its params, the PyTorch state and the config inferred from it.
 
     Raises:
-        CheckpointError, ConversionError: as `load`, `convert` and `export` do.
+        CheckpointError, ConversionError: As in `load`, `convert` and `export`.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import jax, mathdnn_jax as mj, parity
+        >>> params = mj.nice(dim=4, width=8).init(jax.random.key(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "nice.safetensors"
+        ...     parity.save_params(path, params)
+        ...     restored = parity.restore(path)
+        ...     sample = restored.model.sample(restored.params, jax.random.key(1), (3,))
+        >>> sample.shape
+        (3, 4)
     """
     checkpoint = read(path, inside=inside)
-    announce(path, checkpoint.taken, inside)
+    announce(path, checkpoint.selection, inside)
     return rebuild(checkpoint, model, ignore=ignore)
 
 
 def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[str] = ()) -> Restored:
-    """As `restore`, from what `parity.containers.checkpoint.read` has read."""
+    """Like `restore`, from the result of `parity.containers.checkpoint.read`."""
     specification = find_model(model)
     state = without_prefix(checkpoint.state)
     if holds_params(checkpoint):
-        # By way of the PyTorch state, whose conversion checks everything, dtypes too.
+        # By way of the PyTorch state, since its conversion checks everything, including dtypes.
         unflatten(dict.fromkeys(state))
         state = exported(state, model)
     params = convert(state, model, ignore=ignore)
@@ -83,16 +102,24 @@ def _without(state: Mapping[str, np.ndarray], names: Collection[str]) -> Mapping
 
 
 def holds_params(checkpoint: Checkpoint) -> bool:
-    """Whether `save_params` wrote it: JAX parameters, by their tree paths."""
+    """Whether the file was written by `save_params`, with JAX parameters by their tree paths."""
     return PARAMS_OF in checkpoint.metadata
 
 
 def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice") -> None:
-    """Write JAX parameters as safetensors: names are tree paths, the metadata says the layout and the model.
+    """Write the JAX parameters of a model as safetensors; names are tree paths, and the metadata names the model.
+
+    Args:
+        path: A file with the suffix .safetensors. Either the whole file is written or none of it.
+        params: The parameters of the model.
+        model: The name of a model in `parity.MODELS`.
+
+    Returns:
+        None. `restore` reads the file.
 
     Raises:
-        OutputError: the file cannot be written, or its name does not end in .safetensors.
-        ConversionError: the parameters are not the model's.
+        OutputError: The file cannot be written, or its name does not end in .safetensors.
+        ConversionError: The parameters are not those of the model.
     """
     export(params, model)
     flat = {name: np.asarray(leaf, order="C") for name, leaf in flatten(params).items()}
@@ -100,20 +127,27 @@ def save_params(path: str | os.PathLike[str], params: Params, model: str = "nice
 
 
 def save_tree(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
-    """Write arrays of any tree as safetensors, by their tree paths: for models that have no PyTorch counterpart here.
+    """Write the arrays of any tree as safetensors by their tree paths, for models without a PyTorch counterpart here.
 
     Raises:
-        OutputError: the file cannot be written, or its name does not end in .safetensors.
+        OutputError: The file cannot be written, or its name does not end in .safetensors.
         MissingDependencyError: safetensors is not installed.
     """
     _save_safetensors(Path(path), {name: np.asarray(leaf, order="C") for name, leaf in flatten(tree).items()}, {})
 
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
-    """Write a PyTorch state dict: .pt or .pth by `torch.save`, .safetensors in PyTorch's layout.
+    """Write a PyTorch state dict: .pt or .pth with `torch.save`, .safetensors in PyTorch's layout.
+
+    Args:
+        path: A file with the suffix .pt, .pth or .safetensors. Either the whole file is written or none of it.
+        state: The arrays by their PyTorch names.
+
+    Returns:
+        None. `load`, and PyTorch itself, read the file.
 
     Raises:
-        OutputError: the file cannot be written, or its name has another suffix.
+        OutputError: The file cannot be written, or its name has another suffix.
         MissingDependencyError: torch or safetensors is needed and not installed.
     """
     path = Path(path)
@@ -121,13 +155,13 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) ->
         _save_safetensors(path, dict(state), {"format": "pt"})
         return
     if path.suffix not in {".pt", ".pth"}:
-        raise OutputError(f"cannot write {path}: a PyTorch state is written to a .pt, .pth or .safetensors file")
+        raise OutputError(f"cannot write {path}: the suffix of a PyTorch state must be .pt, .pth or .safetensors")
     try:
         import torch
     except ImportError as error:
         raise MissingDependencyError(
             f'PyTorch is needed to write {path.suffix} files: pip install "mathdnn_jax[parity]"; '
-            f"a .safetensors file needs none"
+            f"a .safetensors file does not need it"
         ) from error
     with replace_file(path) as temporary:
         torch.save({name: torch.from_numpy(np.array(array)) for name, array in state.items()}, temporary)
@@ -135,7 +169,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) ->
 
 def _save_safetensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     if path.suffix != ".safetensors":
-        raise OutputError(f"cannot write {path}: these weights are written to a .safetensors file")
+        raise OutputError(f"cannot write {path}: the suffix of these weights must be .safetensors")
     try:
         from safetensors.numpy import save_file
     except ImportError as error:

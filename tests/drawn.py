@@ -1,4 +1,4 @@
-"""Numbers of the shapes that a function would return, drawn by NumPy: nothing is compiled for them."""
+"""Random arrays with the shapes of a function's result, drawn by NumPy so that nothing is compiled."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 
 def drawn(init: Callable[..., Any], *arguments: Any, seed: int = 0, scale: float = 1.0, dtype: Any = np.float32) -> Any:
-    """A tree like that of `init(key, *arguments)`: normal numbers of variance scale² / fan-in, and whole ones zero.
+    """Return a tree like `init(key, *arguments)`: normal numbers of variance scale² / fan-in, and zeros for integers.
 
-    What `init` itself draws often does not show a mistake: scalings start as the identity, last layers as zero.
+    The result of `init` itself often hides mistakes, because scalings start as the identity and last layers as zero.
     """
     rng = np.random.default_rng(seed)
 
@@ -27,5 +27,5 @@ def drawn(init: Callable[..., Any], *arguments: Any, seed: int = 0, scale: float
 
 
 def normal(*shape: int, seed: int = 0, dtype: Any = np.float32) -> jax.Array:
-    """An array of standard normal numbers."""
+    """Return an array of standard normal numbers."""
     return jnp.asarray(np.random.default_rng((seed, 1)).normal(size=shape), dtype)

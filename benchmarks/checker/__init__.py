@@ -1,1 +1,1 @@
-"""The checker against bijectors that nobody here wrote, and against wrong ones that somebody here did."""
+"""The bijector checker on maps of other libraries, and on maps that are wrong on purpose."""

@@ -1,4 +1,4 @@
-"""Running the zoo: what the checker says of each map."""
+"""Running the checker on every map of the zoo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathdnn_jax.testing import BijectorCheckError, check_bijector
 
 
 class Library(NamedTuple):
-    """A library's maps: its name, the module and the distribution that it comes in, and its entries."""
+    """A library: its name, the module and the distribution that contain it, and the entries of its maps."""
 
     name: str
     module: str
@@ -24,10 +24,10 @@ class Library(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What became of one map.
+    """The outcome of one map.
 
-    `verdict` is "passes", "caught" (wrong on purpose, and found so), "finding" (meant to be right, and found wrong, as
-    the entry says), "MISSED" or "ACCUSED" (the checker errs), or "not run". `seconds` are of the processor.
+    `verdict` is "passes", "caught" (wrong on purpose, and found to be), "finding" (meant to be right, but found to be
+    wrong, as the entry says), "MISSED" or "ACCUSED" (the checker errs), or "not run". `seconds` are processor time.
     """
 
     library: str
@@ -53,7 +53,7 @@ def run(
     wrong: Sequence[Entry] = WRONG,
     say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Row]:
-    """Check every map with the checker's defaults; a library that is not installed is one row that says so."""
+    """Check every map with the checker's defaults; a library that is not installed becomes one row that says so."""
     for library in libraries:
         try:
             with warnings.catch_warnings():
@@ -65,14 +65,14 @@ def run(
             continue
         for entry in library.entries:
             say(f"{library.name} {entry.name}")
-            yield judged(entry, library.name, version)
+            yield row_of(entry, library.name, version)
     for entry in wrong:
         say(f"wrong: {entry.name}")
-        yield judged(entry, "wrong on purpose", "")
+        yield row_of(entry, "wrong on purpose", "")
 
 
-def judged(entry: Entry, library: str, version: str) -> Row:
-    """Check one map and say whether the checker was right."""
+def row_of(entry: Entry, library: str, version: str) -> Row:
+    """Check one map, and state whether the checker was right."""
     start = time.process_time()
     error = check(entry)
     seconds = time.process_time() - start
@@ -87,7 +87,7 @@ def judged(entry: Entry, library: str, version: str) -> Row:
 
 
 def check(entry: Entry) -> BijectorCheckError | None:
-    """Check one map with the checker's defaults; other libraries' warnings are not ours to fail on."""
+    """Check one map with the checker's defaults, ignoring the warnings of other libraries."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

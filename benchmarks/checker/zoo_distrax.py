@@ -2,122 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.checker.entry import Entry
+from benchmarks.checker.entry import LINE, MATRIX, SYMMETRIC, UNIT, VECTOR, Entry, Make, right
 from mathdnn_jax.testing import from_distrax
 
-LINE = (-np.inf, np.inf)
-VECTOR = np.asarray([0.5, -0.25, 0.125], np.float32)
-MATRIX = np.asarray([[1.0, 0.25, 0.0], [0.5, 1.5, -0.25], [0.25, 0.0, 0.75]], np.float32)
 MASK = np.asarray([True, False, True, False])
 
 
+def _made(make: Callable[[Any], Any], event_ndims: int | None) -> Make:
+    """Turn a function of distrax's module into the `make` of an entry."""
+
+    def adapt() -> Any:
+        import distrax
+
+        return from_distrax(make(distrax), event_ndims)
+
+    return adapt
+
+
+def _scalar(name: str, make: Callable[[Any], Any], latent_support: Any = LINE, **options: Any) -> Entry:
+    """Return the entry of a bijector of scalars, applied to each entry of an event."""
+    return right(name, _made(make, 1), latent_support, **options)
+
+
+def _vector(name: str, make: Callable[[Any], Any], latent_support: Any = LINE, **options: Any) -> Entry:
+    """Return the entry of a bijector of vectors."""
+    return right(name, _made(make, None), latent_support, **options)
+
+
 def _triangle(matrix: jax.Array) -> jax.Array:
-    """A lower triangle whose diagonal has sizes between e⁻² and e², of either sign."""
+    """Return a lower triangle whose diagonal entries have sizes between e⁻² and e², and either sign."""
     diagonal = jnp.diagonal(matrix)
     safe = jnp.where(diagonal < 0, -1.0, 1.0).astype(matrix.dtype) * jnp.exp(2 * jnp.tanh(diagonal))
     return jnp.tril(matrix, -1) + jnp.diag(safe)
-
-
-def _tanh() -> Any:
-    import distrax
-
-    return from_distrax(distrax.Tanh(), 1)
-
-
-def _sigmoid() -> Any:
-    import distrax
-
-    return from_distrax(distrax.Sigmoid(), 1)
-
-
-def _gumbel() -> Any:
-    import distrax
-
-    return from_distrax(distrax.GumbelCDF(), 1)
-
-
-def _scalar_affine() -> Any:
-    import distrax
-
-    return from_distrax(lambda params: distrax.ScalarAffine(params["shift"], log_scale=params["log_scale"]), 1)
-
-
-def _triangular() -> Any:
-    import distrax
-
-    return from_distrax(lambda params: distrax.TriangularLinear(_triangle(params)))
-
-
-def _lu() -> Any:
-    import distrax
-
-    return from_distrax(lambda p: distrax.LowerUpperTriangularAffine(_lu_matrix(p["matrix"]), p["bias"]))
 
 
 def _lu_matrix(matrix: jax.Array) -> jax.Array:
     return _triangle(matrix) + jnp.triu(matrix, 1)
 
 
-def _affine() -> Any:
-    import distrax
-
-    return from_distrax(lambda params: distrax.UnconstrainedAffine(params["matrix"], params["bias"]))
-
-
-def _low_rank() -> Any:
-    import distrax
-
+def _low_rank(d: Any) -> Any:
     def make(params: Any) -> Any:
         u = jnp.tanh(params["u"])
-        return distrax.DiagPlusLowRankLinear(jnp.exp(params["diagonal"]), u, u)
+        return d.DiagPlusLowRankLinear(jnp.exp(params["diagonal"]), u, u)
 
-    return from_distrax(make)
-
-
-def _spline() -> Any:
-    import distrax
-
-    return from_distrax(lambda params: distrax.RationalQuadraticSpline(params, -4.0, 4.0), 1)
+    return make
 
 
-def _masked_coupling() -> Any:
-    import distrax
+def _affine(d: Any, size: int) -> Callable[[jax.Array], Any]:
+    """Return a function of the conditioner's outputs: the affine map of `size` entries."""
+    return lambda moved: d.ScalarAffine(moved[..., :size], log_scale=jnp.tanh(moved[..., size:]))
 
+
+def _masked_coupling(d: Any) -> Any:
+    return lambda params: d.MaskedCoupling(MASK, lambda x: jnp.tanh(x @ params), _affine(d, 4))
+
+
+def _split_coupling(d: Any) -> Any:
+    return lambda params: d.SplitCoupling(2, 1, lambda x: x @ params, _affine(d, 2), swap=True)
+
+
+def _chain(d: Any) -> Any:
     def make(params: Any) -> Any:
-        def affine(moved: jax.Array) -> Any:
-            return distrax.ScalarAffine(moved[..., :4], log_scale=jnp.tanh(moved[..., 4:]))
+        parts = [d.Tanh(), d.ScalarAffine(params["shift"], log_scale=params["log_scale"] / 4)]
+        return d.Chain([d.Inverse(d.Sigmoid()), d.ScalarAffine(0.5, scale=0.25), *parts])
 
-        return distrax.MaskedCoupling(MASK, lambda x: jnp.tanh(x @ params), affine)
-
-    return from_distrax(make)
-
-
-def _split_coupling() -> Any:
-    import distrax
-
-    def make(params: Any) -> Any:
-        def affine(moved: jax.Array) -> Any:
-            return distrax.ScalarAffine(moved[..., :2], log_scale=jnp.tanh(moved[..., 2:]))
-
-        return distrax.SplitCoupling(2, 1, lambda x: x @ params, affine, swap=True)
-
-    return from_distrax(make)
-
-
-def _chain() -> Any:
-    import distrax
-
-    def make(params: Any) -> Any:
-        parts = [distrax.Tanh(), distrax.ScalarAffine(params["shift"], log_scale=params["log_scale"] / 4)]
-        return distrax.Chain([distrax.Inverse(distrax.Sigmoid()), distrax.ScalarAffine(0.5, scale=0.25), *parts])
-
-    return from_distrax(make, 1)
+    return make
 
 
 def _weights(*shape: int) -> np.ndarray:
@@ -125,47 +81,47 @@ def _weights(*shape: int) -> np.ndarray:
 
 
 ENTRIES = (
-    Entry("Tanh", _tanh, {"event_shape": (2,), "latent_support": (-1, 1)}),
-    Entry(
+    _scalar("Tanh", lambda d: d.Tanh(), SYMMETRIC, event_shape=(2,)),
+    _scalar(
         "Sigmoid",
-        _sigmoid,
-        {"event_shape": (2,), "latent_support": (0, 1)},
+        lambda d: d.Sigmoid(),
+        UNIT,
+        event_shape=(2,),
         known="for x < −9 the value is exp(x), not the sigmoid: off by the factor 1 + exp(x), 1.2e-4 at −9.01, in "
         "float32 and float64 alike; log_det is that of the sigmoid",
     ),
-    Entry("Sigmoid, |x| < 8", _sigmoid, {"event_shape": (2,), "support": (-8, 8), "latent_support": (4e-4, 0.9996)}),
-    Entry("GumbelCDF", _gumbel, {"event_shape": (2,)}),
-    Entry(
+    _scalar("Sigmoid, |x| < 8", lambda d: d.Sigmoid(), (4e-4, 0.9996), event_shape=(2,), support=(-8, 8)),
+    _scalar("GumbelCDF", lambda d: d.GumbelCDF(), None, event_shape=(2,)),
+    _scalar(
         "ScalarAffine",
-        _scalar_affine,
-        {"event_shape": (3,), "latent_support": LINE, "params": {"shift": VECTOR, "log_scale": VECTOR}},
+        lambda d: lambda p: d.ScalarAffine(p["shift"], log_scale=p["log_scale"]),
+        params={"shift": VECTOR, "log_scale": VECTOR},
     ),
-    Entry("TriangularLinear", _triangular, {"event_shape": (3,), "latent_support": LINE, "params": MATRIX}),
-    Entry(
+    _vector("TriangularLinear", lambda d: lambda p: d.TriangularLinear(_triangle(p)), params=MATRIX),
+    _vector(
         "LowerUpperTriangularAffine",
-        _lu,
-        {"event_shape": (3,), "latent_support": LINE, "params": {"matrix": MATRIX, "bias": VECTOR}},
+        lambda d: lambda p: d.LowerUpperTriangularAffine(_lu_matrix(p["matrix"]), p["bias"]),
+        params={"matrix": MATRIX, "bias": VECTOR},
     ),
-    Entry(
+    _vector(
         "UnconstrainedAffine",
-        _affine,
-        {"event_shape": (3,), "latent_support": LINE, "params": {"matrix": MATRIX, "bias": VECTOR}},
+        lambda d: lambda p: d.UnconstrainedAffine(p["matrix"], p["bias"]),
+        params={"matrix": MATRIX, "bias": VECTOR},
     ),
-    Entry(
-        "DiagPlusLowRankLinear",
-        _low_rank,
-        {"event_shape": (3,), "latent_support": LINE, "params": {"diagonal": VECTOR, "u": MATRIX[:, :1]}},
-    ),
-    Entry(
+    _vector("DiagPlusLowRankLinear", _low_rank, params={"diagonal": VECTOR, "u": MATRIX[:, :1]}),
+    _scalar(
         "RationalQuadraticSpline",
-        _spline,
-        {"event_shape": (2,), "latent_support": LINE, "params": _weights(2, 13)},
+        lambda d: lambda p: d.RationalQuadraticSpline(p, -4.0, 4.0),
+        event_shape=(2,),
+        params=_weights(2, 13),
     ),
-    Entry("MaskedCoupling", _masked_coupling, {"event_shape": (4,), "latent_support": LINE, "params": _weights(4, 8)}),
-    Entry("SplitCoupling", _split_coupling, {"event_shape": (4,), "latent_support": LINE, "params": _weights(2, 4)}),
-    Entry(
+    _vector("MaskedCoupling", _masked_coupling, event_shape=(4,), params=_weights(4, 8)),
+    _vector("SplitCoupling", _split_coupling, event_shape=(4,), params=_weights(2, 4)),
+    _scalar(
         "Chain of Sigmoid⁻¹, affine, Tanh, affine",
         _chain,
-        {"event_shape": (3,), "params": {"shift": VECTOR, "log_scale": VECTOR}, "support": (-2, 2)},
+        None,
+        params={"shift": VECTOR, "log_scale": VECTOR},
+        support=(-2, 2),
     ),
 )

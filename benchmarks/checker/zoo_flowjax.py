@@ -9,16 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.checker.entry import Entry
+from benchmarks.checker.entry import LINE, MATRIX, POSITIVE, SYMMETRIC, UNIT, VECTOR, Entry, Make, right
 from mathdnn_jax.testing import from_flowjax
 
-LINE = (-np.inf, np.inf)
-VECTOR = np.asarray([0.5, -0.25, 0.125], np.float32)
-MATRIX = np.asarray([[1.0, 0.25, 0.0], [0.5, 1.5, -0.25], [0.25, 0.0, 0.75]], np.float32)
 
-
-def _made(make: Callable[[Any], Any]) -> Callable[[], Any]:
-    """An entry's `make` from a function of flowjax's module."""
+def _made(make: Callable[[Any], Any]) -> Make:
+    """Turn a function of flowjax's module into the `make` of an entry."""
 
     def adapt() -> Any:
         from flowjax import bijections
@@ -57,58 +53,43 @@ def _spline_coupling(f: Any) -> Any:
     )
 
 
+def _block_autoregressive(f: Any) -> Any:
+    return f.BlockAutoregressiveNetwork(jax.random.key(6), dim=3, depth=1, block_dim=4)
+
+
 def _chain(f: Any) -> Any:
     return f.Chain([f.Affine(jnp.asarray(VECTOR), jnp.exp(jnp.asarray(VECTOR))), f.Flip((3,)), f.Tanh((3,))])
 
 
+def _without_inverse(make: Make) -> Make:
+    return lambda: (make()[0], None)
+
+
+def _entry(name: str, make: Callable[[Any], Any], latent_support: Any = LINE, **options: Any) -> Entry:
+    return right(name, _made(make), latent_support, **options)
+
+
 ENTRIES = (
-    Entry(
+    _entry(
         "Affine",
-        _made(lambda f: lambda p: f.Affine(p["loc"], jnp.exp(p["log_scale"]))),
-        {"event_shape": (3,), "latent_support": LINE, "params": {"loc": VECTOR, "log_scale": VECTOR}},
+        lambda f: lambda p: f.Affine(p["loc"], jnp.exp(p["log_scale"])),
+        params={"loc": VECTOR, "log_scale": VECTOR},
     ),
-    Entry(
-        "TriangularAffine",
-        _made(lambda f: f.TriangularAffine(jnp.asarray(VECTOR), jnp.asarray(MATRIX))),
-        {"event_shape": (3,), "latent_support": LINE},
-    ),
-    Entry("Exp", _made(lambda f: f.Exp((2,))), {"event_shape": (2,), "latent_support": (0, np.inf)}),
-    Entry("SoftPlus", _made(lambda f: f.SoftPlus((2,))), {"event_shape": (2,), "latent_support": (0, np.inf)}),
-    Entry("Sigmoid", _made(lambda f: f.Sigmoid((2,))), {"event_shape": (2,), "latent_support": (0, 1)}),
-    Entry("Tanh", _made(lambda f: f.Tanh((2,))), {"event_shape": (2,), "latent_support": (-1, 1)}),
-    Entry("LeakyTanh", _made(lambda f: f.LeakyTanh(3.0, (2,))), {"event_shape": (2,), "latent_support": LINE}),
-    Entry(
-        "Power",
-        _made(lambda f: f.Power(3.0, (2,))),
-        {"event_shape": (2,), "support": (0, np.inf), "latent_support": (0, np.inf)},
-    ),
-    Entry(
-        "Householder",
-        _made(lambda f: lambda p: f.Householder(p)),
-        {"event_shape": (3,), "latent_support": LINE, "params": VECTOR},
-    ),
-    Entry("DiscreteCosine", _made(lambda f: f.DiscreteCosine((4,))), {"event_shape": (4,), "latent_support": LINE}),
-    Entry("RationalQuadraticSpline", _made(_spline), {"event_shape": (2,), "latent_support": LINE}),
-    Entry("Coupling, affine", _made(_coupling), {"event_shape": (4,), "latent_support": LINE}),
-    Entry(
-        "Coupling, conditional",
-        _made(_conditional_coupling),
-        {"event_shape": (3,), "latent_support": LINE, "context": np.asarray([0.5, -1.0], np.float32)},
-    ),
-    Entry("Coupling, spline", _made(_spline_coupling), {"event_shape": (3,), "latent_support": LINE}),
-    Entry("MaskedAutoregressive", _made(_autoregressive), {"event_shape": (3,), "latent_support": LINE}),
-    Entry(
-        "Planar, leaky",
-        _made(lambda f: f.Planar(jax.random.key(5), dim=3, negative_slope=0.1)),
-        {"event_shape": (3,), "latent_support": LINE},
-    ),
-    Entry(
-        "BlockAutoregressiveNetwork",
-        lambda: (
-            _made(lambda f: f.BlockAutoregressiveNetwork(jax.random.key(6), dim=3, depth=1, block_dim=4))()[0],
-            None,
-        ),
-        {"event_shape": (3,)},
-    ),
-    Entry("Chain of Affine, Flip, Tanh", _made(_chain), {"event_shape": (3,)}),
+    _entry("TriangularAffine", lambda f: f.TriangularAffine(jnp.asarray(VECTOR), jnp.asarray(MATRIX))),
+    _entry("Exp", lambda f: f.Exp((2,)), POSITIVE, event_shape=(2,)),
+    _entry("SoftPlus", lambda f: f.SoftPlus((2,)), POSITIVE, event_shape=(2,)),
+    _entry("Sigmoid", lambda f: f.Sigmoid((2,)), UNIT, event_shape=(2,)),
+    _entry("Tanh", lambda f: f.Tanh((2,)), SYMMETRIC, event_shape=(2,)),
+    _entry("LeakyTanh", lambda f: f.LeakyTanh(3.0, (2,)), event_shape=(2,)),
+    _entry("Power", lambda f: f.Power(3.0, (2,)), POSITIVE, event_shape=(2,), support=POSITIVE),
+    _entry("Householder", lambda f: lambda p: f.Householder(p), params=VECTOR),
+    _entry("DiscreteCosine", lambda f: f.DiscreteCosine((4,)), event_shape=(4,)),
+    _entry("RationalQuadraticSpline", _spline, event_shape=(2,)),
+    _entry("Coupling, affine", _coupling, event_shape=(4,)),
+    _entry("Coupling, conditional", _conditional_coupling, context=np.asarray([0.5, -1.0], np.float32)),
+    _entry("Coupling, spline", _spline_coupling),
+    _entry("MaskedAutoregressive", _autoregressive),
+    _entry("Planar, leaky", lambda f: f.Planar(jax.random.key(5), dim=3, negative_slope=0.1)),
+    right("BlockAutoregressiveNetwork", _without_inverse(_made(_block_autoregressive)), None),
+    _entry("Chain of Affine, Flip, Tanh", _chain, None),
 )

@@ -9,30 +9,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.checker.entry import Entry
+from benchmarks.checker.entry import LINE, MATRIX, POSITIVE, SYMMETRIC, UNIT, VECTOR, Entry, Make, right
 from mathdnn_jax.testing import from_tfp
 
-LINE = (-np.inf, np.inf)
-VECTOR = np.asarray([0.5, -0.25, 0.125], np.float32)
-MATRIX = np.asarray([[1.0, 0.25, 0.0], [0.5, 1.5, -0.25], [0.25, 0.0, 0.75]], np.float32)
-UNIT, POSITIVE = (0.0, 1.0), (0.0, np.inf)
 
-
-def _made(make: Callable[[Any], Any], event_ndims: int | None = 1) -> Callable[[], Any]:
-    """An entry's `make` from a function of the bijectors' module."""
+def _made(make: Callable[[Any], Any]) -> Make:
+    """Turn a function of the module of bijectors into the `make` of an entry."""
 
     def adapt() -> Any:
         from tensorflow_probability.substrates.jax import bijectors
 
-        return from_tfp(make(bijectors), event_ndims)
+        return from_tfp(make(bijectors), 1)
 
     return adapt
 
 
-def _entry(
-    name: str, make: Callable[[Any], Any], latent_support: Any = LINE, known: str | None = None, **options: Any
-) -> Entry:
-    return Entry(name, _made(make), {"event_shape": (3,), "latent_support": latent_support, **options}, known=known)
+def _entry(name: str, make: Callable[[Any], Any], latent_support: Any = LINE, **options: Any) -> Entry:
+    return right(name, _made(make), latent_support, **options)
+
+
+def _shaped(name: str) -> Callable[[Any], Any]:
+    """Make the distribution function of this name, of two positive parameters."""
+    return lambda b: lambda p: getattr(b, name)(jnp.exp(p), jnp.exp(-p))
 
 
 def _triangle(matrix: jax.Array) -> jax.Array:
@@ -91,24 +89,12 @@ ENTRIES = (
     _entry("Log1p", lambda b: b.Log1p(), LINE, support=(-1.0, np.inf)),
     _entry("Sigmoid", lambda b: b.Sigmoid(), UNIT),
     _entry("Softplus", lambda b: b.Softplus(), POSITIVE),
-    _entry("Softsign", lambda b: b.Softsign(), (-1.0, 1.0)),
-    _entry("Tanh", lambda b: b.Tanh(), (-1.0, 1.0)),
+    _entry("Softsign", lambda b: b.Softsign(), SYMMETRIC),
+    _entry("Tanh", lambda b: b.Tanh(), SYMMETRIC),
     _entry("NormalCDF", lambda b: b.NormalCDF(), UNIT, support=(-5, 5)),
     _entry("GumbelCDF", lambda b: lambda p: b.GumbelCDF(p, jnp.exp(p)), UNIT, params=VECTOR, support=(-3, 8)),
-    _entry(
-        "KumaraswamyCDF",
-        lambda b: lambda p: b.KumaraswamyCDF(jnp.exp(p), jnp.exp(-p)),
-        UNIT,
-        params=VECTOR / 4,
-        support=UNIT,
-    ),
-    _entry(
-        "WeibullCDF",
-        lambda b: lambda p: b.WeibullCDF(jnp.exp(p), jnp.exp(-p)),
-        UNIT,
-        params=VECTOR / 4,
-        support=POSITIVE,
-    ),
+    _entry("KumaraswamyCDF", _shaped("KumaraswamyCDF"), UNIT, params=VECTOR / 4, support=UNIT),
+    _entry("WeibullCDF", _shaped("WeibullCDF"), UNIT, params=VECTOR / 4, support=POSITIVE),
     _entry("SinhArcsinh", lambda b: lambda p: b.SinhArcsinh(p, jnp.exp(p)), params=VECTOR / 4),
     _entry("Reciprocal", lambda b: b.Reciprocal(), POSITIVE, support=POSITIVE),
     _entry("Square", lambda b: b.Square(), POSITIVE, support=POSITIVE),

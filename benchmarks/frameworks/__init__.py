@@ -1,1 +1,1 @@
-"""JAX's side and PyTorch's side of a comparison."""
+"""The two sides of a comparison, JAX's and PyTorch's."""

@@ -9,23 +9,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
 
-from benchmarks.frameworks.train_torch import TOLD
-from benchmarks.harness.workload import Run, Settings
-from mathdnn_jax.training import fit, gradient_update
+from benchmarks.case import COMPARED_STEPS, Contender, Settings
+from mathdnn_jax.flows import Flow
+from mathdnn_jax.training import device_mesh, fit, gradient_update
 
-Loss = Callable[[Any, jax.Array], jax.Array]
+Loss = Callable[[Any, jax.Array, jax.Array], jax.Array]
+"""Takes parameters, a batch and a key, as `fit` calls it, and returns the mean loss of the batch."""
 
 
-def step_run(
+def negative_log_likelihood(flow: Flow) -> Loss:
+    """Return the loss −mean log p of the batch under a flow, in nats."""
+
+    def loss(params: Any, rows: jax.Array, key: jax.Array) -> jax.Array:
+        del key
+        return -flow.log_prob(params, rows).mean()
+
+    return loss
+
+
+def step_contender(
     loss: Loss, params: Any, batches: Sequence[jax.Array], rate: float, settings: Settings, *, restart: bool = False
-) -> tuple[Run, Callable[[], Any]]:
-    """Adam's steps over the batches, dispatched one by one and waited for at the end; and the lowered step.
+) -> tuple[Contender, Callable[[], Any]]:
+    """Return a contender that takes Adam's steps over the batches, dispatched one by one and awaited at the end.
 
-    A run goes on from where the last one ended, unless it restarts; the state is donated. It returns its first losses.
+    Args:
+        loss: the loss to minimise.
+        params: the parameters that training starts from.
+        batches: one batch for each step.
+        rate: Adam's learning rate.
+        settings: the precision.
+        restart: whether every run starts from `params`; otherwise each run continues where the last one ended.
+
+    Returns:
+        The contender, which donates its state and returns the losses of its first steps, and a function that returns
+        the lowered step.
     """
-    update = gradient_update(_with_key(loss), optax.adam(rate), compute_dtype=compute_dtype(settings))
+    update = gradient_update(loss, optax.adam(rate), compute_dtype=compute_dtype(settings))
     key = jax.random.key(0)
 
     def step(params: Any, state: Any, rows: jax.Array) -> tuple[Any, Any, jax.Array]:
@@ -48,55 +68,64 @@ def step_run(
             losses.append(value)
         held[0] = (now, state)
         jax.block_until_ready((now, losses))
-        return np.asarray(losses[:TOLD])
+        return np.asarray(losses[:COMPARED_STEPS])
 
     return run, lambda: compiled.lower(*first(), batches[0])
 
 
-def fit_run(
-    loss: Loss,
+def fit_contender(
+    loss: Any,
     params: Any,
-    data: jax.Array,
-    rate: float,
+    data: Any,
+    optimizer: Any,
     settings: Settings,
     *,
     batch: int,
-    epochs: int,
+    epochs: int = 1,
     shuffle: bool = False,
-    mesh: Mesh | None = None,
-    told: Callable[[np.ndarray], np.ndarray] = lambda losses: losses[:TOLD],
-) -> Run:
-    """Whole epochs of `fit` from the same weights in each run; returns what is `told` of the losses of all steps."""
-    with_key, optimizer, key = _with_key(loss), optax.adam(rate), jax.random.key(0)
+    devices: int = 1,
+    state: Any = None,
+    read: Callable[[np.ndarray], np.ndarray] = lambda losses: losses[:COMPARED_STEPS],
+) -> Contender:
+    """Return a contender that trains whole epochs by `fit`, from the same weights in each run.
+
+    Args:
+        loss: the loss, or one loss for each player, in the form that `fit` takes.
+        params: the parameters that every run starts from.
+        data: the training data, on the device.
+        optimizer: an optax optimiser, or one for each player.
+        settings: the precision.
+        batch: the batch size; an incomplete last batch is dropped.
+        epochs: the number of epochs in one run.
+        shuffle: whether to draw a new order of the data in each epoch.
+        devices: the number of devices that share each batch.
+        state: the state that the loss updates, such as the statistics of batch norms.
+        read: selects the result of a run from the losses of all its steps.
+    """
+    key = jax.random.key(0)
+    mesh = device_mesh(data=devices) if devices > 1 else None
 
     def run() -> np.ndarray:
         result = fit(
-            with_key,
+            loss,
             params,
             data,
             optimizer,
             epochs=epochs,
             batch_size=batch,
             key=key,
+            state=state,
             remainder="drop",
             shuffle=shuffle,
             compute_dtype=compute_dtype(settings),
             mesh=mesh,
         )
         jax.block_until_ready(result.params)
-        return told(result.history.loss)
+        return read(result.history.loss)
 
     return run
 
 
 def compute_dtype(settings: Settings) -> Any:
-    """What `fit` casts to for the loss: bfloat16 or nothing."""
+    """Return the dtype that `fit` casts to for the loss: bfloat16, or None for no cast."""
     return jnp.bfloat16 if settings.precision == "bf16" else None
-
-
-def _with_key(loss: Loss) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
-    def with_key(params: Any, rows: jax.Array, key: jax.Array) -> jax.Array:
-        del key
-        return loss(params, rows)
-
-    return with_key

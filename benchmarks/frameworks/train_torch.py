@@ -1,44 +1,43 @@
-"""PyTorch's ways to train: eager, with fused or foreach Adam, compiled, as one CUDA graph a step."""
+"""PyTorch's ways to train: eager, with fused or foreach Adam, compiled, and each step as one CUDA graph."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.case import COMPARED_STEPS, Contender, Settings
 from benchmarks.frameworks import cuda, on_torch
-from benchmarks.harness.workload import Run, Settings
 
-TOLD = 3
-"""Of how many first steps the losses are compared: later ones of two correct float32 programs drift apart."""
 Loss = Callable[[torch.Tensor], torch.Tensor]
 Order = Callable[[], Iterable[torch.Tensor]]
-
-
-Told = Callable[[torch.Tensor], torch.Tensor]
-
-
-def _first(losses: torch.Tensor) -> torch.Tensor:
-    return losses[:TOLD]
+Read = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Objective(nn.Module):
-    """A module with the loss of its training as its forward."""
+    """A module with the loss of its training as its forward pass."""
 
-    def __init__(self, module: nn.Module, loss: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[Any, torch.Tensor], torch.Tensor],
+        trained: nn.Module | None = None,
+    ) -> None:
+        """Take the module, its loss as a function of module and batch, and the part to train if it is not all of it."""
         super().__init__()
         self.module, self.loss = module, loss
+        self.trained = module if trained is None else trained
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """A batch → its mean loss."""
+        """Return the mean loss of a batch."""
         return self.loss(self.module, rows)
 
 
-def likelihood(module: nn.Module) -> Objective:
-    """−mean log p of the rows, in nats, for a module that has `log_prob`."""
+def negative_log_likelihood(module: nn.Module) -> Objective:
+    """Return the objective −mean log p of the batch, in nats, for a module that has `log_prob`."""
 
     def nats(module: Any, rows: torch.Tensor) -> torch.Tensor:
         value: torch.Tensor = -module.log_prob(rows).mean()
@@ -48,52 +47,46 @@ def likelihood(module: nn.Module) -> Objective:
 
 
 class _Trainer:
-    """One baseline: its own copy of the weights, its optimiser, its loss."""
+    """One baseline: its own copy of the weights, and for each player an optimiser and a loss."""
 
-    def __init__(self, objective: Objective, rate: float, precision: str, **adam: Any) -> None:
-        self.objective = copy.deepcopy(objective)
-        self.precision = precision
-        self.parameters = list(self.objective.parameters())
-        self.first = [parameter.detach().clone() for parameter in self.parameters]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=rate, **adam)
-        self.loss: Loss = self.compute_loss
-
-    def compute_loss(self, rows: torch.Tensor) -> torch.Tensor:
-        """With bf16 parameters and rows are cast to it for the loss, and the parameters that are kept are float32."""
-        value: torch.Tensor
-        if self.precision == "bf16":
-            low = {name: parameter.bfloat16() for name, parameter in self.objective.named_parameters()}
-            value = torch.func.functional_call(self.objective, low, (rows.bfloat16(),))
-        else:
-            value = self.objective(rows)
-        return value
+    def __init__(self, players: Mapping[str, Objective], precision: str, **adam: Any) -> None:
+        # Copied together, since two players share their networks.
+        self.players = copy.deepcopy(dict(players))
+        self.first = {name: copy.deepcopy(each.trained.state_dict()) for name, each in self.players.items()}
+        self.optimizers = {
+            name: torch.optim.Adam(each.trained.parameters(), **adam) for name, each in self.players.items()
+        }
+        self.losses = {name: _loss(objective, precision) for name, objective in self.players.items()}
 
     def restart(self) -> None:
-        """The first weights again, and an optimiser that has seen nothing, in the memory where they lie."""
-        with torch.no_grad():
-            for parameter, first in zip(self.parameters, self.first, strict=True):
-                parameter.copy_(first)
-            for state in self.optimizer.state.values():
+        """Restore the first weights and the optimisers' first states in place, at the same memory addresses."""
+        for name, objective in self.players.items():
+            objective.trained.load_state_dict(self.first[name])
+            for state in self.optimizers[name].state.values():
                 for tensor in state.values():
                     tensor.zero_()
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
-        value = self.loss(rows)
-        self.optimizer.zero_grad()
-        value.backward()
-        self.optimizer.step()
-        return value.detach()
+        """Take one step of each player, and return the loss of the first player before its step."""
+        values = []
+        for name, loss in self.losses.items():
+            value = loss(rows)
+            self.optimizers[name].zero_grad()
+            value.backward()
+            self.optimizers[name].step()
+            values.append(value.detach())
+        return values[0]
 
 
 class _GraphTrainer(_Trainer):
-    """A whole step, forward, backward and fused Adam, captured once as a CUDA graph and replayed."""
+    """A baseline whose whole step (forward, backward, fused Adam) is captured once as a CUDA graph and replayed."""
 
     replay: Callable[[], torch.Tensor] | None = None
 
-    def __init__(self, objective: Objective, rate: float, settings: Settings) -> None:
-        # Only on a GPU can Adam count its steps in memory that a graph may change.
-        adam = {} if settings.stand_in else {"capturable": True}
-        super().__init__(objective, rate, settings.precision, fused=True, **adam)
+    def __init__(self, players: Mapping[str, Objective], settings: Settings, **adam: Any) -> None:
+        # Adam can count its steps in memory that a graph may change only on a GPU.
+        capturable = {} if settings.stand_in else {"capturable": True}
+        super().__init__(players, settings.precision, fused=True, **capturable, **adam)
         self.stand_in = settings.stand_in
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
@@ -105,39 +98,73 @@ class _GraphTrainer(_Trainer):
         return self.replay().clone()
 
 
-def training_runs(
-    objective: Objective, rate: float, order: Order, settings: Settings, *, restart: bool, told: Told = _first
-) -> dict[str, Run]:
-    """Adam's steps over the batches that `order()` returns, one run after the other; each returns its first losses.
+def _loss(objective: Objective, precision: str) -> Loss:
+    """Return the loss of a batch; with bf16 it casts parameters and batch, and the parameters stay float32."""
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor
+        if precision == "bf16":
+            low = {name: parameter.bfloat16() for name, parameter in objective.named_parameters()}
+            value = torch.func.functional_call(objective, low, (rows.bfloat16(),))
+        else:
+            value = objective(rows)
+        return value
+
+    return loss
+
+
+def first_losses(losses: torch.Tensor) -> torch.Tensor:
+    """Return the losses of the first `COMPARED_STEPS` steps."""
+    return losses[:COMPARED_STEPS]
+
+
+def training_baselines(
+    objective: Objective | Mapping[str, Objective],
+    rate: float,
+    order: Order,
+    settings: Settings,
+    *,
+    restart: bool,
+    read: Read = first_losses,
+    **adam: Any,
+) -> dict[str, Contender]:
+    """Return contenders that take Adam's steps over the batches of `order()`, in each of PyTorch's ways.
 
     Args:
-        objective: what is minimised, its weights as training starts.
-        rate: Adam's.
-        order: the batches of one run, drawn within it where they are shuffled.
-        settings: which modes of `torch.compile` are among the ways, and the precision.
-        restart: whether every run starts from the first weights; else each goes on where the last one ended.
-        told: what a run returns of the losses of all its steps.
+        objective: the objective to minimise, with the weights that training starts from; or an objective for each
+            player, of which each takes a step in turn.
+        rate: Adam's learning rate.
+        order: returns the batches of one run; called in each run, as the batches may be shuffled.
+        settings: the modes of `torch.compile` to include, and the precision.
+        restart: whether every run starts from the first weights; otherwise each run continues where the last one ended.
+        read: selects the result of a run from the losses of all its steps.
+        **adam: further options of `torch.optim.Adam`.
     """
+    players = objective if isinstance(objective, Mapping) else {"model": objective}
+    adam = {"lr": rate, **adam}
     trainers = {
-        "eager": _Trainer(objective, rate, settings.precision),
-        "eager, fused Adam": _Trainer(objective, rate, settings.precision, fused=True),
+        "eager": _Trainer(players, settings.precision, **adam),
+        "eager, fused Adam": _Trainer(players, settings.precision, fused=True, **adam),
     }
-    if on_torch.device().type == "cpu":  # On a GPU that is the default.
-        trainers["eager, foreach Adam"] = _Trainer(objective, rate, settings.precision, foreach=True)
+    if on_torch.device().type == "cpu":  # Adam is foreach by default on a GPU.
+        trainers["eager, foreach Adam"] = _Trainer(players, settings.precision, foreach=True, **adam)
     for name, mode in on_torch.compile_modes(settings).items():
-        trainer = _Trainer(objective, rate, settings.precision, fused=True)
-        trainer.loss = cuda.compile_in_mode(trainer.compute_loss, mode, stand_in=settings.stand_in)
+        trainer = _Trainer(players, settings.precision, fused=True, **adam)
+        trainer.losses = {
+            player: cuda.compile_in_mode(loss, mode, stand_in=settings.stand_in)
+            for player, loss in trainer.losses.items()
+        }
         trainers[f"{name}, fused Adam"] = trainer
     if on_torch.has_graphs(settings):
-        trainers["CUDA graphs, fused Adam"] = _GraphTrainer(objective, rate, settings)
+        trainers["CUDA graphs, fused Adam"] = _GraphTrainer(players, settings, **adam)
 
-    def runner(trainer: _Trainer) -> Run:
+    def contender(trainer: _Trainer) -> Contender:
         def run() -> torch.Tensor:
             if restart:
                 trainer.restart()
             losses = [trainer.step(rows) for rows in order()]
-            return on_torch.finished(told(torch.stack(losses)))
+            return on_torch.finished(read(torch.stack(losses)))
 
         return run
 
-    return {name: runner(trainer) for name, trainer in trainers.items()}
+    return {name: contender(trainer) for name, trainer in trainers.items()}

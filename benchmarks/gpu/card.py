@@ -1,4 +1,4 @@
-"""What a run on a GPU was measured on, and the settings of both frameworks."""
+"""A description of the card, the driver and the settings of both frameworks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import jax
 import torch
 
 from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.precision import DEFINITIONS
 from benchmarks.harness.agreement import RULE
 from benchmarks.harness.machine import describe_machine
-from benchmarks.harness.precision import SETTINGS
 
 ASKED = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.mem", "compute_cap")
 
@@ -24,11 +24,11 @@ def describe() -> dict[str, Any]:
     return {
         "machine": describe_machine(),
         "card": card(),
-        "threads": {"jax": on_jax.threads(), "torch": torch.get_num_threads()},
-        "precisions": SETTINGS,
+        "threads": {"jax": on_jax.threads(), "torch": on_torch.threads()},
+        "precisions": DEFINITIONS,
         "agreement": RULE,
         "torch": {
-            "device": torch.cuda.get_device_name() if on_cuda else "cpu",
+            "device": on_torch.device_name(),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version() if on_cuda else None,
             "cudnn_benchmark": True,
@@ -43,7 +43,7 @@ def describe() -> dict[str, Any]:
 
 
 def card() -> dict[str, str] | None:
-    """Return what nvidia-smi reports about the first card, which it only reads; None if there is no answer."""
+    """Return what nvidia-smi reports about the first card, without changing anything; None if it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

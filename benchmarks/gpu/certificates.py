@@ -1,10 +1,11 @@
 """The library's networks on the device in float32, certified layer by layer against PyTorch.
 
-PyTorch runs on the CPU. By the rule of `parity` JAX's error is to be PyTorch's, which says as much as that both sum in
-like order. A GPU's kernels do not: of thousands of products some are summed one by one, and their errors were 6.5 times
-those of a CPU's blocks in 16384 terms. So on another device a network passes if the float64 runs agree, which shows
-that the formula is right, and if no layer's root-mean-square error is more than `DEVICE_FACTOR` times PyTorch's, which
-products in TF32 exceed a hundredfold. Whether it passes by the rule of `parity` too is `strict`.
+PyTorch runs on the CPU. The rule of `parity` requires that JAX's error is about that of PyTorch, which presumes that
+both sum in a similar order. Kernels of a GPU do not: some sum thousands of products one by one, and for 16384 terms
+their errors were 6.5 times those of the blocks on a CPU. So on another device a network passes if two conditions hold:
+the float64 runs agree, which shows that the formula is right, and no layer's root-mean-square error exceeds
+`DEVICE_FACTOR` times PyTorch's, a bound that products in TF32 exceed a hundredfold. `strict` says whether a network
+also passes by the rule of `parity`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import torch
 
+from benchmarks.gpu.failure import as_record
 from benchmarks.workloads import nice_model, small_net
 from benchmarks.workloads.networks import draw
 from parity import certify
@@ -27,12 +28,12 @@ from parity.errors import CertificationError
 from parity.reference import NICE, VAE, Autoencoder, DCGANGenerator, DenseGenerator, SmallNetTest, SmallNetTrain
 
 EVENTS, FEW = 256, 64
-"""Of 1024, PyTorch's two runs on the CPU took half a minute for each network."""
+"""With 1024 events, PyTorch's two runs on the CPU took half a minute per network."""
 DEVICE_FACTOR = 32.0
 
 
 class Subject(NamedTuple):
-    """A model of `parity.MODELS`, with its usual sizes and with tiny ones."""
+    """A model of `parity.MODELS`, its usual sizes, and tiny ones."""
 
     model: str
     build: Callable[..., torch.nn.Module]
@@ -53,7 +54,7 @@ SUBJECTS = (
 
 
 def certificates(rehearsal: bool, subjects: tuple[Subject, ...] = SUBJECTS) -> Iterator[tuple[str, Any]]:
-    """Yield ("certificate", …) for each model: whether it passes, on how many layers and numbers, and how closely.
+    """Yield ("certificate", …) for each model: whether it passes, its counts of layers and values, its error ratios.
 
     The weights are random and the networks in eval mode.
     """
@@ -78,7 +79,7 @@ def _certified(subject: Subject, rehearsal: bool) -> dict[str, Any]:
                 return {**_summary(departs.certificate), "failure": str(departs).splitlines()[0]}
             return {**_summary(certificate), "failure": None}
     except Exception as error:
-        return {"passed": False, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return {"passed": False, **as_record(error)}
 
 
 def _summary(certificate: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,9 +104,9 @@ def _summary(certificate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _on_a_device(certificate: Mapping[str, Any], ratios: Mapping[str, float]) -> bool:
-    """Return whether a network passes by the rule for other devices than PyTorch's."""
+    """Return whether a network passes by the rule for devices other than PyTorch's."""
     layers = certificate["layers"]
-    # The other failures are that the float64 runs differ, and NaN.
+    # All other failures are differences of the float64 runs, or NaN.
     only_float32 = all(failure.startswith("JAX's ") for layer in layers for failure in layer["failures"])
     within = max(ratios.values(), default=math.inf) <= DEVICE_FACTOR
     return bool(certificate["round_trip_bit_exact"] and only_float32 and within)

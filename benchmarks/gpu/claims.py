@@ -1,19 +1,19 @@
-"""The mathematical claims of the library, run on the device in float64, as many as there is time for."""
+"""The mathematical claims of the library, decided on the device in float64, as many as time allows."""
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
+from benchmarks.gpu.failure import as_record
 from mathdnn_jax.claims import CLAIMS, Claim, run_claim
 
 EXAMPLES = 3
-"""Draws of each claim: on another device only the arithmetic can differ, and every draw exercises it."""
+"""Number of draws for each claim: only the arithmetic can differ on another device, and every draw exercises it."""
 
 
 def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] = CLAIMS) -> Iterator[tuple[str, Any]]:
@@ -35,7 +35,7 @@ def claims(rehearsal: bool, left: Callable[[], float], some: tuple[Claim, ...] =
 
 
 def in_turn(some: tuple[Claim, ...]) -> tuple[Claim, ...]:
-    """Return the first claim of each system, then the second of each, and so on: a cut run covers all systems."""
+    """Return the first claim of each system, then the second of each, and so on: even a cut run covers all systems."""
     seen: Counter[str] = Counter()
     ranks = []
     for place, claim in enumerate(some):
@@ -51,9 +51,7 @@ def _decided(claim: Claim, examples: int) -> dict[str, Any]:
     try:
         outcome = run_claim(claim, examples=examples)
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        seconds = time.monotonic() - began
-        return {**about, "passed": False, "error": told, "traceback": traceback.format_exc(), "seconds": seconds}
+        return {**about, "passed": False, **as_record(error), "seconds": time.monotonic() - began}
     return {
         **about,
         "passed": outcome.passed,

@@ -1,11 +1,10 @@
-"""What `python -m benchmarks gpu` does."""
+"""The command `python -m benchmarks gpu`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shlex
-import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -16,23 +15,24 @@ from benchmarks.gpu.plan import chosen, rehearsed
 from benchmarks.gpu.supervise import supervise
 from benchmarks.gpu.worker import Process
 from benchmarks.harness.results import read_results, write_results
+from benchmarks.progress import say
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.files import check_writable
 
 FRACTION = "0.6"
-"""The share of the card's memory that JAX reserves; PyTorch has the rest."""
+"""The share of the card's memory that JAX reserves, leaving the rest to PyTorch."""
 
 
 def run_gpu(options: argparse.Namespace) -> int:
-    """Do what the command line asks; return 1 if anything failed, and 0 even if time ran out."""
+    """Run the command; return 1 if anything failed, and 0 even if time ran out."""
     if not options.minutes > 0:
-        raise ConfigurationError(f"a run takes some time, given --minutes {options.minutes:g}")
+        raise ConfigurationError(f"given --minutes {options.minutes:g}, expected a positive number")
     target = check_writable(options.output)
     steps = chosen(options.only)
     before = read_results(options.resume) if options.resume else None
     if before is not None:
         if "gpu" not in before:
-            raise ConfigurationError(f"{options.resume} is not of `python -m benchmarks gpu`")
+            raise ConfigurationError(f"cannot resume {options.resume}: `python -m benchmarks gpu` did not write it")
         over = {name for name, step in before["gpu"]["steps"].items() if step["status"] in OVER}
         steps = tuple(step for step in steps if step.id not in over)
     if options.dry_run:
@@ -44,7 +44,7 @@ def run_gpu(options: argparse.Namespace) -> int:
         def start(more: Mapping[str, str]) -> Process:
             return Process({**environment, **more}, rehearsal=options.dry_run)
 
-        supervise(steps, findings, seconds=60 * options.minutes, start=start, say=_say)
+        supervise(steps, findings, seconds=60 * options.minutes, start=start, say=say)
     print(summary(findings.results))
     failures = findings.failures()
     for line in failures:
@@ -53,10 +53,10 @@ def run_gpu(options: argparse.Namespace) -> int:
 
 
 def _environment(programs: str, rehearsal: bool) -> dict[str, str]:
-    """Return variables for the process that computes; memory and log level can be set in this process's environment.
+    """Return the variables of the process that computes; memory and log level can be set in the environment.
 
-    Compiled programs are kept in a folder of this run, so that a first call compiles, and a process that replaces one
-    that crashed finds what was compiled before.
+    Compiled programs are kept in a folder of this run alone. So first calls do compile, and a process that replaces a
+    crashed one finds what was compiled before.
     """
     wanted = {"XLA_PYTHON_CLIENT_MEM_FRACTION": FRACTION, "TF_CPP_MIN_LOG_LEVEL": "1"}
     found = {name: os.environ.get(name, value) for name, value in wanted.items()}
@@ -71,22 +71,18 @@ def _environment(programs: str, rehearsal: bool) -> dict[str, str]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """Return the command line for the same run, without its output file."""
+    """Return the command line of the same run, without the output file."""
     words = ["python", "-m", "benchmarks", "gpu", "--minutes", f"{options.minutes:g}"]
     words += ["--dry-run"] if options.dry_run else []
     words += ["--only", *options.only] if options.only else []
     return shlex.join(words)
 
 
-def _say(text: str) -> None:
-    print(f"benchmarks: {text}", file=sys.stderr, flush=True)
-
-
-def as_arguments(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add the command to the parser."""
     about = (
-        "Measure what is worth knowing about a GPU, the most valuable first, in one run that may be cut at any moment: "
-        "ceilings, certificates, workloads beside PyTorch, identities, claims, profiles."
+        "Measure all that is worth knowing about a GPU, the most valuable first, in one run that may be interrupted at "
+        "any time: ceilings, certificates, workloads beside PyTorch, identities, claims, profiles."
     )
     parser = commands.add_parser("gpu", help=about, description=about)
     parser.add_argument("--minutes", type=float, default=8.0, metavar="N", help="time for the whole run (default: 8)")
@@ -98,6 +94,6 @@ def as_arguments(commands: Any) -> None:
         "-o",
         metavar="FILE",
         default="gpu.json",
-        help="results, as they come (default: gpu.json)",
+        help="write the results here as they come in (default: gpu.json)",
     )
     parser.set_defaults(run=run_gpu)

@@ -1,4 +1,4 @@
-"""The results of a run, written to the file after every change."""
+"""The results of a run on a GPU, written to the file after every change."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from benchmarks.gpu.plan import Step
 from benchmarks.harness.results import FORMAT, key_of
-from benchmarks.reports.judge import falls_short, judged
+from benchmarks.harness.targets import evaluate, falls_short
 
 REPEAT = 7
-"""Interleaved samples of each contender; slow work has fewer."""
+"""Number of interleaved samples of each contender; slow work has fewer."""
 LISTS = {
     "certificate": "certificates",
     "identity": "identities",
@@ -18,13 +18,13 @@ LISTS = {
     "profile": "profiles",
     "left out": "left_out",
 }
-"""Kinds of findings of which there are many, and the list that each is kept in."""
+"""The kinds of findings that are collected in lists, and the name of each list in the file."""
 OVER = ("done", "stopped", "crashed")
-"""Steps with these outcomes are not repeated by a resumed run; those that failed or were not begun are."""
+"""A resumed run does not repeat steps with these outcomes, only those that failed or were not begun."""
 
 
 class Findings:
-    """The results as they grow: a dictionary in the file's format, passed to `write` after every change."""
+    """The growing results: a dictionary in the file's format, passed to `write` after every change."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Findings:
         write: Callable[[dict[str, Any]], object] = lambda _: None,
         before: dict[str, Any] | None = None,
     ) -> None:
-        """Start empty, or from the results of an earlier run, whose other steps are kept."""
+        """Start empty, or from the results of an earlier run, keeping its other steps."""
         self._write = write
         self.results: dict[str, Any] = before or {
             "format": FORMAT,
@@ -51,12 +51,12 @@ class Findings:
         self._changed()
 
     def began(self, step: Step) -> None:
-        """Record that a step has begun, which is what the file says if nothing more arrives."""
+        """Record that a step has begun; the file says so if nothing more arrives."""
         self._steps[step.id] = {"status": "begun", "reason": "the run ended during this step", "why": step.why}
         self._changed()
 
     def about(self, value: dict[str, Any]) -> None:
-        """Record what a process runs on: of the first process, and of a later one if it found another card."""
+        """Record the device of the first process, and of a later one if it found another card."""
         if self.results["machine"] is None:
             self.results |= value
         elif value["card"] != self.results["card"]:
@@ -78,7 +78,7 @@ class Findings:
     def ended(
         self, step: Step, status: str, reason: str | None, traceback: str | None = None, seconds: float | None = None
     ) -> None:
-        """Record how a step ended: "done", "failed" (it raised), "crashed", "stopped" or "not begun"."""
+        """Record how a step ended: "done", "failed" (it raised an exception), "crashed", "stopped" or "not begun"."""
         self._steps[step.id] = {"status": status, "reason": reason, "why": step.why, "seconds": seconds}
         if traceback is not None:
             self._steps[step.id]["traceback"] = traceback
@@ -89,8 +89,8 @@ class Findings:
         rows = [row for row in self.results["rows"] if "error" not in row and falls_short(row)]
         return [[row["workload"], row["case"], row["precision"]] for row in rows]
 
-    def told(self, step: Step) -> str:
-        """Return how a step ended, in words."""
+    def outcome(self, step: Step) -> str:
+        """Return, in words, how a step ended."""
         entry = self._steps[step.id]
         return entry["status"] if entry["reason"] is None else f"{entry['status']}: {entry['reason']}"
 
@@ -114,7 +114,7 @@ class Findings:
         return steps
 
     def _add_row(self, row: dict[str, Any]) -> None:
-        """Add a row, or merge it with the row of the same case. A row that failed takes no other's place."""
+        """Add a row, or merge it with the row of the same case. A failed row never replaces a good one."""
         row = {"backend": "gpu", **row}
         rows = self.results["rows"]
         same = next((k for k, other in enumerate(rows) if key_of(other) == key_of(row)), None)
@@ -128,21 +128,21 @@ class Findings:
         rows[same] = row
 
     def _changed(self) -> None:
-        self.results["rows"] = [self._judged(row) for row in self.results["rows"]]
+        self.results["rows"] = [self._evaluated(row) for row in self.results["rows"]]
         self._write(self.results)
 
-    def _judged(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _evaluated(self, row: dict[str, Any]) -> dict[str, Any]:
         if "error" in row:
             return row
         measured = self.results["limits"].get(row["precision"])
         rates = None if measured is None else {name: measured[name] for name in ("jax", "torch")}
-        return judged(row, rates, row["aims"])
+        return evaluate(row, rates, row["aims"])
 
 
 def _merge(row: dict[str, Any], before: dict[str, Any]) -> None:
-    """Give a row what an earlier one of the same case has and it lacks: contenders, and the times of first calls.
+    """Add to a row what only an earlier row of the same case has: contenders, and the times of first calls.
 
-    What was compiled for the first is found again by the second.
+    The first calls of the later row are not representative, as it finds the programs compiled.
     """
     contenders = row["contenders"]
     for name, figures in before["contenders"].items():

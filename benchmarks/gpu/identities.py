@@ -1,15 +1,14 @@
-"""What must hold of the models on the device in every precision, each within a bound derived from that precision.
+"""Identities that the models must satisfy on the device in each precision, within a bound derived from the precision.
 
 A computation in a precision of relative step h may be off by as much as the result changes when inputs and parameters
-are moved by h, plus h times the size of the result, both in the root mean square. Moves are up and down at random, like
-rounding to nearest, and all towards zero, like truncation; the larger change counts. They are computed in float64, so
-that the bound does not depend on the device. Products in TF32 or bfloat16 where float32 was asked for break the bound.
+are moved by h, plus h times the size of the result, both as root mean squares. Entries are moved up and down at random,
+like rounding to nearest, and all towards zero, like truncation; the larger change counts. The changes are computed in
+float64, so that the bound does not depend on the device. Products in TF32 or bfloat16 break the bound of float32.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,35 +16,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.case import Settings
 from benchmarks.frameworks import on_jax
-from benchmarks.harness.precision import precision_of_both
-from benchmarks.harness.workload import Settings
+from benchmarks.frameworks.precision import precision_of_both
+from benchmarks.gpu.failure import as_record
 from benchmarks.workloads import nice_model, small_net
 from benchmarks.workloads.image_flows import away_from_zero, build_flow
 from mathdnn_jax.flows import Flow, glow, nice, real_nvp
 from mathdnn_jax.surgery import remove_batch_norm
 
 STEPS = {"f32": 2.0**-19, "tf32": 2.0**-10, "bf16": 2.0**-8}
-"""The step h of each: 32 roundings of float32, for the sums of a long product; the last bit of TF32, which a tensor
-core may truncate; half of the last bit of bfloat16, which rounds to nearest."""
+"""The step h of each precision: 32 roundings of float32, which covers the sums of a long product; the last bit of TF32,
+which a tensor core may truncate; half of the last bit of bfloat16, which rounds to nearest."""
 DIRECTIONS = 4
 NOISE = 0.005
-"""Standard deviation of the noise on image flows' parameters; with more, a Glow amplifies rounding a millionfold."""
+"""Standard deviation of the noise on parameters of image flows; with more, a Glow amplifies rounding a millionfold."""
 BATCH, FEW = 64, 4
 ORDER = (
     ("nice", "f32"), ("small_net", "f32"), ("nice", "tf32"), ("small_net", "tf32"), ("nice", "bf16"),
     ("small_net", "bf16"), ("glow", "f32"), ("real_nvp", "f32"), ("glow", "tf32"), ("real_nvp", "tf32"),
     ("glow", "bf16"), ("real_nvp", "bf16"),
 )  # fmt: skip
-"""The dense and convolutional networks first, which compile in seconds; image flows take tens of them."""
+"""Dense and convolutional networks come first, as they compile in seconds; image flows take tens of seconds."""
 SPARE = 15.0
-"""Seconds below which no further model is begun."""
+"""No further model is begun with fewer seconds left than this."""
 REHEARSED = 7
-"""How many of them a dry run does."""
+"""Number of entries of `ORDER` that a dry run covers."""
 
 
 class Comparison(NamedTuple):
-    """What was computed, what it must equal, and how far it may be off in the root mean square."""
+    """What was computed, what it must equal, and the greatest root-mean-square difference allowed."""
 
     identity: str
     given: np.ndarray
@@ -59,9 +59,10 @@ Compare = Callable[[str], Iterator[Comparison]]
 def identities(
     rehearsal: bool, left: Callable[[], float], subjects: Mapping[str, Compare] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield ("identity", …) for each model, precision and identity: how many numbers, how far off, and the bound.
+    """Yield ("identity", …) for each model, precision and identity: the number of values, the error, and the bound.
 
-    A model that raises does not pass, and the next one is compared. With fewer seconds left than `SPARE` none is begun.
+    A model that raises does not pass, and the run continues with the next. With fewer seconds left than `SPARE`, no
+    further model is begun.
     """
     subjects = subjects or _subjects(rehearsal)
     for name, precision in ORDER[:REHEARSED] if rehearsal else ORDER:
@@ -71,15 +72,14 @@ def identities(
         try:
             with precision_of_both(precision, stand_in=rehearsal):
                 for comparison in subjects[name](precision):
-                    yield "identity", {**about, **judged(comparison), "seconds": time.monotonic() - began}
+                    yield "identity", {**about, **outcome(comparison), "seconds": time.monotonic() - began}
         except Exception as error:
-            told = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-            nothing = judged(Comparison("raised", np.empty(0), np.empty(0), 0.0))
-            yield "identity", {**about, **nothing, **told, "seconds": time.monotonic() - began}
+            nothing = outcome(Comparison("raised", np.empty(0), np.empty(0), 0.0))
+            yield "identity", {**about, **nothing, **as_record(error), "seconds": time.monotonic() - began}
 
 
-def judged(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison in numbers; NaN never passes, nor does an empty comparison or one of unequal shapes."""
+def outcome(comparison: Comparison) -> dict[str, Any]:
+    """Return the outcome of a comparison. NaN, unequal shapes and an empty comparison never pass."""
     identity, given, expected, bound = comparison
     about = {"identity": identity, "values": int(expected.size), "bound": bound if np.isfinite(bound) else None}
     finite = np.isfinite(given).all() and np.isfinite(expected).all() and np.isfinite(bound)
@@ -106,7 +106,7 @@ def of_flow(flow: Flow, params: Any, x: np.ndarray) -> Compare:
         z = everything(low, events, jnp.zeros(shape.shape, shape.dtype))["z"]
         here = jax.tree.map(as_float64, everything(low, events, z))
         truth, bound = in_float64(everything, (low, events, z), step)
-        # The z given to the inverse may be off by its own bound, and the inverse passes that error on.
+        # The z given to the inverse may be off by its own bound, and the inverse propagates this error.
         moved_z = as_float64(z) + bound["z"] * np.random.default_rng(DIRECTIONS).choice([-1.0, 1.0], z.shape)
         moved = _exactly(everything, (low, events, moved_z))
         carried = {name: _rms(moved[name] - truth[name]) for name in ("x", "inverse log_det")}
@@ -122,7 +122,7 @@ def of_flow(flow: Flow, params: Any, x: np.ndarray) -> Compare:
 
 
 def of_small_net(rehearsal: bool) -> Compare:
-    """Compare smallNet's outputs, and those of smallNet with folded batch norms, with smallNet's in float64."""
+    """Compare the outputs of smallNet, with and without folded batch norms, with those of smallNet in float64."""
     network, variables, _ = small_net.prepare(Settings(quick=rehearsal))
     folded, folded_variables, _ = remove_batch_norm(network, variables)
     images = np.random.default_rng(0).random((FEW if rehearsal else BATCH, 32, 32, 3), dtype=np.float32)
@@ -134,7 +134,7 @@ def of_small_net(rehearsal: bool) -> Compare:
         outputs = as_float64(apply(low, events))
         without = as_float64(apply_folded(on_jax.cast(folded_variables, precision), events))
         yield Comparison("outputs", outputs, truth["outputs"], bound["outputs"])
-        # Folded weights are products of the original ones, rounded once more.
+        # Folded weights are products of the original weights, rounded once more.
         yield Comparison("outputs without batch norms", without, truth["outputs"], 2 * bound["outputs"])
 
     return compare
@@ -143,7 +143,7 @@ def of_small_net(rehearsal: bool) -> Compare:
 def in_float64(
     function: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], step: float
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Return the results in float64 and the bound of each, as the module's docstring derives it."""
+    """Return the results in float64, and their bounds as derived in the module's docstring."""
     truth = _exactly(function, arguments)
     moved = [_exactly(function, _moved(arguments, step, seed)) for seed in range(DIRECTIONS)]
     shrunk = _exactly(function, _moved(arguments, step, None))
@@ -171,7 +171,7 @@ def _wide(leaf: Any) -> jax.Array:
 
 
 def _moved(arguments: tuple[Any, ...], step: float, seed: int | None) -> tuple[Any, ...]:
-    """Return the arguments with every entry a moved by ± step · |a| at random, or towards zero if there is no seed."""
+    """Move every entry a of the arguments by ± step · |a| at random, or towards zero if there is no seed."""
     rng = np.random.default_rng(seed)
 
     def move(leaf: Any) -> Any:
@@ -190,7 +190,7 @@ def _rms(array: np.ndarray) -> float:
 
 
 def _subjects(rehearsal: bool) -> dict[str, Compare]:
-    """Return the models, each of which is prepared when it is first compared."""
+    """Return the models; each is prepared when it is first compared."""
     count = FEW if rehearsal else BATCH
 
     def nice_of_images() -> Compare:

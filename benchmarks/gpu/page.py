@@ -1,4 +1,4 @@
-"""The results of a run on a GPU as tables, for the terminal and for Markdown pages."""
+"""The results of a run on a GPU as tables, for the terminal and for pages of Markdown."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.gpu.targets import TARGETS, Target
-from benchmarks.reports.judge import LIMIT
+from benchmarks.harness.targets import LIMIT
 from benchmarks.reports.markdown import table
 from benchmarks.reports.table import circumstances, rate_text, remarks, share_text, spread_text, title
+from benchmarks.workloads.gpu_targets import TARGETS, Target
 
 Results = Mapping[str, Any]
 KINDS = {"matmul": ("product", 1e12, "TFLOP/s"), "convolution": ("convolution", 1e12, "TFLOP/s"),
          "memory": ("copy", 1e9, "GB/s")}  # fmt: skip
 SHOWN = 6
-"""How many operations of each profile are shown."""
+"""Number of operations shown of each profile."""
 
 
 def summary(results: Results) -> str:
-    """Return a few lines for the terminal: outcomes of the steps, targets, and counts of what was compared."""
+    """Return a few lines for the terminal: the outcomes of the steps, the targets, and counts of what was compared."""
     steps = Counter(step["status"] for step in results["gpu"]["steps"].values())
     lines = [f"{device_of(results)}: " + ", ".join(f"{count} steps {status}" for status, count in steps.items())]
     lines += [" ".join(cells) for cells in _targets(results)]
@@ -27,11 +27,11 @@ def summary(results: Results) -> str:
 
 
 def tables(results: Results) -> str:
-    """Return a section in Markdown: ceilings, targets, rows, counts of what was compared, profiles, steps not done."""
+    """Return a section of Markdown: ceilings, targets, rows, counts of what was compared, profiles, steps not done."""
     lines = [f"## {device_of(results)}", ""]
     if results["limits"]:
         lines += ["What the card reaches, JAX | PyTorch:", "", *_ceilings(results), ""]
-    lines += ["What was aimed at:", "", *table(("work", "against", "aim", "reached", ""), _targets(results)), ""]
+    lines += ["Targets:", "", *table(("work", "against", "aim", "reached", ""), _targets(results)), ""]
     if results["rows"]:
         head = (
             "work",
@@ -44,7 +44,12 @@ def tables(results: Results) -> str:
             "others / JAX",
             "remarks",
         )
-        lines += ["Every row, the time of the others over JAX's:", "", *table(head, map(_row, results["rows"])), ""]
+        lines += [
+            "All rows, with the time of the others over JAX's:",
+            "",
+            *table(head, map(_row, results["rows"])),
+            "",
+        ]
     lines += [*(f"- {line}" for line in _counts(results)), ""]
     lines += _profiles(results)
     left = [(name, step["status"], step["reason"] or "") for name, step in results["gpu"]["steps"].items()]
@@ -75,11 +80,11 @@ def short_table(results: Results) -> str:
 def device_of(results: Results) -> str:
     """Return the card and the date of a run."""
     machine = results["machine"]
-    return "a device that was not found" if machine is None else f"{machine['device']}, {machine['measured'][:10]}"
+    return "an unknown device" if machine is None else f"{machine['device']}, {machine['measured'][:10]}"
 
 
 def targets_of(target: Target, results: Results | None) -> tuple[str, ...]:
-    """Return a target as table cells: work, contender, aim, what was reached, and whether the aim is met."""
+    """Return the cells of a target: work, contender, aim, the figure reached, and whether the target is met."""
     share = target.against == LIMIT
     against = "the measured ceiling" if share else target.against
     aim = f"{target.aim:.0%}" if share else f"{target.aim:g} ×"
@@ -136,7 +141,7 @@ def _against(row: Mapping[str, Any]) -> list[str]:
 
 
 def _counts(results: Results) -> list[str]:
-    """Count what was certified, compared and decided, and the numbers that were compared."""
+    """Count what was certified, compared and decided, and the values that were compared."""
     gpu, lines = results["gpu"], []
     certificates, identities, claims = gpu["certificates"], gpu["identities"], gpu["claims"]
     if certificates:
@@ -158,10 +163,10 @@ def _counts(results: Results) -> list[str]:
             )
     if claims:
         count = gpu.get("count_of_claims")
-        of = "" if count is None else f" (of {count['there_are']} there are)"
-        lines.append(f"claims: {sum(entry['passed'] for entry in claims)} of {len(claims)} as stated{of}")
+        of = "" if count is None else f" (there are {count['there_are']})"
+        lines.append(f"claims: {sum(entry['passed'] for entry in claims)} of {len(claims)} hold as stated{of}")
     if left_out := [f"{entry['workload']} {entry['case']}" for entry in gpu.get("left_out", [])]:
-        lines.append(f"left out for want of time: {', '.join(left_out)}")
+        lines.append(f"left out for lack of time: {', '.join(left_out)}")
     wrong = [
         f"{entry['of']} in {entry['precision']}: {entry['identity']}" for entry in identities if not entry["passed"]
     ]
@@ -182,9 +187,9 @@ def _profiles(results: Results) -> list[str]:
             spent = f"{1e3 * cost['seconds']:.3g} ms, {cost['seconds'] / total:.0%}"
             rows.append((*about, profile["of"], spent, f"{cost['times']} ×", cost["operation"][:100]))
     head = ("work", "case", "precision", "by", "time", "ran", "operation")
-    return ["Where the time of the rows that fall short goes:", "", *table(head, rows), ""] if rows else []
+    return ["Where the time goes in rows that fall short:", "", *table(head, rows), ""] if rows else []
 
 
 def _card(results: Results) -> str:
     card = results.get("card")
-    return "nvidia-smi was not there to ask" if card is None else ", ".join(f"{k} {v}" for k, v in card.items())
+    return "nvidia-smi did not answer" if card is None else ", ".join(f"{k} {v}" for k, v in card.items())

@@ -1,8 +1,8 @@
-"""The process that computes: it reads requests for steps from its standard input and answers on a pipe.
+"""The process that computes: it reads requests for steps from standard input, and answers on a pipe.
 
-Started as `python -m benchmarks.gpu.process PIPE`, where PIPE is the number of an open file descriptor. Requests and
-answers are one line of JSON each. The process ends as soon as its standard input is closed, since nobody would read
-what it finds.
+It is started as `python -m benchmarks.gpu.process PIPE`, where PIPE is the number of an open file descriptor. Requests
+and answers are one line of JSON each. The process ends as soon as its standard input is closed, since nobody would read
+its findings.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import IO, Any, NamedTuple
+
+from benchmarks.gpu.failure import as_record
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -26,21 +27,21 @@ class Request(NamedTuple):
 
     step: str
     rehearsal: bool
-    """Whether the step is rehearsed on a CPU, with tiny cases."""
+    """Whether to rehearse the step on a CPU, with tiny cases."""
     seconds: float
-    """How long the step may take."""
+    """The time that the step may take."""
     short: list[list[str]]
-    """Workload, case and precision of the rows so far that fall short."""
+    """Workload, case and precision of all rows so far that fall short."""
 
 
 def serve(requests: Iterator[Request], answer: Answer) -> None:
-    """Report what this process runs on, then do the steps, answering with each finding and with how each step ended."""
+    """Report the device, then do the steps; answer with each finding, and at the end of each step with its outcome."""
     about = None
     for request in requests:
         began = time.monotonic()
         ended: dict[str, Any] = {"event": "end", "step": request.step, "error": None, "traceback": None}
         try:
-            # Imported here, so that a failure to import JAX or PyTorch is an answer too.
+            # Imported here, so that a failure to import JAX or PyTorch is reported as well.
             from benchmarks.gpu.steps import begin, perform
 
             if about is None:
@@ -49,7 +50,7 @@ def serve(requests: Iterator[Request], answer: Answer) -> None:
             for part, value in perform(request, time_left(began + request.seconds)):
                 answer({"event": "found", "step": request.step, "part": part, "value": value})
         except Exception as error:
-            ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            ended |= as_record(error)
         answer({**ended, "seconds": time.monotonic() - began})
 
 
@@ -59,7 +60,7 @@ def time_left(until: float) -> Callable[[], float]:
 
 
 def _requests(lines: IO[str]) -> Iterator[Request]:
-    """Yield requests as they come; a thread reads them, so that the end of the input is noticed during a step too."""
+    """Yield requests as they arrive; a thread reads them, so that the end of the input is noticed during a step too."""
     waiting: SimpleQueue[Request] = SimpleQueue()
 
     def read() -> None:
@@ -73,7 +74,7 @@ def _requests(lines: IO[str]) -> Iterator[Request]:
 
 
 def as_line(value: Any) -> str:
-    """Return a line of JSON, with NumPy's numbers as numbers, and None for what is infinite or NaN."""
+    """Return a line of JSON, with NumPy's numbers as numbers, and null for infinity and NaN."""
     return json.dumps(_plain(value), allow_nan=False) + "\n"
 
 
@@ -90,7 +91,7 @@ def _plain(value: Any) -> Any:
 
 
 def main(pipe: str) -> None:
-    """Serve on the standard input and the pipe of this number."""
+    """Serve on standard input and on the pipe with this number."""
     with os.fdopen(int(pipe), "w", buffering=1, encoding="utf-8") as answers:
 
         def answer(value: dict[str, Any]) -> None:

@@ -1,31 +1,30 @@
-"""Where the time of the rows that fall short goes."""
+"""Profiles of the rows that fall short."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from benchmarks.case import Case, Settings
 from benchmarks.errors import PlanError
-from benchmarks.harness.precision import precision_of_both
-from benchmarks.harness.profiling import Profile, profile_jax, profile_torch
-from benchmarks.harness.run import forget
-from benchmarks.harness.workload import Case, Settings
+from benchmarks.frameworks.costs import Profile
+from benchmarks.frameworks.precision import precision_of_both
+from benchmarks.gpu.failure import as_record
+from benchmarks.harness.measure import forget_last_case
+from benchmarks.harness.profiling import profile_jax, profile_torch
 from benchmarks.workloads import load_workload
 
-DEAREST = 12
-"""How many operations of each profile are kept, the most expensive first."""
-
-
+KEPT = 12
+"""Number of operations kept of each profile, the most expensive first."""
 SPARE = 5.0
-"""Seconds below which no further profile is begun."""
+"""No further profile is begun with fewer seconds left than this."""
 
 
 def profiles(short: list[list[str]], settings: Settings, left: Callable[[], float]) -> Iterator[tuple[str, Any]]:
-    """Yield ("profile", …) for each row (workload, case, precision): of JAX for all, then of PyTorch's first way.
+    """Yield ("profile", …) for each row (workload, case, precision): for JAX in all rows, then for PyTorch's first way.
 
-    The two profilers do not take turns, since only one at a time may watch a GPU. A profile that fails is recorded, and
-    the next one is made.
+    The two profilers do not alternate, since only one at a time may use a GPU. If a profile fails, this is recorded and
+    the run continues with the next.
     """
     for way in (_of_jax, profile_torch):
         for workload, label, precision in short:
@@ -39,9 +38,8 @@ def profiles(short: list[list[str]], settings: Settings, left: Callable[[], floa
                         yield "profile", {**about, "of": name, **_as_json(profile)}
                 del case
             except Exception as error:
-                told = f"{type(error).__name__}: {error}"
-                yield "profile", {**about, "error": told, "traceback": traceback.format_exc()}
-            forget()
+                yield "profile", {**about, **as_record(error)}
+            forget_last_case()
 
 
 def _of_jax(case: Case) -> Iterator[tuple[str, Profile]]:
@@ -59,4 +57,4 @@ def _case(workload: str, label: str, settings: Settings) -> Case:
 
 
 def _as_json(profile: Profile) -> dict[str, Any]:
-    return {"seconds": profile.seconds, "costs": [cost._asdict() for cost in profile.costs[:DEAREST]]}
+    return {"seconds": profile.seconds, "costs": [cost._asdict() for cost in profile.costs[:KEPT]]}

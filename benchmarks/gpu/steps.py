@@ -1,4 +1,4 @@
-"""Which function does each kind of step."""
+"""The function for each kind of step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from benchmarks.case import Settings
 from benchmarks.frameworks import on_jax, on_torch
 from benchmarks.gpu.card import describe
 from benchmarks.gpu.ceilings import ceilings
@@ -16,14 +17,13 @@ from benchmarks.gpu.plan import Step, chosen, rehearsed
 from benchmarks.gpu.process import Request
 from benchmarks.gpu.profiles import profiles
 from benchmarks.gpu.rows import rows
-from benchmarks.harness.workload import Settings
 
 Found = Iterator[tuple[str, Any]]
-"""Findings, each with the name of its kind, as they are made."""
+"""Findings in the order in which they are made, each with the name of its kind."""
 
 
 def begin(rehearsal: bool) -> dict[str, Any]:
-    """Make both frameworks compute on the GPU, or on the CPU for a rehearsal, and describe the device.
+    """Have both frameworks compute on the GPU, or on the CPU for a rehearsal, and describe the device.
 
     Raises:
         ConfigurationError: there is no GPU that both frameworks can use.

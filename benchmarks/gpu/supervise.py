@@ -1,4 +1,4 @@
-"""The process that keeps time and results while another one computes, which may fail, hang or be killed."""
+"""The process that keeps time and results, while another one computes that may fail, hang or be killed."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from benchmarks.gpu.plan import Step
 
 Say = Callable[[str], object]
 STARTING = 90.0
-"""Seconds allowed to a new process, beyond its first step's own, for importing both frameworks and finding the GPU."""
+"""Extra seconds for the first step of a new process, which imports both frameworks and finds the GPU."""
 SPARE = 8.0
-"""Seconds by which a step is to end before it is stopped, so that it can say what it left out."""
+"""A step is to end this many seconds before it would be stopped, so that it can report what it left out."""
 BROKEN = ("CUDA error", "CUDA_ERROR", "CUDNN_STATUS", "CUBLAS_STATUS", "cudaError", "captur")
-"""What errors say that break the process's whole use of the GPU, or may: the steps that follow get a new process."""
+"""Words in errors after which a process may be unable to use the GPU: the following steps get a new process."""
 FALSE_STARTS = 2
-"""No further process is started after this many in a row that ended before they reported their device."""
+"""After this many processes in a row that ended before they reported their device, no further one is started."""
 
 
 class Worker(Protocol):
     """A process that does steps."""
 
     def ask(self, step: str, seconds: float, short: list[list[str]]) -> None:
-        """Ask for a step."""
+        """Request a step."""
 
     def answer(self, seconds: float) -> dict[str, Any] | None:
         """Return the next answer, or None if none arrives within this many seconds.
 
         Raises:
-            EOFError: the process has ended; the message tells how.
+            EOFError: the process has ended; the message says how.
         """
 
     def close(self) -> None:
@@ -51,17 +51,17 @@ def supervise(
 ) -> None:
     """Run the steps in order for as long as time allows, recording every answer in `findings` as it arrives.
 
-    A step that raises is recorded with its traceback. A step that hangs is stopped after its `most_s` seconds. If the
-    process dies, a new one continues with the next step. A step for which too little time is left is recorded as not
-    begun.
+    A step that raises an exception is recorded with its traceback. A step that hangs is stopped after its `most_s`
+    seconds. If the process dies, a new one continues with the next step. A step for which too little time is left is
+    recorded as not begun.
 
     Args:
-        steps: the steps, the most valuable first.
+        steps: the steps, in order of their value.
         findings: where the results go.
         seconds: the time for all steps together.
         start: starts a process, given variables to add to this one's environment.
-        say: called with a line for a person at the beginning and the end of each step.
-        clock: returns seconds, and never goes backwards.
+        say: called with a progress message at the beginning and the end of each step.
+        clock: returns seconds that never decrease.
     """
     deadline = clock() + seconds
     waiting, false_starts = list(steps), 0
@@ -93,7 +93,7 @@ def supervise(
             if not goes_on:
                 worker.close()
                 worker = None
-            say(f"{step.id}: {findings.told(step)}")
+            say(f"{step.id}: {findings.outcome(step)}")
     finally:
         if worker is not None:
             worker.close()
@@ -102,7 +102,7 @@ def supervise(
 def _follow(
     worker: Worker, step: Step, findings: Findings, until: float, clock: Callable[[], float]
 ) -> tuple[bool, bool]:
-    """Record what a step finds; return whether its process goes on, and whether it reported its device."""
+    """Record the findings of a step; return whether its process can continue, and whether it reported its device."""
     described, broken = False, False
     while True:
         try:
@@ -126,7 +126,7 @@ def _follow(
 
 
 def _is_broken(value: Any) -> bool:
-    """Return whether an error in a finding says that the process can no longer use the GPU."""
+    """Return whether an error in a finding suggests that the process can no longer use the GPU."""
     if not isinstance(value, Mapping):
         return False
     said = [value.get("error") or "", *(value.get("unable") or {}).values()]

@@ -1,4 +1,4 @@
-"""Starting the process that computes, talking to it, and ending it."""
+"""The process that computes, as seen from outside: starting it, talking to it, and ending it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import IO, Any
 
 LAST_LINES = 40
-"""How many of the last lines that a process printed are recorded when it crashes."""
+"""Number of last printed lines to record when a process crashes."""
 ALIVE = 0.5
-"""Seconds between two looks at whether the process is still alive."""
-HERE = Path(__file__).parents[2]
+"""Seconds between two checks that the process is still alive."""
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Process:
-    """A process that runs `benchmarks.gpu.process`; what it prints is passed on to this one's standard error."""
+    """A process that runs `benchmarks.gpu.process`; its output is passed on to the standard error of this one."""
 
     def __init__(self, environment: Mapping[str, str], *, rehearsal: bool) -> None:
         read, write = os.pipe()
@@ -32,7 +32,7 @@ class Process:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.gpu.process", str(write)],
             env={**os.environ, **environment},
-            cwd=HERE,
+            cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -52,7 +52,7 @@ class Process:
             thread.start()
 
     def ask(self, step: str, seconds: float, short: list[list[str]]) -> None:
-        """Ask for a step. If the process has ended, `answer` will say so."""
+        """Request a step. If the process has ended, `answer` will say so."""
         request = {"step": step, "rehearsal": self._rehearsal, "seconds": seconds, "short": short}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -63,12 +63,12 @@ class Process:
         """Return the next answer, or None if none arrives within this many seconds.
 
         Raises:
-            EOFError: the process has ended; the message says how, and what it printed last.
+            EOFError: the process has ended; the message says how, and has its last lines.
         """
         until = time.monotonic() + seconds
         while True:
             left = until - time.monotonic()
-            # A process that it started may hold the pipe open after it has died, so the pipe's end is not waited for.
+            # A process that it started may keep the pipe open after its death, so the pipe may never end.
             ended = self._process.poll() is not None
             try:
                 answer = self._answers.get(timeout=min(max(left, 0.001), ALIVE))
@@ -86,14 +86,14 @@ class Process:
         raise EOFError(f"its process ended {how}; its last lines:\n{''.join(self._printed)}")
 
     def close(self) -> None:
-        """Kill the process and all that it started, and wait for its end."""
+        """Kill the process and everything that it started, and wait for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs
             self._process.wait(timeout=30)
         for thread in self._threads:
             thread.join(timeout=5)
-        # Closing what a thread still reads would wait for it.
+        # Closing a stream that a thread still reads would block.
         streams = [self._process.stdin, *([] if self._threads[1].is_alive() else [self._process.stdout])]
         for stream in streams:
             assert stream is not None
@@ -103,7 +103,7 @@ class Process:
     def _collect(self, answers: IO[str]) -> None:
         with answers:
             for line in answers:
-                if line.endswith("\n"):  # a process that is killed may leave half a line behind
+                if line.endswith("\n"):  # a killed process may leave half a line behind
                     self._answers.put(json.loads(line))
         self._answers.put(None)
 

@@ -1,4 +1,4 @@
-"""Whether programs compute the same, which is asked before any is timed."""
+"""Checks that all contenders compute the same result, before any of them is timed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from benchmarks.errors import OutputsDifferError
 
 FACTOR = 4.0
 GPU_FACTOR = 32.0
-"""On a GPU two correct kernels sum thousands of products in orders of their own, some one by one, some in many parts:
-their greatest errors were up to 9 times one another's in 16384 terms. Products in TF32 err thousands of times more."""
+"""Two correct kernels of a GPU may sum thousands of products in different orders, one by one or in many parts: for
+16384 terms, their greatest errors differed by up to 9 times. Errors of TF32 are thousands of times larger."""
 ULPS = 2.0
 MOST = 0.1
-"""The greatest relative difference that a coarser precision may stretch a tolerance to."""
+"""The greatest relative difference that is ever allowed, however coarse the precision."""
 RULE = (
     f"the greatest error of any contender against PyTorch in float64 is at most {FACTOR:g} x the least of the others' "
-    f"({GPU_FACTOR:g} x on a GPU, whose kernels sum in orders of their own) plus {ULPS:g} ulps (of the stated "
-    "precision) of the greatest output; where there is no float64 result, "
-    "results differ by at most the case's tolerance, relative to the greatest entry"
+    f"({GPU_FACTOR:g} x on a GPU, where kernels sum in different orders) plus {ULPS:g} ulps (of the stated precision) "
+    "of the greatest output; without a float64 result, results differ by at most the case's tolerance, relative to the "
+    "greatest entry"
 )
 F32 = 2.0**-23
 
@@ -27,24 +27,24 @@ F32 = 2.0**-23
 def check_agreement(
     truth: np.ndarray, outputs: Mapping[str, np.ndarray], epsilon: float = F32, factor: float = FACTOR
 ) -> dict[str, float]:
-    """Compare outputs of any shape with the float64 truth of that shape by `RULE`.
+    """Compare outputs of any shape with the float64 truth of the same shape, by `RULE`.
 
-    Two correct programs round alike, and one that multiplies in TF32 is far beyond the rule for float32. The rule is
-    symmetric, since a framework may be the faster for computing less exactly, whichever it is; and it scales with the
-    rounding of the very computation, so that sums of cancelling terms need no bound of their own. What is below
-    rounding it cannot see: that weights are the same to the bit is for `parity.certify` to show.
+    Two correct programs have rounding errors of similar size, and one that multiplies in TF32 breaks the rule for
+    float32 by far. The rule is symmetric, since either framework might be faster because it computes less exactly. It
+    scales with the rounding errors of the computation itself, so that sums with cancellation need no special bound. It
+    cannot see differences below rounding: only `parity.certify` shows that weights are equal to the last bit.
 
     Args:
-        truth: the float64 values.
-        outputs: each contender's.
-        epsilon: of the precision that they compute in.
-        factor: how many times the least error the greatest may be.
+        truth: the values in float64.
+        outputs: the output of each contender.
+        epsilon: the relative spacing of numbers in the precision of the outputs.
+        factor: the greatest error allowed, as a multiple of the least error.
 
     Returns:
-        The greatest absolute error of each, in the unit of the outputs.
+        The greatest absolute error of each contender, in the unit of the outputs.
 
     Raises:
-        OutputsDifferError: the outputs break the rule, or have another shape than the truth.
+        OutputsDifferError: the outputs break the rule, or their shape is not that of the truth.
     """
     errors = {}
     for name, values in outputs.items():
@@ -54,8 +54,8 @@ def check_agreement(
         if not np.isfinite(errors[name]).all():
             place = _first(~np.isfinite(errors[name]))
             raise OutputsDifferError(
-                f"outputs that are NaN or infinite cannot be compared: at {_at(place)} {name} computed "
-                f"{values[place]}, PyTorch in float64 {truth[place]}"
+                f"outputs that are NaN or infinite cannot be compared: at {_at(place)}, {name} computed "
+                f"{values[place]}, and PyTorch in float64 {truth[place]}"
             )
     greatest = {name: float(error.max()) for name, error in errors.items()}
     floor = ULPS * float(np.spacing(np.abs(truth).max().astype(np.float32))) * (epsilon / F32)
@@ -65,7 +65,7 @@ def check_agreement(
         place = _first(errors[worst] == greatest[worst])
         computed = ", ".join(f"{name} {values[place]:.9g}" for name, values in outputs.items())
         raise OutputsDifferError(
-            f"the frameworks do not compute the same, so nothing was timed: {worst} is off by {greatest[worst]:.3g}, "
+            f"the contenders do not compute the same, so none was timed: {worst} is off by {greatest[worst]:.3g}, "
             f"allowed {bound:.3g}; at {_at(place)}: {computed}, truth {truth[place]:.9g}. The rule: {RULE}"
         )
     return greatest
@@ -74,18 +74,18 @@ def check_agreement(
 def check_close(
     reference: Sequence[np.ndarray], given: Sequence[np.ndarray], name: str, tolerance: float | None, epsilon: float
 ) -> float | None:
-    """Compare a contender's arrays with JAX's, each relative to its greatest entry; None compares shapes alone.
+    """Compare a contender's arrays with JAX's, each relative to its greatest entry; without a tolerance, only shapes.
 
     Returns:
-        The greatest relative difference, None where only shapes were compared.
+        The greatest relative difference; None if only shapes were compared.
 
     Raises:
-        OutputsDifferError: they differ by more than the tolerance, stretched as the precision is coarser than float32,
-            or in shape.
+        OutputsDifferError: the arrays differ in shape, or by more than the tolerance, which is scaled up by as much as
+            the precision is coarser than float32.
     """
     shapes = [array.shape for array in given], [array.shape for array in reference]
     if shapes[0] != shapes[1]:
-        raise OutputsDifferError(f"{name} computed arrays of shapes {shapes[0]}, JAX {shapes[1]}")
+        raise OutputsDifferError(f"{name} computed arrays of shapes {shapes[0]}, expected {shapes[1]} as JAX")
     if tolerance is None:
         return None
     allowed = max(tolerance, min(MOST, tolerance * epsilon / F32))
@@ -95,8 +95,8 @@ def check_close(
         difference = float(np.abs(values - expected).max(initial=0.0)) / size
         if not difference <= allowed:
             raise OutputsDifferError(
-                f"{name} does not compute what JAX does, so nothing was timed: they differ by {difference:.3g} of the "
-                f"greatest entry, allowed {allowed:.3g}"
+                f"{name} does not compute the same as JAX, so nothing was timed: they differ by {difference:.3g} of "
+                f"the greatest entry, allowed {allowed:.3g}"
             )
         worst = max(worst, difference)
     return worst

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and with."""
+"""A description of the machine, the versions and the settings that figures were measured with."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from benchmarks.frameworks import on_jax
 from mathdnn_jax.versions import versions
 
-SETTINGS = (
+VARIABLES = (
     "JAX_PLATFORMS",
     "XLA_FLAGS",
     "JAX_COMPILATION_CACHE_DIR",
@@ -24,19 +23,19 @@ SETTINGS = (
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TRIM_THRESHOLD_",
 )
-"""Environment variables that move the figures; those that are set are reported."""
+"""Environment variables that influence the figures; those that are set are reported."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, operating system, cores, JAX's backend, versions, settings and the time, as JSON has them."""
+    """Return processor, operating system, cores, JAX's backend, versions, settings and the time, ready for JSON."""
     return {
         "cpu": _cpu(),
         "os": platform.platform(),
         "cores": os.cpu_count(),
-        "backend": jax.default_backend(),
-        "device": jax.devices()[0].device_kind,
+        "backend": on_jax.backend(),
+        "device": on_jax.device_kind(),
         "versions": versions(),
-        "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "measured": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 

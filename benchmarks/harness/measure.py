@@ -1,7 +1,8 @@
-"""One case: outputs compared, then all its contenders timed in turn."""
+"""One case: its results are compared, then its contenders are timed in turn."""
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,32 +10,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.case import Case, Contender
 from benchmarks.errors import NoBaselineError, OutputsDifferError
 from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.precision import EPSILON, as_arrays
 from benchmarks.harness.agreement import FACTOR, GPU_FACTOR, check_agreement, check_close
-from benchmarks.harness.precision import EPSILON, as_arrays
 from benchmarks.harness.timing import BUDGET, DISTURBED, Turn, interleaved, ratios, spread, timed, turn
-from benchmarks.harness.workload import Case, Run
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.memory import give_back_freed_memory
 
 BRIEF = 1.0
-"""Seconds below which work is done once more before it is timed: what is still settling in a second call is done."""
+"""Work that takes fewer seconds than this is done once more before it is timed, as a second call may still settle."""
 BEGINNING, COMPILING, TUNING = 3.0, 25.0, 90.0
-"""Seconds that a contender may need until its first result; one that `torch.compile` compiles; one that it tunes."""
+"""Seconds that a contender may need for its first result: usually, if compiled by `torch.compile`, if tuned by it."""
 SAMPLING = 0.6
-"""The share of the seconds that are left once all have given a result that their samples may take."""
+"""Share of the seconds that remain after all first results which the samples may take."""
 
 
-class Limits(NamedTuple):
-    """How long a case may take."""
+class TimeAllowed(NamedTuple):
+    """The time that a case may take."""
 
     budget: float = BUDGET
-    """Seconds that the samples of one contender may take together; slow work is sampled less often."""
+    """Seconds that all samples of one contender may take together; slow work is sampled less often."""
     left: Callable[[], float] = lambda: math.inf
-    """Seconds that are left; a contender that may need more until its first result is not begun."""
+    """Returns the seconds that are left; a contender that may need more for its first result is not begun."""
 
 
-UNLIMITED = Limits()
+UNLIMITED = TimeAllowed()
 
 
 def measure(
@@ -43,24 +45,30 @@ def measure(
     precision: str,
     quick: bool = False,
     say: Callable[[str], object] = lambda _: None,
-    limits: Limits = UNLIMITED,
+    allowed: TimeAllowed = UNLIMITED,
 ) -> dict[str, Any]:
-    """Time a case's contenders by `repeat` interleaved samples, after their first results were found to agree.
+    """Time a case's contenders with `repeat` interleaved samples, after checking that their first results agree.
 
     Returns:
-        A row, as the results file has it: the case's own figures; `contenders` by name ("jax" first), each with its
-        `kind`, `seconds` of every sample, `median_s`, `least_s`, `greatest_s`, `items_per_s` at the median,
-        `first_call_s`, `error` (against the truth, or relative to JAX), and but for JAX `ratio`, the median, least and
-        greatest of its time over its neighbour's by JAX, above 1 where JAX is faster; `best`, the PyTorch baseline of
-        the least median; `unable`, what could not run and why; `xla`, its own count; `memory`, the greatest of either
-        framework on a GPU, JAX's since its process began; and `disturbed`, whether times of the same work spread by
-        more than `DISTURBED`, so that ratios do not tell the contenders from what else ran. The seconds of a contender
-        that does a portion of the work are those of the whole, and its `portion` says of how many parts one was done.
+        A row in the format of the results file:
+
+        - the case's own figures;
+        - `contenders` by name, "jax" first. Each has its `kind`, the `seconds` of every sample, `median_s`, `least_s`,
+          `greatest_s`, `items_per_s` at the median, `first_call_s`, and `error` (against the truth, or relative to
+          JAX). All but JAX have a `ratio`: the median, least and greatest of their time over that of JAX in the same
+          round, above 1 if JAX is faster. The seconds of a contender that does a portion of the work are scaled to
+          the whole, and its `portion` is the number of such parts;
+        - `best`: the PyTorch baseline with the least median;
+        - `unable`: what could not run, with the reasons;
+        - `xla`: XLA's own count;
+        - `memory`: the peak of either framework on a GPU, for JAX since its process began;
+        - `disturbed`: whether times of the same work spread by more than `DISTURBED`, so that the ratios may reflect
+          other load on the machine.
 
     Raises:
-        OutputsDifferError: contenders do not compute the same; then none was timed.
-        NoBaselineError: there are PyTorch baselines and there was time for them, and none could run.
-        ConfigurationError: two contenders have one name.
+        OutputsDifferError: contenders do not compute the same; in this case none is timed.
+        NoBaselineError: there are PyTorch baselines and there was time for them, but none could run.
+        ConfigurationError: two contenders have the same name.
         Exception: whatever the JAX program raises.
     """
     kinds = {"jax": "jax"} | dict.fromkeys(case.torch, "torch") | dict.fromkeys(case.others, "other")
@@ -70,8 +78,8 @@ def measure(
     runs, unable = {"jax": case.jax}, dict(case.unable)
     results, first, no_time = {}, {}, set()
     for name, run in {"jax": case.jax, **case.torch, **case.others}.items():
-        if name != "jax" and limits.left() < _until_first_result(name):
-            unable[name] = f"not begun: {max(limits.left(), 0):.0f} s were left"
+        if name != "jax" and allowed.left() < _until_first_result(name):
+            unable[name] = f"not begun: {max(allowed.left(), 0):.0f} s were left"
             no_time.add(name)
             continue
         try:
@@ -81,7 +89,7 @@ def measure(
             if name == "jax":
                 raise
             first.pop(name, None)
-            unable[name] = _told(error)
+            unable[name] = _describe(error)
             say(f"{case.label}: {name} cannot run: {unable[name]}")
         else:
             runs[name] = run
@@ -90,15 +98,15 @@ def measure(
     errors = _compare(case, results, EPSILON[precision])
     del results
 
-    def aside(what: str, look: Callable[[], Any]) -> Any:
-        """What is not timed must not cost the times: None if it fails, for a reason that is recorded."""
+    def optional(what: str, look: Callable[[], Any]) -> Any:
+        """Return a figure that is not a time, or None if it fails; the reason is recorded, and the times are kept."""
         try:
             return look()
         except Exception as error:
-            unable[what] = _told(error)
+            unable[what] = _describe(error)
             return None
 
-    budget = min(limits.budget, SAMPLING * max(limits.left(), 0.0) / len(runs))
+    budget = min(allowed.budget, SAMPLING * max(allowed.left(), 0.0) / len(runs))
     turns = {name: _warm(run, repeat, quick, budget) for name, run in runs.items()}
     parts = {name: portion.times for name, portion in case.portions.items() if name in runs}
     seconds = {
@@ -113,7 +121,9 @@ def measure(
             both = min(len(times), len(seconds["jax"]))
             contenders[name]["ratio"] = spread(ratios(times[:both], seconds["jax"][:both]))._asdict()
         if kinds[name] == "torch":
-            contenders[name]["device_s"] = aside(f"{name}, CUDA events", partial(on_torch.device_seconds, runs[name]))
+            contenders[name]["device_s"] = optional(
+                f"{name}, CUDA events", partial(on_torch.device_seconds, runs[name])
+            )
         if name in parts:
             contenders[name]["portion"] = parts[name]
     baselines = [name for name in contenders if kinds[name] == "torch"]
@@ -127,14 +137,23 @@ def measure(
         "flops": case.flops,
         "least_bytes": case.least_bytes,
         "limit": case.limit,
-        "xla": None if case.lowered is None else aside("XLA's count", partial(_cost, case.lowered)),
+        "xla": None if case.lowered is None else optional("XLA's count", partial(_cost, case.lowered)),
         "memory": {"jax_peak_bytes": on_jax.peak_bytes(), "torch_peak_bytes": on_torch.peak_bytes()},
         "why": case.why,
         "disturbed": any(max(times) > DISTURBED * min(times) for times in seconds.values()),
     }
 
 
-def _told(error: Exception) -> str:
+def forget_last_case() -> None:
+    """Free the memory of the last case: what PyTorch has compiled, and what the process keeps although it is free."""
+    # Reference cycles are collected first, so that their memory can be given back.
+    gc.collect()
+    on_torch.forget_compiled()
+    gc.collect()
+    give_back_freed_memory()
+
+
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
@@ -149,7 +168,7 @@ def _until_first_result(name: str) -> float:
 
 
 def _compare(case: Case, results: Mapping[str, tuple[np.ndarray, ...]], epsilon: float) -> dict[str, float | None]:
-    """The error of each contender's first results, in the unit of the results, or relative to JAX's."""
+    """Return the error of each contender's first results, in the unit of the results or relative to JAX's."""
     if case.truth is None:
         differences: dict[str, float | None] = {}
         for name, arrays in results.items():
@@ -169,7 +188,7 @@ def _compare(case: Case, results: Mapping[str, tuple[np.ndarray, ...]], epsilon:
     return greatest
 
 
-def _warm(run: Run, repeat: int, quick: bool, budget: float) -> Turn:
+def _warm(run: Contender, repeat: int, quick: bool, budget: float) -> Turn:
     seconds = timed(run)[1]
     if seconds < BRIEF:
         seconds = timed(run)[1]
@@ -177,9 +196,9 @@ def _warm(run: Run, repeat: int, quick: bool, budget: float) -> Turn:
 
 
 def _figures(case: Case, times: tuple[float, ...]) -> dict[str, Any]:
-    all_of_them = spread(times)
+    statistics = spread(times)
     return {
         "seconds": list(times),
-        **{f"{key}_s": value for key, value in all_of_them._asdict().items()},
-        "items_per_s": case.items / all_of_them.median,
+        **{f"{key}_s": value for key, value in statistics._asdict().items()},
+        "items_per_s": case.items / statistics.median,
     }

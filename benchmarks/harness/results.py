@@ -1,4 +1,4 @@
-"""The results file: written whole, read with care."""
+"""The results file: always written as a whole, and checked when it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEYS = {"format", "command", "machine", "threads", "limits", "rows"}
 
 
 def write_results(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
-    """Put the results in place of what was there, whole or not at all.
+    """Replace the file by these results, either completely or not at all.
 
     Raises:
         OutputError: the file cannot be written.
@@ -25,20 +25,22 @@ def write_results(path: str | os.PathLike[str], results: dict[str, Any]) -> None
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The results of a run.
+    """Read the results of a run.
 
     Raises:
-        ResultsError: there is no such file, or it is not what `python -m benchmarks run -o` writes.
+        ResultsError: there is no such file, or `python -m benchmarks run -o` did not write it.
     """
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultsError(f"cannot read results from {path}: {error}") from error
     if not isinstance(results, dict) or KEYS - results.keys() or results["format"] != FORMAT:
-        raise ResultsError(f"{path} has no results of format {FORMAT}: python -m benchmarks run -o writes such a file")
+        raise ResultsError(
+            f"{path} does not hold results of format {FORMAT}: give a file that python -m benchmarks run -o has written"
+        )
     return results
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """What tells a row from the others of a run: workload, case, backend, precision."""
+    """Return what identifies a row among the rows of a run: workload, case, backend, precision."""
     return row["workload"], row["case"] or "", row["backend"], row["precision"]

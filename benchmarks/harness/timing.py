@@ -1,4 +1,4 @@
-"""Taking turns, and what can be said of the times."""
+"""Interleaved sampling, and the statistics of its times."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Value = TypeVar("Value")
 Clock = Callable[[], float]
 
 SHORT = 0.02
-"""Seconds that a sample lasts at the least: quicker work is done several times for one."""
+"""Least seconds of one sample; quicker work is repeated within the sample."""
 DISTURBED = 1.3
-"""How many times its least a contender's greatest time is at most on a quiet machine."""
+"""On a quiet machine, a contender's greatest time is at most this many times its least."""
 BUDGET = 20.0
-"""Seconds that one contender's samples of one case may take together, unless it is said otherwise."""
+"""Seconds that all samples of one contender of a case may take together, by default."""
 
 
 class Spread(NamedTuple):
-    """The median of some numbers, the least and the greatest."""
+    """The median, the least and the greatest of some numbers."""
 
     median: float
     least: float
@@ -28,7 +28,7 @@ class Spread(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A contender's work, how often it is done for one sample, and in how many rounds it takes part."""
+    """A contender's work, the number of calls in one sample, and the number of rounds that it takes part in."""
 
     work: Callable[[], object]
     calls: int
@@ -36,21 +36,21 @@ class Turn(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The median, the least and the greatest of at least one number."""
+    """Return the median, the least and the greatest of at least one number."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def timed(work: Callable[[], Value], clock: Clock = time.perf_counter) -> tuple[Value, float]:
-    """Return (what `work` returns, the seconds it took); `work` returns when its results are there, not before."""
+    """Return the result of `work` and the seconds that it took; `work` must return only when its result is ready."""
     began = clock()
     value = work()
     return value, clock() - began
 
 
 def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = False, budget: float = BUDGET) -> Turn:
-    """How work that takes about so many seconds is sampled `repeat` times; once where one sample takes the budget.
+    """Decide how to sample work that takes about `seconds`: `repeat` times, but less often if it is slow.
 
-    The samples of slow work are fewer, so that they take about `budget` seconds together.
+    All samples together take about `budget` seconds. Work that exceeds the budget alone is sampled once.
     """
     calls = 1 if quick else max(1, math.ceil(SHORT / max(seconds, 1e-7)))
     rounds = repeat if seconds * repeat <= budget else 1 if seconds >= budget else max(3, int(budget / seconds))
@@ -60,12 +60,12 @@ def turn(work: Callable[[], object], seconds: float, repeat: int, quick: bool = 
 def interleaved(
     contenders: Mapping[str, Callable[[], object] | Turn], repeat: int, clock: Clock = time.perf_counter
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds of one call in each of `repeat` samples of each contender, in turn, each first in its turn: A B, B A, …
+    """Return the seconds of one call in each of `repeat` samples of each contender, taken in rounds: A B, B A, …
 
-    The k-th times of two contenders were taken in one round. On a machine that others use too, or whose clock rate
-    drifts, only such neighbours can be compared. Every round begins with the next contender, since who comes after
-    PyTorch finds its threads still spinning, which costs a work of 5 ms a quarter more. A `Turn` may have fewer
-    samples: those of the first rounds.
+    The k-th times of any two contenders come from the same round. On a machine that is shared, or whose clock rate
+    drifts, only such neighbours are comparable. Each round begins with another contender, because whoever follows
+    PyTorch finds PyTorch's threads still spinning, which slows work of 5 ms down by a quarter. A `Turn` may take part
+    in the first rounds only, and then has fewer samples.
     """
     turns = {name: work if isinstance(work, Turn) else Turn(work, 1, repeat) for name, work in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in turns}
@@ -81,5 +81,5 @@ def interleaved(
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, ...]:
-    """The ratio of each pair of neighbours: how many times as long the numerator took."""
+    """Return the ratio of each pair of neighbours."""
     return tuple(a / b for a, b in zip(numerator, denominator, strict=True))

@@ -1,1 +1,1 @@
-"""Results as tables, pages and pictures."""
+"""Results as tables, pages and pictures, and comparisons of two runs; they need no PyTorch."""

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and putting a text in its place on a page."""
+"""Tables in Markdown, and inserting generated text into a page."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mathdnn_jax.files import replace_file
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
+    """Return the lines of a table."""
     return [cells(*head), cells(*["---"] * len(head)), *(cells(*row) for row in rows)]
 
 
 def cells(*texts: str) -> str:
-    """A line of a table: no text breaks it, neither a bar nor the end of a line."""
+    """Return one line of a table; bars and line breaks in the texts cannot break it."""
     return "| " + " | ".join(" ".join(text.replace("|", "\\|").split()) for text in texts) + " |"
 
 
 def insert(path: Path, texts: Mapping[str, str]) -> None:
-    """Put each text on a page between the lines `<!-- begin NAME -->` and `<!-- end NAME -->`.
+    """Insert each text into a page, between the lines `<!-- begin NAME -->` and `<!-- end NAME -->`.
 
     Raises:
-        ResultsError: the page has a place for none of them, or one that does not end.
+        ResultsError: the page has no such lines for any of the texts, or an end line is missing.
         OutputError: the page cannot be written.
     """
     try:
@@ -41,6 +41,6 @@ def insert(path: Path, texts: Mapping[str, str]) -> None:
         page = f"{before}{begin}{text.strip()}\n{end}{rest.split(end, 1)[1]}"
         places += 1
     if not places:
-        raise ResultsError(f"{path} has a place for none of {', '.join(texts)}: a line <!-- begin NAME -->")
+        raise ResultsError(f"{path} has no line <!-- begin NAME --> for any NAME of {', '.join(texts)}: add one")
     with replace_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

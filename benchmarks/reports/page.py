@@ -8,16 +8,16 @@ from typing import Any
 from benchmarks.reports.markdown import table
 from benchmarks.reports.table import circumstances, rate_text, remarks, share_text, spread_text, title
 
-INTRODUCTION = """Time of the others over JAX's, median [least - greatest] of interleaved neighbours: above 1 where
-JAX is faster. **Bold** is PyTorch's best baseline. "Of limit" is the least time that the work's FLOPs or bytes take at
-the rate measured on the machine in the same run, over JAX's time."""
+INTRODUCTION = """Ratios are the other contenders' time over JAX's, median [least - greatest] of interleaved neighbours,
+and above 1 if JAX is faster. PyTorch's best baseline is **bold**. "Of limit" is the share of JAX's time that the work's
+FLOPs or bytes would take at the rate that the machine reached in the same run."""
 HEAD = (
     "workload", "case", "precision", "JAX", "a second", "first call", "of limit", "times as long as JAX", "remarks"
 )  # fmt: skip
 
 
 def results_page(pages: Sequence[Mapping[str, Any]], pictures: Sequence[str] = ()) -> str:
-    """A section for each run, the rows as one table, then its circumstances; the pictures come last."""
+    """Return a page with a section for each run, its rows in one table and its circumstances, and then the pictures."""
     lines = ["# JAX beside PyTorch", "", INTRODUCTION]
     for results in pages:
         machine = results["machine"]

@@ -1,4 +1,4 @@
-"""How much is done in a second, against the batch size."""
+"""Pictures of the throughput against the batch size."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 BATCH = re.compile(r"batch ([\d,]+)")
 Curves = dict[str, list[tuple[int, float]]]
-"""By contender, (batch size, items per second), by size."""
+"""The points (batch size, items per second) of each contender, sorted by batch size."""
 COLOURS = ("#2a6f97", "#e07a1f", "#5b8e3e", "#8a4f9e", "#b23a48", "#777777")
 
 
 def throughput(results: Mapping[str, Any]) -> dict[tuple[str, str, str], tuple[str, Curves]]:
-    """The unit and the curves of each (workload, backend, precision) that was run with two batch sizes or more."""
+    """Return unit and curves of each (workload, backend, precision) that was run with two or more batch sizes."""
     found: dict[tuple[str, str, str], tuple[str, Curves]] = {}
     for row in results["rows"]:
         size = BATCH.fullmatch(row["case"] or "")
@@ -39,7 +39,7 @@ def throughput(results: Mapping[str, Any]) -> dict[tuple[str, str, str], tuple[s
 
 
 def throughput_figure(heading: str, unit: str, curves: Curves) -> Figure:
-    """A line for each contender, both axes logarithmic.
+    """Draw a line for each contender, on logarithmic axes.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -64,7 +64,7 @@ def throughput_figure(heading: str, unit: str, curves: Curves) -> Figure:
 
 
 def throughput_figures(pages: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """A picture for each workload, backend and precision that was run with several batch sizes, by file name."""
+    """Draw each workload, backend and precision that was run with several batch sizes; return figures by file name."""
     figures = {}
     for results in pages:
         machine = results["machine"]

@@ -1,4 +1,4 @@
-"""Two runs side by side: what got slower beyond its own noise."""
+"""Comparison of two runs: which rows got slower by more than their noise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from benchmarks.harness.results import key_of
 
 
 class Change(NamedTuple):
-    """A row of both runs.
+    """The change of one row between two runs.
 
-    `verdict` is "slower" or "faster" where the intervals from the least to the greatest of JAX's times do not overlap,
-    "same" where they do, "fails" where the new run has an error and the old one had none ("still fails" where it had),
-    and "new" or "gone" where only one of the two has figures. Seconds are medians, None where there are none.
+    `verdict` is "slower" or "faster" if the ranges of JAX's times, from least to greatest, do not overlap, and "same"
+    if they do. It is "fails" if the new run has an error and the old one had none, "still fails" if both have one, and
+    "new" or "gone" if only one run has figures. Seconds are medians, and None if there are no figures.
     """
 
     key: tuple[str, str, str, str]
@@ -22,21 +22,21 @@ class Change(NamedTuple):
 
     @property
     def is_worse(self) -> bool:
-        """Whether the new run is worse there."""
+        """Whether the new run is worse in this row."""
         return self.verdict in ("slower", "fails")
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """What became of each row, in the order of the old run, then what the new one has beside."""
+    """Return the change of each row, in the order of the old run; rows that only the new run has come last."""
     rows = {key_of(row): row for row in old["rows"]}
     others = {key_of(row): row for row in new["rows"]}
-    # A workload that could not even be prepared has one row, without a case, in place of all of its own.
+    # A workload that failed to prepare has a single row without a case, in place of all its rows.
     failed: set[tuple[str, ...]] = {(key[0], *key[2:]) for key, row in others.items() if "error" in row and not key[1]}
     return [_change(key, rows.get(key), others.get(key), failed) for key in (rows | others)]
 
 
-def same_circumstances(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between the runs apart from the library's speed, each in a line; empty where nothing does."""
+def different_circumstances(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return a line for each circumstance, other than the library's speed, in which the runs differ."""
     lines = []
     for name in ("cpu", "cores", "device", "versions", "environment"):
         before, after = old["machine"].get(name), new["machine"].get(name)
@@ -51,7 +51,7 @@ def same_circumstances(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def changes_table(found: list[Change], circumstances: list[str]) -> str:
-    """The changes as text, what got worse first."""
+    """Return the changes as text, starting with the rows that got worse."""
     lines = [f"{'workload':<22}{'case':<34}{'':<10}{'old s':>11}{'new s':>11}{'new/old':>9}  "]
     for change in sorted(found, key=lambda change: not change.is_worse):
         workload, case, backend, precision = change.key
@@ -61,7 +61,7 @@ def changes_table(found: list[Change], circumstances: list[str]) -> str:
             f"{_seconds(change.new_s):>11}{ratio:>9}  {change.verdict}"
         )
     worse = sum(change.is_worse for change in found)
-    lines.append(f"{worse} of {len(found)} rows got worse: slower beyond both runs' own spread, or failing")
+    lines.append(f"{worse} of {len(found)} rows got worse: slower by more than the spread of both runs, or failing")
     return "\n".join([*lines, *(f"the runs differ in {line}" for line in circumstances)])
 
 

@@ -1,4 +1,4 @@
-"""Results for a person, as plain text."""
+"""Results as plain text."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.harness.targets import BEST, LIMIT, falls_short, slower_than_best
 from benchmarks.harness.timing import DISTURBED
-from benchmarks.reports.judge import BEST, LIMIT, falls_short
 
 KIND_UNITS = {"matmul": "GFLOP/s", "convolution": "GFLOP/s", "memory": "GB/s"}
 MEMORY = {
-    True: "what is freed is kept for the next call, in both frameworks",
-    False: "malloc decides what is given back to the system after a call",
+    True: "freed memory is kept for the next call, in both frameworks",
+    False: "malloc decides which freed memory is given back to the system",
 }
 NAMES = {"jax": "JAX", "torch": "PyTorch"}
 
 
 def results_table(results: Mapping[str, Any]) -> str:
-    """A line for each row and one for each other contender, what is missed and why, then what it all rests on."""
+    """Return a line for each contender of each row, with missed targets and their reasons; then the circumstances."""
     lines = [
         f"{'workload':<20} {'case':<33} {'':<10}{'JAX s':>10}{'a second':>19}{'first s':>9}{'of limit':>9}"
-        f"  times as long as JAX: median [least - greatest]"
+        f"  time over JAX's: median [least - greatest]"
     ]
     for row in results["rows"]:
         lines += _failure(row) if "error" in row else _lines(row)
@@ -29,28 +29,28 @@ def results_table(results: Mapping[str, Any]) -> str:
 
 
 def title(row: Mapping[str, Any], name: str) -> str:
-    """A contender as a reader knows it."""
+    """Return the name of a contender for a reader."""
     kind = row["contenders"][name]["kind"]
     return {"jax": "JAX", "torch": f"PyTorch {name}"}.get(kind, name)
 
 
 def spread_text(ratio: Mapping[str, float]) -> str:
-    """Median [least - greatest]."""
+    """Format a ratio as median [least - greatest]."""
     return f"{ratio['median']:.3g} [{ratio['least']:.3g} - {ratio['greatest']:.3g}]"
 
 
 def rate_text(rate: float) -> str:
-    """How many a second: whole numbers above a hundred, three digits below."""
+    """Format a rate: as a whole number from a hundred on, with three digits below."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def share_text(share: float | None) -> str:
-    """A share of the limit in per cent; nothing where the least work is not counted."""
+    """Format a share of the limit in per cent; empty if the work is not counted."""
     return "" if share is None else f"{share:.0%}"
 
 
 def remarks(row: Mapping[str, Any]) -> list[str]:
-    """What must be said beside a row: targets missed, slower than PyTorch, why; disturbed; what could not run."""
+    """Return the remarks on a row: missed targets, slower than PyTorch, the reason; disturbed; what could not run."""
     said = []
     for name, target in row["targets"].items():
         if target["met"] is False:
@@ -60,18 +60,18 @@ def remarks(row: Mapping[str, Any]) -> list[str]:
             said.append(f"target missed against {against}: {figures}")
         elif target["met"] is None:
             said.append(f"target against {name} not measured")
-    if row["best"] is not None and row["contenders"][row["best"]]["ratio"]["median"] < 1:
+    if slower_than_best(row):
         said.append(f"slower than PyTorch {row['best']}")
     if row["why"] and falls_short(row):
         said.append(f"why: {row['why']}")
     if row["disturbed"]:
-        said.append(f"DISTURBED: times spread more than {DISTURBED:g} x")
+        said.append(f"DISTURBED: times spread by more than {DISTURBED:g} x")
     said += [f"{name} did not run: {reason}" for name, reason in row["unable"].items()]
     return said
 
 
 def circumstances(results: Mapping[str, Any]) -> list[str]:
-    """Limits, machine, threads, precisions, versions, settings, date and command, a line each."""
+    """Return a line each on limits, machine, threads, precisions, versions, settings, date and command."""
     machine, threads = results["machine"], results["threads"]
     if machine is None:
         return [f"nothing was measured: {results['command']}"]
@@ -91,7 +91,7 @@ def circumstances(results: Mapping[str, Any]) -> list[str]:
         f"device     JAX {machine['backend']} ({machine['device']}), PyTorch {results['torch']['device']}; "
         f"threads {threads['jax']} and {threads['torch']}",
         f"versions   {versions}",
-        f"settings   {settings or 'none of the environment variables that move the figures is set'}",
+        f"settings   {settings or 'none of the environment variables that influence the figures is set'}",
         f"memory     {MEMORY[results.get('memory_kept', False)]}",
         *([f"imports    {', '.join(f'{name} {_known(value)}' for name, value in imports.items())}"] if imports else []),
         f"agreement  {results['agreement']}",
@@ -100,7 +100,7 @@ def circumstances(results: Mapping[str, Any]) -> list[str]:
 
 
 def limit_text(rates: Mapping[str, Any]) -> str:
-    """Each kind's rate in either framework."""
+    """Format the rate of each kind in either framework."""
     parts = []
     for kind, unit in KIND_UNITS.items():
         each = ", ".join(f"{title} {rates[name][kind] / 1e9:,.4g}" for name, title in NAMES.items())
@@ -109,10 +109,10 @@ def limit_text(rates: Mapping[str, Any]) -> str:
 
 
 def training_table(figures: list[dict[str, Any]]) -> str:
-    """The figures of `benchmarks.training`, a row for each workload and batch size."""
+    """Return the figures of `train` as text, with a row for each workload and batch size."""
     names = {"fit": "fit", "loop": "a jitted step", "torch": "PyTorch"}
     lines = [
-        "Adam steps per second, float32, and how many times as long the others took as fit: median [least - greatest]",
+        "Adam steps per second, float32, and the others' time over that of fit: median [least - greatest]",
         f"{'workload':<12}{'batch':>6}" + "".join(f"{title:>15}" for title in names.values())
         + f"{'step/fit':>22}{'PyTorch/fit':>22}{'compilation':>13}{'memory':>12}",
     ]  # fmt: skip

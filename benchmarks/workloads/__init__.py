@@ -1,11 +1,11 @@
-"""The catalogue of workloads, by name; a module is imported when one of its workloads is asked for."""
+"""The catalogue of workloads by name; a module is imported only when one of its workloads is requested."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
 
-from benchmarks.harness.workload import Workload
+from benchmarks.case import Workload
 from mathdnn_jax.errors import ConfigurationError
 
 MODULES = {
@@ -35,18 +35,18 @@ MODULES = {
     "flow-peers": "flow_peers",
     "growth": "growth",
 }
-"""Each workload's name, and the module of this package that has it."""
+"""The name of each workload, and the module of this package that defines it."""
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names as they are, or all where none is given.
+    """Return the names without repetitions, or all names if none is given.
 
     Raises:
-        ConfigurationError: there is no such workload.
+        ConfigurationError: there is no workload of one of these names.
     """
     unknown = [name for name in names if name not in MODULES]
     if unknown:
-        raise ConfigurationError(f"no workload {', '.join(unknown)}; there are {', '.join(MODULES)}")
+        raise ConfigurationError(f"there is no workload {', '.join(unknown)}; choose from {', '.join(MODULES)}")
     return tuple(dict.fromkeys(names)) or tuple(MODULES)
 
 
@@ -54,11 +54,19 @@ def load_workload(name: str) -> Workload:
     """Import the module of a workload and return the workload.
 
     Raises:
-        ConfigurationError: the module has none of that name.
-        ImportError: what it needs is not installed.
+        ConfigurationError: the module has no workload of this name.
+        ImportError: a package that the module needs is not installed.
     """
     module = importlib.import_module(f"{__name__}.{MODULES[name]}")
     for value in vars(module).values():
         if isinstance(value, Workload) and value.name == name:
             return value
-    raise ConfigurationError(f"benchmarks/workloads/{MODULES[name]}.py has no workload of the name {name}")
+    raise ConfigurationError(f"benchmarks/workloads/{MODULES[name]}.py defines no workload named {name}")
+
+
+def summary_of(name: str) -> str:
+    """Return the summary of a workload, or the reason why it cannot be loaded here."""
+    try:
+        return load_workload(name).summary
+    except (ImportError, ConfigurationError) as error:
+        return f"not available here: {error}"

@@ -1,6 +1,6 @@
-"""A program of its own: imports a framework, trains the autoencoder for an epoch, prints the mean loss.
+"""A program of its own: import a framework, train the autoencoder for one epoch, and print the mean loss.
 
-`python autoencoder_start.py FRAMEWORK IMAGES THREADS DEVICE [WAY]`. Only what the framework needs is imported.
+`python autoencoder_start.py FRAMEWORK IMAGES THREADS DEVICE [WAY]`. It imports only what the framework needs.
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ BATCH = 100
 RATE = 1e-3
 
 
-def images(count: int) -> np.ndarray:
-    """As `grey_images` makes them, scaled."""
+def grey_images(count: int) -> np.ndarray:
+    """Draw images with something to learn, as each depends on eight numbers: uint8 (count, 784)."""
     rng = np.random.default_rng(0)
     parts, whole = rng.random((count, 8), dtype=np.float32), rng.random((8, 784), dtype=np.float32)
-    return np.asarray(parts @ whole * (255 / 8), np.uint8).astype(np.float32) / np.float32(255)
+    return np.asarray(parts @ whole * (255 / 8), np.uint8)
+
+
+def images(count: int) -> np.ndarray:
+    """Return the same images scaled to [0, 1], float32."""
+    return grey_images(count).astype(np.float32) / np.float32(255)
 
 
 def by_jax(count: int) -> float:
-    """By `mathdnn_jax.training.fit`, from PyTorch's own initialisation drawn by JAX."""
+    """Train by `mathdnn_jax.training.fit`, starting from PyTorch's initialisation as JAX draws it."""
     import jax
     import optax
 
@@ -42,7 +47,7 @@ def by_jax(count: int) -> float:
 
 
 def by_torch(count: int, threads: int, device: str, way: str) -> float:
-    """By the loop that one writes, the data in memory; fused Adam or `torch.compile` where the way says so."""
+    """Train by the usual loop, the data in memory, with fused Adam or `torch.compile` if the way says so."""
     import torch
 
     from parity.reference.autoencoder import Autoencoder
@@ -65,7 +70,7 @@ def by_torch(count: int, threads: int, device: str, way: str) -> float:
 
 
 def main(framework: str, count: str, threads: str, device: str, way: str = "") -> None:
-    """Do what the command line asks."""
+    """Run the command line."""
     print(by_jax(int(count)) if framework == "jax" else by_torch(int(count), int(threads), device, way))
 
 

@@ -1,4 +1,4 @@
-"""The one-dimensional flow made of Gaussian distribution functions, trained for 100 epochs."""
+"""Training the one-dimensional flow that consists of Gaussian distribution functions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import torch
 from torch import nn
 
+from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.frameworks.train_jax import fit_run, step_run
-from benchmarks.frameworks.train_torch import TOLD, likelihood, training_runs
-from benchmarks.harness.workload import Case, Settings, Workload
+from benchmarks.frameworks.train_jax import fit_contender, negative_log_likelihood, step_contender
+from benchmarks.frameworks.train_torch import negative_log_likelihood as negative_log_likelihood_of
+from benchmarks.frameworks.train_torch import training_baselines
+from benchmarks.workloads.training import STEP_IN_LOOP
 from mathdnn_jax.flows import mixture_cdf_flow
 from mathdnn_jax.recipes.mixture_cdf import three_gaussians
 
@@ -24,7 +27,7 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class MixtureCDF(nn.Module):
-    """The seed's flow in PyTorch: z = Σ_k w_k (Φ(a_k) − ½), a_k = (x − μ_k)/σ_k, under a standard normal prior."""
+    """The course's flow in PyTorch: z = Σ_k w_k (Φ(a_k) − ½), a_k = (x − μ_k)/σ_k, under a standard normal prior."""
 
     def __init__(self, mean: torch.Tensor) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class MixtureCDF(nn.Module):
         self.weight_logits = nn.Parameter(torch.ones_like(mean))
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log p(x) in nats, of the shape of x."""
+        """Return log p(x) in nats, in the shape of x."""
         a = (x[:, None] - self.mean) * torch.exp(-self.log_scale)
         z = (torch.exp(self.weight_logits) / 2 * torch.erf(a * math.sqrt(0.5))).sum(-1)
         log_slope = torch.logsumexp(self.weight_logits - self.log_scale - a * a / 2 - HALF_LOG_TWO_PI, -1)
@@ -41,14 +44,14 @@ class MixtureCDF(nn.Module):
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """All epochs in the order of the data, of which the first losses are compared; then shuffled, as one trains."""
+    """All epochs in the order of the data, comparing the first losses; then shuffled, as is usual in training."""
     batch = (settings.batches or (16,))[0] if settings.quick else (settings.batches or (BATCH,))[0]
     yield _case(settings, batch, shuffle=False)
     yield _case(settings, batch, shuffle=True)
 
 
 def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
-    # A GPU waits for the processor between PyTorch's small operations: a hundred epochs would take it minutes.
+    # On a GPU a hundred epochs would take PyTorch minutes, as the GPU waits for the CPU between small operations.
     epochs = 3 if settings.quick else EPOCHS if on_torch.device().type == "cpu" else FEW_EPOCHS
     numbers = three_gaussians(np.random.default_rng(0), 10 * batch if settings.quick else NUMBERS)
     numbers = np.random.default_rng(1).permutation(numbers)
@@ -59,8 +62,7 @@ def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
     module = MixtureCDF(on_torch.on_device(np.array(params["mean"])))
     steps = whole // batch
 
-    def loss(params: Any, rows: jax.Array) -> jax.Array:
-        return -flow.log_prob(params, rows).mean()
+    loss = negative_log_likelihood(flow)
 
     def order() -> Sequence[torch.Tensor]:
         return [rows for _ in range(epochs) for rows in epoch()[:whole].split(batch)]
@@ -68,24 +70,22 @@ def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
     def epoch() -> torch.Tensor:
         return same[torch.randperm(len(same), device=same.device)] if shuffle else same
 
-    def told(losses: Any) -> Any:
-        # Of shuffled runs the means of the last epoch are compared: those of the same numbers in another order.
-        return losses[-steps:].mean() if shuffle else losses[:TOLD]
+    def read(losses: Any) -> Any:
+        # Shuffled runs are compared by the mean loss of the last epoch, over the same numbers in another order.
+        return losses[-steps:].mean() if shuffle else losses[:COMPARED_STEPS]
 
-    objective = likelihood(module)
-    run = fit_run(loss, params, data, RATE, settings, batch=batch, epochs=epochs, shuffle=shuffle, told=told)
+    adam = optax.adam(RATE)
+    run = fit_contender(loss, params, data, adam, settings, batch=batch, epochs=epochs, shuffle=shuffle, read=read)
     others = {}
     if not shuffle:
         rows = [data[start : start + batch] for start in range(0, whole, batch)]
-        others["JAX, a jitted step in a Python loop"], _ = step_run(
-            loss, params, rows * epochs, RATE, settings, restart=True
-        )
+        others[STEP_IN_LOOP], _ = step_contender(loss, params, rows * epochs, RATE, settings, restart=True)
     return Case(
         label=f"{epochs} epochs, {'shuffled' if shuffle else 'in order'}",
         items=epochs * steps,
         unit="steps",
         jax=run,
-        torch=training_runs(objective, RATE, order, settings, restart=True, told=told),
+        torch=training_baselines(negative_log_likelihood_of(module), RATE, order, settings, restart=True, read=read),
         others=others,
         tolerance=0.02 if shuffle else 1e-4,
         targets={"eager": 40.0},

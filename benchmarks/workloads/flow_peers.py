@@ -1,4 +1,4 @@
-"""The same additive couplings by other libraries: distrax, flowjax, zuko, nflows, those that are installed."""
+"""The same additive couplings by other libraries: those of distrax, flowjax, zuko and nflows that are installed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.case import Case, Contender, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.harness.workload import Case, Run, Settings, Workload
 from mathdnn_jax.flows import nice
 
 SIZES = {"dim": 64, "width": 256, "depth": 2, "couplings": 4}
@@ -24,7 +24,7 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Z = f(x) and its log-determinant, by each library with the very same weights and masks."""
+    """z = f(x) and its log-determinant, by each library with the same weights and masks."""
     config = QUICK if settings.quick else SIZES
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
         yield _case(config, batch)
@@ -46,7 +46,7 @@ def _case(config: dict[str, int], batch: int) -> Case:
                 runs[name] = build(networks, events, same)
         except ImportError as error:
             unable[name] = f"not installed: {error}"
-        except Exception as error:  # a release that does not go with this JAX or PyTorch
+        except Exception as error:  # a release that is incompatible with this JAX or PyTorch
             unable[name] = f"{type(error).__name__}: {error}"
     layers = sum(2 * kernel.size for network in networks for kernel, _ in network)
     return Case(
@@ -90,7 +90,7 @@ def _kept(i: int, dim: int) -> np.ndarray:
     return kept
 
 
-def _distrax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Run:
+def _distrax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Contender:
     del same
     import distrax
 
@@ -103,10 +103,10 @@ def _distrax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> R
     def shift(values: jax.Array) -> Any:
         return distrax.ScalarAffine(shift=values, log_scale=jnp.zeros_like(values))
 
-    # The weights are arguments, as they are of ours: constants XLA would lay out for its products beforehand.
+    # The weights are arguments, as in our program: XLA would lay out constants for its products in advance.
     @jax.jit
     def forward(networks: list[Layers], events: jax.Array) -> Any:
-        # distrax applies the last of a chain first.
+        # distrax applies the last bijector of a chain first.
         parts = [
             distrax.MaskedCoupling(mask=_kept(i, dim), conditioner=conditioner(i, layers), bijector=shift)
             for i, layers in reversed(list(enumerate(networks)))
@@ -117,7 +117,7 @@ def _distrax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> R
     return lambda: jax.block_until_ready(tuple(forward(weights, events)))
 
 
-def _flowjax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Run:
+def _flowjax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Contender:
     del same
     import equinox as eqx
     from flowjax.bijections import Chain, Coupling, Loc, Permute
@@ -147,34 +147,32 @@ def _flowjax(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> R
     return lambda: jax.block_until_ready(forward(chain, events))
 
 
-def _zuko(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Run:
+def _zuko(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Contender:
     import zuko.transforms
 
     dim = events.shape[-1]
 
-    class Shift(nn.Module):
-        def __init__(self, i: int) -> None:
-            super().__init__()
-            self.network = _torch_network(networks[i])
+    def coupling(i: int, layers: Layers) -> Any:
+        network, mask = _torch_network(layers), torch.from_numpy(_kept(i, dim)).to(same.device)
 
-        def forward(self, kept: torch.Tensor) -> Any:
-            return zuko.transforms.DependentTransform(zuko.transforms.AdditiveTransform(self.network(kept)), 1)
+        def shift(kept: torch.Tensor) -> Any:
+            return zuko.transforms.DependentTransform(zuko.transforms.AdditiveTransform(network(kept)), 1)
 
-    masks = [torch.from_numpy(_kept(i, dim)).to(same.device) for i in range(len(networks))]
-    parts = [zuko.transforms.CouplingTransform(Shift(i), masks[i]) for i in range(len(networks))]
+        return zuko.transforms.CouplingTransform(shift, mask)
 
-    @torch.inference_mode()
+    parts = [coupling(i, layers) for i, layers in enumerate(networks)]
+
     def run() -> tuple[torch.Tensor, torch.Tensor]:
         z, total = same, torch.zeros(len(same), device=same.device)
         for part in parts:
             z, log_det = part.call_and_ladj(z)
             total = total + log_det
-        return on_torch.finished((z, total))
+        return z, total
 
-    return run
+    return on_torch.inference(run)
 
 
-def _nflows(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Run:
+def _nflows(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Contender:
     from nflows.transforms import AdditiveCouplingTransform, CompositeTransform
 
     dim = events.shape[-1]
@@ -195,12 +193,7 @@ def _nflows(networks: list[Layers], events: jax.Array, same: torch.Tensor) -> Ru
 
     transform = CompositeTransform([coupling(i) for i in range(len(networks))]).to(same.device)
 
-    @torch.inference_mode()
-    def run() -> tuple[torch.Tensor, torch.Tensor]:
-        z, log_det = transform(same)
-        return on_torch.finished((z, log_det))
-
-    return run
+    return on_torch.inference(lambda: transform(same))
 
 
 WORKLOAD = Workload("flow-peers", "the same additive couplings by distrax, flowjax, zuko and nflows", cases)

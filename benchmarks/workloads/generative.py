@@ -1,9 +1,9 @@
-"""Steps of a VAE's and of a GAN's training, and the DCGAN's images."""
+"""Training steps of a VAE and of a GAN, and images of a DCGAN."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,10 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.frameworks import cuda, on_jax, on_torch
-from benchmarks.frameworks.train_torch import TOLD, Objective, training_runs
-from benchmarks.harness.workload import Case, Run, Settings, Workload
-from benchmarks.workloads.networks import SEED, draw, inference_runs, size, uniform
+from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload
+from benchmarks.frameworks import on_jax, on_torch
+from benchmarks.frameworks.train_jax import fit_contender
+from benchmarks.frameworks.train_torch import Objective, training_baselines
+from benchmarks.workloads.networks import SEED, draw, network_baselines, size, uniform
+from benchmarks.workloads.training import Training, epoch_in_order
 from mathdnn_jax.generative import (
     dcgan_discriminator,
     dcgan_generator,
@@ -29,29 +31,28 @@ from mathdnn_jax.generative import (
 )
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.surgery import count_operations
-from mathdnn_jax.training import fit
 from parity import convert
 from parity.reference import VAE, DCGANGenerator, DenseDiscriminator, DenseGenerator
 
 DIM = 784
 BATCH = 128
 STEPS = 100
-VAE_RATE, GAN_RATE, BETAS = 1e-3, 2e-4, (0.5, 0.999)
+GAN_RATE, BETAS = 2e-4, (0.5, 0.999)
 ROUGHLY = 0.1
-"""How far the first losses may be apart, relatively: each framework draws noise of its own."""
+"""How far the first losses may differ, relatively: each framework draws its own noise."""
 PLAYERS = ("discriminator", "generator")
-DISPATCH = "of one image: dispatch, and products of a matrix and a vector"
-TRANSPOSED = "products with transposed weights and 128 rows, which XLA on a CPU does at half the rate of others"
+DISPATCH = "a single image takes little more than dispatch, and products of a matrix and a vector"
+TRANSPOSED = "products with transposed weights and 128 rows, which XLA on a CPU does at half the usual rate"
 
 
 def vae_cases(settings: Settings) -> Iterator[Case]:
-    """Steps of Adam on −ELBO, one draw an image, by `fit` in one dispatch, the noise drawn in it."""
+    """Steps of Adam on −ELBO with one draw per image, by `fit` in one dispatch, including the noise."""
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
         yield _vae(batch, settings)
 
 
 def gan_cases(settings: Settings) -> Iterator[Case]:
-    """Steps of both players in turn, by `fit` in one dispatch, the noise drawn in it."""
+    """Steps of both players in turn, by `fit` in one dispatch, including the noise."""
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
         yield _gan(batch, settings)
 
@@ -97,7 +98,7 @@ def _dcgan(
         items=batch,
         unit="images",
         jax=lambda: apply(*parts, z).block_until_ready(),
-        torch=inference_runs(module, [same], settings, read=lambda y: y.movedim(1, -1)),
+        torch=network_baselines(module, [same], settings, read=lambda y: y.movedim(1, -1)),
         truth=truth,
         flops=None if flops is None else float(batch * flops),
         least_bytes=float(size(parts[0]) + latents.nbytes + 4 * batch * DIM),
@@ -107,13 +108,11 @@ def _dcgan(
 
 def _vae(batch: int, settings: Settings) -> Case:
     hidden, latent = (8, 3) if settings.quick else (400, 20)
-    # PyTorch's own draw: with larger kernels the noise decides what the first losses are.
+    # Kernels as PyTorch draws them: with larger ones, the noise would determine the first losses.
     state = on_torch.draw_state(lambda: VAE(DIM, hidden, latent), SEED)
     params = convert(state, "vae")
     params = on_jax.cast(params.get("params", params), "f32")
     model = vae((DIM,), latent, trunk=dense_trunk((hidden,)), decoder=dense_decoder(DIM, (hidden,)))
-    images = uniform(_steps(settings) * batch, DIM)
-    rows = on_torch.on_device(images)
     module = on_torch.module_with(lambda: VAE(DIM, hidden, latent), state)
 
     def loss(params: Any, rows: jax.Array, key: jax.Array) -> jax.Array:
@@ -125,18 +124,13 @@ def _vae(batch: int, settings: Settings) -> Case:
         return value
 
     products = DIM * hidden + 2 * hidden * latent + latent * hidden + hidden * DIM
-    return Case(
+    steps = _steps(settings)
+    work = Training(params, loss, Objective(module, minus_elbo).train(), lambda count: uniform(count, DIM))
+    return epoch_in_order(work, batch, steps, settings, loop=False)._replace(
         why=TRANSPOSED,
-        label=f"batch {batch}",
-        items=len(images),
-        unit="images",
-        jax=_fit_run(loss, params, None, images, batch, optax.adam(VAE_RATE)),
-        torch=training_runs(
-            Objective(module, minus_elbo).train(), VAE_RATE, lambda: rows.split(batch), settings, restart=True
-        ),
         tolerance=ROUGHLY,
-        flops=float(len(images) * (6 * products - 2 * DIM * hidden)),
-        least_bytes=float(_steps(settings) * 6 * size(params)),
+        flops=float(steps * batch * (6 * products - 2 * DIM * hidden)),
+        least_bytes=float(steps * 6 * size(params)),
         targets={"best": 2.0},
     )
 
@@ -168,128 +162,49 @@ def _gan(batch: int, settings: Settings) -> Case:
         "generator": on_torch.module_with(lambda: DenseGenerator(latent, hidden, DIM), states["generator"]),
         "discriminator": on_torch.module_with(lambda: DenseDiscriminator(DIM, hidden[::-1]), states["discriminator"]),
     }
-    ways = {
-        "eager": _Players(modules, latent),
-        "eager, fused Adam": _Players(modules, latent, fused=True),
-    }
-    if on_torch.device().type == "cpu":  # On a GPU that is the default.
-        ways["eager, foreach Adam"] = _Players(modules, latent, foreach=True)
-    for name, mode in on_torch.compile_modes(settings).items():
-        players = _Players(modules, latent, fused=True)
-        players.losses = {
-            player: cuda.compile_in_mode(loss, mode, stand_in=settings.stand_in)
-            for player, loss in players.losses.items()
-        }
-        ways[f"{name}, fused Adam"] = players
-    if on_torch.has_graphs(settings):
-        ways["CUDA graphs, fused Adam"] = _GraphPlayers(modules, latent, settings)
     products = {name: sum(a.size for a in states[name].values() if a.ndim == 2) for name in PLAYERS}
     return Case(
         why=TRANSPOSED,
         label=f"batch {batch}",
         items=len(images),
         unit="images",
-        jax=_fit_run(losses, params, state, images, batch, optimizers),
-        torch={name: players.run_of(rows.split(batch)) for name, players in ways.items()},
+        jax=fit_contender(losses, params, on_jax.on_device(images), optimizers, settings, batch=batch, state=state),
+        torch=training_baselines(
+            gan_objectives(modules, latent), GAN_RATE, lambda: rows.split(batch), settings, restart=True, betas=BETAS
+        ),
         tolerance=ROUGHLY,
-        # D on data and on images, forward and backward; G once for D's step, and both forward and backward for G's.
+        # D's step: D on data and on images, forward and backward, and G forward. G's step: both, forward and backward.
         flops=float(len(images) * 2 * (8 * products["discriminator"] + 4 * products["generator"])),
         least_bytes=float(_steps(settings) * 6 * size(params)),
         targets={"best": 2.0},
     )
 
 
-def _fit_run(loss: Any, params: Any, state: Any, images: np.ndarray, batch: int, optimizer: Any) -> Run:
-    data, key = on_jax.on_device(images), jax.random.key(0)
+def gan_objectives(modules: Mapping[str, nn.Module], latent: int) -> dict[str, Objective]:
+    """Return the objective of each player in PyTorch, by the non-saturating losses; noise is drawn in each of them."""
+    networks = nn.ModuleDict(modules)
 
-    def run() -> np.ndarray:
-        result = fit(loss, params, data, optimizer, epochs=1, batch_size=batch, key=key, state=state, shuffle=False)
-        jax.block_until_ready(result.params)
-        return result.history.loss[:TOLD]
-
-    return run
-
-
-class _Players:
-    """PyTorch's two players with their optimisers; each run starts from the same weights."""
-
-    def __init__(self, modules: dict[str, nn.Module], latent: int, **adam: Any) -> None:
-        self.modules, self.latent = copy.deepcopy(modules), latent
-        self.states = {name: copy.deepcopy(module.state_dict()) for name, module in self.modules.items()}
-        self.optimizers = {
-            name: torch.optim.Adam(module.train().parameters(), lr=GAN_RATE, betas=BETAS, **adam)
-            for name, module in self.modules.items()
-        }
-        self.losses: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-            "discriminator": self.discriminator_loss,
-            "generator": self.generator_loss,
-        }
-
-    def made(self, rows: torch.Tensor) -> torch.Tensor:
-        images: torch.Tensor = self.modules["generator"](torch.randn(len(rows), self.latent, device=rows.device))
+    def generated(networks: Any, rows: torch.Tensor) -> torch.Tensor:
+        images: torch.Tensor = networks["generator"](torch.randn(len(rows), latent, device=rows.device))
         return images
 
-    def discriminator_loss(self, rows: torch.Tensor) -> torch.Tensor:
+    def discriminator_loss(networks: Any, rows: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            made = self.made(rows)
-        judge = self.modules["discriminator"]
-        return functional.softplus(-judge(rows)).mean() + functional.softplus(judge(made)).mean()
+            images = generated(networks, rows)
+        discriminator = networks["discriminator"]
+        return functional.softplus(-discriminator(rows)).mean() + functional.softplus(discriminator(images)).mean()
 
-    def generator_loss(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.softplus(-self.modules["discriminator"](self.made(rows))).mean()
+    def generator_loss(networks: Any, rows: torch.Tensor) -> torch.Tensor:
+        return functional.softplus(-networks["discriminator"](generated(networks, rows))).mean()
 
-    def restart(self) -> None:
-        """The first weights again, and optimisers that have seen nothing, in the memory where they lie."""
-        for name, module in self.modules.items():
-            module.load_state_dict(self.states[name])
-            for state in self.optimizers[name].state.values():
-                for tensor in state.values():
-                    tensor.zero_()
-
-    def step(self, rows: torch.Tensor) -> torch.Tensor:
-        """A step of each player; returns the discriminator's loss before it."""
-        told = {}
-        for name, loss in self.losses.items():
-            value = loss(rows)
-            self.optimizers[name].zero_grad()
-            value.backward()
-            self.optimizers[name].step()
-            told[name] = value.detach()
-        return told["discriminator"]
-
-    def run_of(self, batches: tuple[torch.Tensor, ...]) -> Run:
-        def run() -> torch.Tensor:
-            self.restart()
-            losses = [self.step(rows) for rows in batches]
-            return on_torch.finished(torch.stack(losses[:TOLD]))
-
-        return run
-
-
-class _GraphPlayers(_Players):
-    """A step of both players, captured once as a CUDA graph and replayed."""
-
-    replay: Callable[[], torch.Tensor] | None = None
-
-    def __init__(self, modules: dict[str, nn.Module], latent: int, settings: Settings) -> None:
-        # Only on a GPU can Adam count its steps in memory that a graph may change.
-        adam = {} if settings.stand_in else {"capturable": True}
-        super().__init__(modules, latent, fused=True, **adam)
-        self.stand_in = settings.stand_in
-
-    def step(self, rows: torch.Tensor) -> torch.Tensor:
-        if self.replay is None:
-            self.rows = rows.clone()
-            self.replay = cuda.capture(lambda: super(_GraphPlayers, self).step(self.rows), stand_in=self.stand_in)
-            self.restart()
-        self.rows.copy_(rows)
-        return self.replay().clone()
+    losses = {"discriminator": discriminator_loss, "generator": generator_loss}
+    return {name: Objective(networks, loss, networks[name]).train() for name, loss in losses.items()}
 
 
 def _steps(settings: Settings) -> int:
-    return TOLD if settings.quick else STEPS
+    return COMPARED_STEPS if settings.quick else STEPS
 
 
-VAE_STEP = Workload("vae-step", "steps of a VAE's training by mathdnn_jax.training.fit, noise included", vae_cases)
-GAN_STEP = Workload("gan-step", "steps of a GAN's two players by mathdnn_jax.training.fit, noise included", gan_cases)
-DCGAN = Workload("dcgan-sample", "images of 28 x 28 by the DCGAN's generator", dcgan_cases)
+VAE_STEP = Workload("vae-step", "training steps of a VAE by fit, including the noise", vae_cases)
+GAN_STEP = Workload("gan-step", "training steps of both players of a GAN by fit, including the noise", gan_cases)
+DCGAN = Workload("dcgan-sample", "images of 28 x 28 by the generator of the DCGAN", dcgan_cases)

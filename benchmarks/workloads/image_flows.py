@@ -1,4 +1,4 @@
-"""RealNVP and Glow on images of 28 × 28: Adam's steps, each dispatched for itself, and images of given latents."""
+"""RealNVP and Glow on images of 28 × 28: steps of Adam, each dispatched by itself, and images of given latents."""
 
 from __future__ import annotations
 
@@ -9,63 +9,57 @@ from typing import Any
 
 import jax
 import numpy as np
-import torch
 
+from benchmarks.case import Case, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.frameworks.train_jax import step_run
-from benchmarks.frameworks.train_torch import likelihood, training_runs
-from benchmarks.harness.workload import Case, Run, Settings, Workload
+from benchmarks.frameworks.train_jax import negative_log_likelihood
+from benchmarks.frameworks.train_torch import negative_log_likelihood as negative_log_likelihood_of
 from benchmarks.workloads.torch_flows import ImageFlow
+from benchmarks.workloads.training import STEPS, Training, steps_one_by_one
 from mathdnn_jax.flows import Flow, glow, real_nvp
 
-BATCH, RATE, STEPS = 128, 1e-3, 3
+BATCH = 128
 Build = Callable[..., Flow]
-CONVOLUTIONS = "gradients of convolutions are XLA's own on a CPU, at half the rate of PyTorch's library"
+CONVOLUTIONS = "on a CPU, XLA's gradients of convolutions run at half the rate of those of PyTorch's library"
 
 
 def build_flow(build: Build, *, tiny: bool) -> tuple[Flow, tuple[int, int, int]]:
-    """The flow with its default sizes, or a tiny one, and the shape of its images."""
+    """Return the flow with its default sizes, or a tiny one, and the shape of its images."""
     if not tiny:
         return build((28, 28, 1)), (28, 28, 1)
     sizes = {"couplings": 2, "depth": 1} if build is real_nvp else {"steps": 1}
     return build((4, 4, 1), width=4, **sizes), (4, 4, 1)
 
 
-def cases(build: Build, settings: Settings) -> Iterator[Case]:
-    """Three steps of the flow with its default sizes, or with tiny ones."""
+def step_cases(build: Build, settings: Settings) -> Iterator[Case]:
+    """Three training steps of the flow with its default sizes, or with tiny ones."""
     flow, shape = build_flow(build, tiny=settings.quick)
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
-        yield _case(flow, shape, batch, settings)
+        yield _step(flow, shape, batch, settings)
 
 
-def _case(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
+def training(flow: Flow, shape: tuple[int, int, int]) -> Training:
+    """Return the flow, trained by maximum likelihood on uniform images."""
     params = away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
-    rng = np.random.default_rng(0)
-    rows = rng.random((STEPS * batch, *shape), dtype=np.float32)
-    data, same = on_jax.on_device(rows).reshape(STEPS, batch, *shape), on_torch.on_device(rows)
+    return Training(
+        params,
+        negative_log_likelihood(flow),
+        negative_log_likelihood_of(ImageFlow(params, shape).to(on_torch.device())),
+        lambda count: np.random.default_rng(0).random((count, *shape), dtype=np.float32),
+    )
 
-    def loss(params: Any, rows: jax.Array) -> jax.Array:
-        return -flow.log_prob(params, rows).mean()
 
-    module = ImageFlow(params, shape).to(on_torch.device())
-    objective = likelihood(module)
-    run, lowered = step_run(loss, params, list(data), RATE, settings)
-    return Case(
+def _step(flow: Flow, shape: tuple[int, int, int], batch: int, settings: Settings) -> Case:
+    work = training(flow, shape)
+    return steps_one_by_one(work, batch, settings)._replace(
         why=CONVOLUTIONS,
-        label=f"batch {batch}",
-        items=STEPS * batch,
-        unit="images",
-        jax=run,
-        torch=training_runs(objective, RATE, lambda: same.split(batch), settings, restart=False),
-        tolerance=1e-3,
-        flops=3 * STEPS * _products(flow, params, (batch, *shape)),
+        flops=3 * STEPS * _products(flow, work.params, (batch, *shape)),
         limit="convolution",
-        lowered=lowered,
     )
 
 
 def sample_cases(build: Build, settings: Settings) -> Iterator[Case]:
-    """Images of latents that both frameworks are given, so that they can be compared."""
+    """Images of latents that are given to both frameworks, so that the images can be compared."""
     flow, shape = build_flow(build, tiny=settings.quick)
     params = away_from_zero(jax.jit(flow.init)(jax.random.key(0)))
     module = ImageFlow(params, shape).to(on_torch.device()).eval()
@@ -77,14 +71,13 @@ def sample_cases(build: Build, settings: Settings) -> Iterator[Case]:
 def _sampling(flow: Flow, params: Any, module: ImageFlow, latents: np.ndarray, settings: Settings) -> Case:
     inverse = jax.jit(lambda params, z: flow.inverse(params, z)[0])
     z, same = on_jax.on_device(latents), on_torch.on_device(latents)
-    ways = {"eager, inference mode": module.inverse, **on_torch.compiled(module.inverse, settings)}
     return Case(
         why=CONVOLUTIONS,
         label=f"batch {len(latents)}",
         items=len(latents),
         unit="images",
         jax=lambda: inverse(params, z).block_until_ready(),
-        torch={name: _inference(way, same) for name, way in ways.items()},
+        torch=on_torch.inference_baselines(module.inverse, (same,), settings),
         tolerance=1e-4,
         flops=_products(flow, params, (len(latents), *module.event_shape)),
         limit="convolution",
@@ -92,16 +85,8 @@ def _sampling(flow: Flow, params: Any, module: ImageFlow, latents: np.ndarray, s
     )
 
 
-def _inference(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> Run:
-    @torch.inference_mode()
-    def run() -> torch.Tensor:
-        return on_torch.finished(function(z))
-
-    return run
-
-
 def away_from_zero(params: Any, scale: float = 0.02) -> Any:
-    """The parameters with noise on each: convolutions that start at zero would hide what the others compute."""
+    """Add noise to all parameters: convolutions that start at zero would hide the effect of the others."""
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(1)
     noise = [np.float32(scale) * rng.standard_normal(leaf.shape, dtype=np.float32) for leaf in leaves]
@@ -109,7 +94,7 @@ def away_from_zero(params: Any, scale: float = 0.02) -> Any:
 
 
 def _products(flow: Flow, params: Any, shape: tuple[int, ...]) -> int:
-    """FLOPs of a forward pass's convolutions, zeros beyond the border counted as if they were pixels."""
+    """Count the FLOPs of a forward pass's convolutions; zeros beyond the border count as if they were pixels."""
     program = jax.make_jaxpr(flow.log_prob)(params, jax.ShapeDtypeStruct(shape, np.float32))
     return sum(_of_equations(program.jaxpr))
 
@@ -125,10 +110,10 @@ def _of_equations(jaxpr: Any) -> Iterator[int]:
 
 
 REAL_NVP = Workload(
-    "real-nvp-step", "Adam's steps of a RealNVP on images of 28 × 28", functools.partial(cases, real_nvp)
+    "real-nvp-step", "steps of Adam on a RealNVP for images of 28 × 28", functools.partial(step_cases, real_nvp)
 )
 REAL_NVP_SAMPLE = Workload(
     "real-nvp-sample", "images of given latents by the same RealNVP", functools.partial(sample_cases, real_nvp)
 )
 GLOW_SAMPLE = Workload("glow-sample", "images of given latents by the same Glow", functools.partial(sample_cases, glow))
-GLOW = Workload("glow-step", "Adam's steps of a Glow on images of 28 × 28", functools.partial(cases, glow))
+GLOW = Workload("glow-step", "steps of Adam on a Glow for images of 28 × 28", functools.partial(step_cases, glow))

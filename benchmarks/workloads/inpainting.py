@@ -1,4 +1,4 @@
-"""Inpainting by a NICE: many images at once beside PyTorch's loop, and beside one image after the other."""
+"""Inpainting by a NICE: many images at once, beside PyTorch's loop and beside one image after another."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from benchmarks.case import Case, Contender, Portion, Settings, Workload
 from benchmarks.frameworks import on_torch
-from benchmarks.harness.workload import Case, Portion, Run, Settings, Workload
-from benchmarks.workloads.networks import on_cpu
-from benchmarks.workloads.nice_model import Model, images, prepare, products, size
+from benchmarks.workloads.networks import on_cpu, size
+from benchmarks.workloads.nice_model import Twins, images, prepare, products
 from mathdnn_jax.tasks import corrupt, inpaint, rectangle
 from parity.reference.inpaint import inpaint as inpaint_by_torch
 
 STEP_SIZE = 1e-5
-"""A hundredth of the seed's, with which the loop is chaotic: PyTorch itself, started one ulp off, ends elsewhere."""
+"""A hundredth of the course's, with which the loop is chaotic: PyTorch itself, started one ulp off, ends elsewhere."""
 STEPS = 300
 FEW_STEPS = 30
-"""Where images are also taken one by one, whose time is as proportional to the steps as that of all at once."""
+"""Number of steps if images are also taken one by one; the time of either is proportional to the steps."""
 ALONE = 8
-"""Of how many images one after the other is timed; that of all takes as many times as long."""
+"""Number of images that are timed one by one; the time of all images is scaled from theirs."""
 ONE_BY_ONE = "one by one, eager"
 CLOSE = 1e-3
-"""How far log p after the last step may be apart, relatively; the steps multiply what rounding differs by."""
+"""How far log p after the last step may differ, relatively; the steps amplify differences in rounding."""
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """`mathdnn_jax.inpaint`, images given and returned on the host, their centre missing."""
+    """`mathdnn_jax.inpaint` of images whose centre is missing, given and returned on the host."""
     model = prepare(settings._replace(precision="f32"))
     if settings.quick:
         yield _case(model, 2 * ALONE, 4, settings, one_by_one=True)
@@ -42,7 +42,7 @@ def cases(settings: Settings) -> Iterator[Case]:
         yield _case(model, batch, steps, settings, one_by_one)
 
 
-def _case(model: Model, batch: int, steps: int, settings: Settings, one_by_one: bool) -> Case:
+def _case(model: Twins, batch: int, steps: int, settings: Settings, one_by_one: bool) -> Case:
     dim = model.config["dim"]
     side = 28 if dim == 28 * 28 else None
     shape = (dim // 2, 2) if side is None else (side, side)
@@ -56,7 +56,7 @@ def _case(model: Model, batch: int, steps: int, settings: Settings, one_by_one: 
     def climb(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         return inpaint_by_torch(function, x, missing, steps=steps, step_size=STEP_SIZE)[1]
 
-    def runner(function: Callable[[torch.Tensor], torch.Tensor]) -> Run:
+    def climbing(function: Callable[[torch.Tensor], torch.Tensor]) -> Contender:
         return lambda: on_torch.finished(climb(function, events))
 
     def each_alone() -> torch.Tensor:
@@ -67,12 +67,12 @@ def _case(model: Model, batch: int, steps: int, settings: Settings, one_by_one: 
 
     targets = {"best": 1.8} if batch == 64 else {}
     return Case(
-        why="products of so few rows run at half the rate of large ones on a CPU, in both frameworks",
+        why="on a CPU, products of this few rows run at half the rate of large ones, in both frameworks",
         label=f"{batch} images, {steps} steps",
         items=batch * steps,
         unit="image steps",
         jax=run,
-        torch={name: runner(function) for name, function in log_prob.items()},
+        torch={name: climbing(function) for name, function in log_prob.items()},
         others={ONE_BY_ONE: each_alone} if one_by_one else {},
         portions={ONE_BY_ONE: Portion(batch // ALONE, lambda results: (results[0][:, :ALONE],))} if one_by_one else {},
         tolerance=CLOSE,

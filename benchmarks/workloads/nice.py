@@ -8,31 +8,32 @@ import jax
 import numpy as np
 import torch
 
+from benchmarks.case import Case, Settings, Workload
 from benchmarks.frameworks import on_torch
-from benchmarks.harness.workload import Case, Run, Settings, Workload
-from benchmarks.workloads.nice_model import Model, images, in_float64, on_both, prepare, products, size
+from benchmarks.workloads.networks import size
+from benchmarks.workloads.nice_model import Twins, images, in_float64, on_both, prepare, products
 from mathdnn_jax.probability import logistic
 
 ALL = ("f32", "tf32", "bf16")
 
 
 def log_prob_cases(settings: Settings) -> Iterator[Case]:
-    """Log p of a batch that lies on the device."""
+    """log p of a batch that is on the device."""
     model = prepare(settings)
     for batch in batches(settings, cpu=(1, 128, 1000, 4096, 16384), gpu=(1, 16, 128, 1024, 8192, 16384)):
         yield _log_prob(model, batch, settings)
 
 
-def _log_prob(model: Model, batch: int, settings: Settings) -> Case:
+def _log_prob(model: Twins, batch: int, settings: Settings) -> Case:
     log_prob = jax.jit(model.flow.log_prob)
     events, same = on_both(images(batch, model.config["dim"]), settings.precision)
     return Case(
-        why="it is products nearly alone, so the ratio is that of the frameworks' matrix rates, see the limits",
+        why="nearly all of it is matrix products, so the ratio is that of the frameworks' matrix rates, see the limits",
         label=f"batch {batch}",
         items=batch,
         unit="images",
         jax=lambda: log_prob(model.params, events).block_until_ready(),
-        torch=_inference(model.module.log_prob, (same,), settings),
+        torch=on_torch.inference_baselines(model.module.log_prob, (same,), settings),
         truth=lambda: in_float64(model.module, same),
         flops=batch * products(model.params),
         least_bytes=size(model.params) + events.nbytes,
@@ -42,7 +43,7 @@ def _log_prob(model: Model, batch: int, settings: Settings) -> Case:
 
 
 def sample_cases(settings: Settings) -> Iterator[Case]:
-    """Events from random numbers; and the same map of given latents, whose results can be compared."""
+    """Events from random numbers; then the same map of given latents, whose results can be compared."""
     model = prepare(settings)
     sizes = batches(settings, cpu=(1, 128, 1000), gpu=(1, 128, 1024, 8192, 16384))
     for batch in sizes:
@@ -50,7 +51,7 @@ def sample_cases(settings: Settings) -> Iterator[Case]:
     yield _inverse(model, sizes[-1], settings)
 
 
-def _sample(model: Model, batch: int, settings: Settings) -> Case:
+def _sample(model: Twins, batch: int, settings: Settings) -> Case:
     sample = jax.jit(model.flow.sample, static_argnums=2)
     key = jax.random.key(0)
     return Case(
@@ -58,14 +59,14 @@ def _sample(model: Model, batch: int, settings: Settings) -> Case:
         items=batch,
         unit="images",
         jax=lambda: sample(model.params, key, (batch,)).block_until_ready(),
-        torch=_inference(_sampler(model, batch), (), settings),
+        torch=on_torch.inference_baselines(_sampler(model, batch), (), settings),
         flops=batch * products(model.params),
         least_bytes=size(model.params),
         lowered=lambda: sample.lower(model.params, key, (batch,)),
     )
 
 
-def _inverse(model: Model, batch: int, settings: Settings) -> Case:
+def _inverse(model: Twins, batch: int, settings: Settings) -> Case:
     inverse = jax.jit(lambda params, z: model.flow.inverse(params, z)[0])
     latents = np.array(logistic((model.config["dim"],)).sample(jax.random.key(1), (batch,), np.float32))
     z, same = on_both(latents, settings.precision)
@@ -74,7 +75,7 @@ def _inverse(model: Model, batch: int, settings: Settings) -> Case:
         items=batch,
         unit="images",
         jax=lambda: inverse(model.params, z).block_until_ready(),
-        torch=_inference(lambda z: model.module.inverse(z)[0], (same,), settings),
+        torch=on_torch.inference_baselines(lambda z: model.module.inverse(z)[0], (same,), settings),
         truth=lambda: in_float64(model.module, same, inverse=True),
         flops=batch * products(model.params),
         least_bytes=size(model.params) + 2 * z.nbytes,
@@ -83,7 +84,7 @@ def _inverse(model: Model, batch: int, settings: Settings) -> Case:
 
 
 def batches(settings: Settings, cpu: tuple[int, ...], gpu: tuple[int, ...]) -> tuple[int, ...]:
-    """The batch sizes that are asked for, or tiny ones, or what a device of this kind can do in good time."""
+    """Return the requested batch sizes, or tiny ones if quick, or those that suit a device of this kind."""
     if settings.batches is not None:
         return settings.batches
     if settings.quick:
@@ -91,23 +92,7 @@ def batches(settings: Settings, cpu: tuple[int, ...], gpu: tuple[int, ...]) -> t
     return gpu if on_torch.device().type == "cuda" else cpu
 
 
-def _inference(
-    function: Callable[..., torch.Tensor], arguments: tuple[torch.Tensor, ...], settings: Settings
-) -> dict[str, Run]:
-    """The function of the arguments, as PyTorch runs it where no gradient is wanted."""
-
-    def runner(function: Callable[..., torch.Tensor]) -> Run:
-        @torch.inference_mode()
-        def run() -> torch.Tensor:
-            return on_torch.finished(function(*arguments))
-
-        return run
-
-    functions = {"eager, inference mode": function, **on_torch.compiled(function, settings)}
-    return {name: runner(function) for name, function in functions.items()}
-
-
-def _sampler(model: Model, batch: int) -> Callable[[], torch.Tensor]:
+def _sampler(model: Twins, batch: int) -> Callable[[], torch.Tensor]:
     dtype = next(model.module.parameters()).dtype
 
     def sample() -> torch.Tensor:
@@ -120,7 +105,7 @@ def _sampler(model: Model, batch: int) -> Callable[[], torch.Tensor]:
 
 LOG_PROB = Workload(
     "nice-log-prob",
-    "log p of images by a NICE of 19 million parameters: jax.jit(flow.log_prob) beside its twin in PyTorch",
+    "log p of images under a NICE of 19 million parameters: jax.jit(flow.log_prob) beside its PyTorch twin",
     log_prob_cases,
     ALL,
 )

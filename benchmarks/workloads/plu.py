@@ -1,4 +1,4 @@
-"""A linear map with its log-determinant: PLU factors beside a dense matrix and `slogdet`."""
+"""A linear map with its log-determinant: PLU factors, beside a dense matrix and `slogdet`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks.case import Case, Contender, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.harness.workload import Case, Run, Settings, Workload
 from mathdnn_jax.bijectors import plu
 from mathdnn_jax.bijectors.plu import plu_matrix
 
 CHANNELS = (3, 12, 48, 96, 192, 512)
 VECTORS = 1024
-"""As many pixels as an image of 32 × 32 has."""
+"""The number of pixels of an image of 32 × 32."""
 Pair = tuple[torch.Tensor, torch.Tensor]
-THIN = "products of rows of few entries, which XLA on a CPU is slower at; for 12 to 96 channels the cause is not known"
+THIN = "XLA on a CPU is slower at products of rows with few entries; for 12 to 96 channels the cause is not known"
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """The map of many vectors and one log-determinant, for each number of channels."""
+    """The map of many vectors with one log-determinant, for each number of channels."""
     for channels in (3, 4) if settings.quick else CHANNELS:
         for vectors in settings.batches or ((8,) if settings.quick else (VECTORS,)):
             yield _case(channels, vectors, settings)
@@ -51,9 +51,9 @@ def _case(channels: int, vectors: int, settings: Settings) -> Case:
         items=vectors,
         unit="vectors",
         jax=lambda: jax.block_until_ready(program(params, events)),
-        torch=_torch(a, parts, same, settings),
+        torch=_baselines(a, parts, same, settings),
         others={"JAX, dense slogdet": lambda: jax.block_until_ready(other(dense, events))},
-        # The dense matrix is rounded once more than the factors: its log-determinant cannot be the factors' to an ulp.
+        # The dense matrix is rounded once more than the factors, so the log-determinants do not agree to an ulp.
         tolerance=1e-5 + 1e-7 * channels,
         flops=2 * vectors * channels**2,
         least_bytes=4 * (channels**2 + 2 * vectors * channels),
@@ -61,7 +61,9 @@ def _case(channels: int, vectors: int, settings: Settings) -> Case:
     )
 
 
-def _torch(a: torch.Tensor, parts: dict[str, torch.Tensor], x: torch.Tensor, settings: Settings) -> dict[str, Run]:
+def _baselines(
+    a: torch.Tensor, parts: dict[str, torch.Tensor], x: torch.Tensor, settings: Settings
+) -> dict[str, Contender]:
     def dense() -> Pair:
         return x @ a.T, torch.linalg.slogdet(a).logabsdet
 
@@ -70,16 +72,9 @@ def _torch(a: torch.Tensor, parts: dict[str, torch.Tensor], x: torch.Tensor, set
         upper = parts["upper"].triu(1) + torch.diag(parts["diagonal"])
         return x @ (lower @ upper).flip(0).T, parts["diagonal"].abs().log().sum()
 
-    def runner(function: Callable[[], Pair]) -> Run:
-        @torch.inference_mode()
-        def run() -> Pair:
-            return on_torch.finished(function())
-
-        return run
-
-    functions = {"dense slogdet": dense, "PLU factors": factors}
+    functions: dict[str, Callable[[], Pair]] = {"dense slogdet": dense, "PLU factors": factors}
     functions |= on_torch.compiled(factors, settings, "PLU factors, compiled")
-    return {name: runner(function) for name, function in functions.items()}
+    return {name: on_torch.inference(function) for name, function in functions.items()}
 
 
 WORKLOAD = Workload("plu", "a linear map and its log-determinant from PLU factors, beside a dense slogdet", cases)

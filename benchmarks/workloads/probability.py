@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks.case import Case, Settings, Workload
 from benchmarks.frameworks import on_torch
-from benchmarks.harness.workload import Case, Settings, Workload
 from mathdnn_jax.probability import (
     gamblers_ruin,
     reparameterized_gradient,
@@ -28,21 +28,21 @@ START, GOAL, PLAYS = 100, 200, 600
 WIN, PROPOSAL = 18 / 37, 0.55
 LOOP = "Python loop"
 RANDOM = 0.5
-"""How far two estimates of the same may be apart, relatively: they are random, and this finds another quantity."""
+"""How far two random estimates of the same quantity may differ, relatively; another quantity would differ by more."""
 AT_ONCE = 10_000
 DRAWS = 100_000
 POINT = {"mean": 0.4, "log_scale": -0.5}
-NORMALS = "drawing the normal numbers: on a CPU Threefry takes twice as long as PyTorch's generator"
+NORMALS = "on a CPU, Threefry takes twice as long to draw normal numbers as PyTorch's generator"
 
 
 def ruin_cases(settings: Settings) -> Iterator[Case]:
-    """P(200 is reached from 100 within 600 plays), its logarithm."""
+    """The logarithm of P(200 is reached from 100 within 600 plays)."""
     for count in settings.batches or ((2000,) if settings.quick else (3000, 1_000_000)):
         yield _ruin(count, settings)
 
 
 def gradient_cases(settings: Settings) -> Iterator[Case]:
-    """∇E[X sin X] by the score function and through the draw, with standard errors."""
+    """∇E[X sin X] by the score function and by reparameterisation, with standard errors."""
     for draws in settings.batches or ((4000,) if settings.quick else (DRAWS,)):
         yield _gradient("score function", draws, settings)
         yield _gradient("reparameterised", draws, settings)
@@ -54,13 +54,6 @@ def _ruin(count: int, settings: Settings) -> Case:
     weights = on_torch.compiled(_weights, settings)
     functions |= {name: partial(_torch_ruin, count, weigh) for name, weigh in weights.items()}
 
-    def runner(function: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-        @torch.inference_mode()
-        def run() -> torch.Tensor:
-            return on_torch.finished(function())
-
-        return run
-
     others = {"NumPy": partial(_numpy_ruin, count)}
     if count <= AT_ONCE:
         others[LOOP] = partial(_python_ruin, count)
@@ -69,7 +62,7 @@ def _ruin(count: int, settings: Settings) -> Case:
         items=count,
         unit="gamblers",
         jax=lambda: play(jax.random.key(0)).block_until_ready(),
-        torch={name: runner(function) for name, function in functions.items()},
+        torch={name: on_torch.inference(function) for name, function in functions.items()},
         others=others,
         tolerance=RANDOM,
         targets={LOOP: 20.0} if count == 3000 else {},
@@ -82,7 +75,7 @@ def _log_weights(wins: Any, plays: Any) -> Any:
 
 
 def _python_ruin(count: int) -> np.ndarray:
-    """As the seed plays, one gambler after the other until the game ends."""
+    """Play as the course does, one gambler after another until the game ends."""
     total = 0.0
     for _ in range(count):
         balance, wins, plays = START, 0, 0
@@ -144,7 +137,7 @@ def _gradient(kind: str, draws: int, settings: Settings) -> Case:
     ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"vmap of grad": partial(_per_draw, surrogate)}
     ways |= on_torch.compiled(ways["vmap of grad"], settings)
 
-    def runner(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    def drawing(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], torch.Tensor]:
         return lambda: on_torch.finished(function(torch.randn(draws, device=on_torch.device())))
 
     return Case(
@@ -153,7 +146,7 @@ def _gradient(kind: str, draws: int, settings: Settings) -> Case:
         items=draws,
         unit="draws",
         jax=lambda: by_jax(jax.random.key(0)).block_until_ready(),
-        torch={name: runner(function) for name, function in ways.items()},
+        torch={name: drawing(function) for name, function in ways.items()},
         tolerance=RANDOM,
         lowered=lambda: by_jax.lower(jax.random.key(0)),
     )
@@ -171,13 +164,13 @@ def _path_surrogate(params: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
 
 
 def _per_draw(surrogate: Callable[..., torch.Tensor], noise: torch.Tensor) -> torch.Tensor:
-    """The mean of every draw's own gradient, and its standard error (2, 2)."""
+    """Return the mean of the gradients of all draws, and its standard error (2, 2)."""
     params = torch.tensor(list(POINT.values()), device=noise.device)
     each = torch.func.vmap(torch.func.grad(surrogate), in_dims=(None, 0))(params, noise)
     return torch.stack([each.mean(0), each.std(0) / math.sqrt(len(noise))])
 
 
-RUIN = Workload("gamblers-ruin", "a gambler's chance by importance sampling, random numbers included", ruin_cases)
+RUIN = Workload("gamblers-ruin", "a gambler's chance by importance sampling, including the random numbers", ruin_cases)
 GRADIENTS = Workload(
-    "gradient-estimators", "score-function against reparameterised gradients, with standard errors", gradient_cases
+    "gradient-estimators", "score-function and reparameterised gradients, with standard errors", gradient_cases
 )

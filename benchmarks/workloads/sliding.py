@@ -1,4 +1,4 @@
-"""Net1 on images of one size, and Net2, the same network slid over larger images, beside Net1 on every patch."""
+"""Net1 on images of its own size, and Net2, the same network slid over larger images, beside Net1 on every patch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import torch
 
+from benchmarks.case import Case, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.harness.workload import Case, Settings, Workload
-from benchmarks.workloads.networks import channels_first, draw, inference_runs, size, uniform
+from benchmarks.workloads.networks import channels_first, draw, network_baselines, size, uniform
 from mathdnn_jax.nets import Sequential, net1
 from mathdnn_jax.surgery import count_operations, dense_to_conv, frequency_domain
 from parity import convert
@@ -25,16 +25,16 @@ SIDE = 32
 BATCH = 10
 PATCHES = "Net1 on each patch"
 DIRECT = (
-    "an 18 x 18 kernel is 324 products for every entry of the image; frequency_domain, the row after this one, is how "
-    "to serve it"
+    "an 18 x 18 kernel takes 324 products for every entry of the image; use frequency_domain instead, as in the next "
+    "row"
 )
-STREAMED = "products of a matrix and a vector: bound by how fast 1.4 GB of weights are streamed from memory"
+STREAMED = "products of a matrix and a vector, limited by the streaming of 1.4 GB of weights from memory"
 CLOSE = 1e-4
-"""How far outputs may be apart, relative to the greatest: a sum of 82,944 products in float32."""
+"""How far outputs may differ, relative to the greatest: they are sums of 82,944 products in float32."""
 
 
 def net1_cases(settings: Settings) -> Iterator[Case]:
-    """Net1 as it is."""
+    """Net1, unchanged."""
     widths = QUICK if settings.quick else FULL
     state, network, variables = prepare(widths)
     module = on_torch.module_with(lambda: Net1(**widths), state)
@@ -45,10 +45,9 @@ def net1_cases(settings: Settings) -> Iterator[Case]:
 
 
 def net2_cases(settings: Settings) -> Iterator[Case]:
-    """Net2 as `dense_to_conv` makes it; then its head as `frequency_domain` makes it, once for all images.
+    """Net2 as made by `dense_to_conv`; then with its head as made by `frequency_domain`, once for all images.
 
-    PyTorch's Net2 is the best of its own layouts; beside it stands Net1 on each patch, a batch of images at a time, as
-    the seed does it.
+    PyTorch runs Net2 in the better of its layouts, and Net1 on each patch of a batch of images, as in the course.
     """
     plans = [(QUICK, 2, (34, 35))] if settings.quick else [(FULL, BATCH, (36, 38)), (FULL, 1, (64, 64))]
     plans += [] if settings.quick else [(QUARTER, 1, (224, 224))]
@@ -57,7 +56,7 @@ def net2_cases(settings: Settings) -> Iterator[Case]:
 
 
 def prepare(widths: Widths) -> tuple[dict[str, np.ndarray], Sequential, Any]:
-    """PyTorch's weights of Net1, the network and its variables on the device."""
+    """Return the weights of Net1 as PyTorch has them, the network, and its variables on the device."""
     state = draw(lambda: Net1(**widths))
     return state, net1(**widths), on_jax.cast(convert(state, "net1"), "f32")
 
@@ -80,7 +79,7 @@ def _sliding(widths: Widths, batch: int, shape: tuple[int, int], settings: Setti
         )
         return on_torch.finished(made.reshape(batch, rows, columns, -1))
 
-    # Of the largest images the patches would take minutes.
+    # The patches of the largest images would take minutes.
     others = {PATCHES: patches} if rows * columns <= 36 else {}
     label = f"{batch} of {shape[0]} x {shape[1]}" + (", a quarter of the widths" if widths is QUARTER else "")
     yield _case(label, network, variables, larger, images, settings, {}, others, DIRECT)
@@ -110,7 +109,7 @@ def _case(
         items=len(images),
         unit="images",
         jax=lambda: apply(variables, x).block_until_ready(),
-        torch=inference_runs(module, [there], settings, read=lambda y: torch.movedim(y, 1, -1)),
+        torch=network_baselines(module, [there], settings, read=lambda y: torch.movedim(y, 1, -1)),
         others=others or {},
         tolerance=CLOSE,
         flops=float(len(images) * (operations.convolution_operations + operations.dense_operations)),

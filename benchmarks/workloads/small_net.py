@@ -1,4 +1,4 @@
-"""smallNet: classifying with its batch norms and with them folded away, and steps of its training."""
+"""smallNet: inference with its batch norms and with them folded away, and steps of its training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload
 from benchmarks.frameworks import on_jax, on_torch
-from benchmarks.frameworks.train_torch import TOLD, Objective, training_runs
-from benchmarks.harness.workload import Case, Settings, Workload
-from benchmarks.workloads.networks import SEED, channels_first, draw, inference_runs, size, uniform
+from benchmarks.frameworks.train_jax import fit_contender
+from benchmarks.frameworks.train_torch import Objective, training_baselines
+from benchmarks.workloads.networks import SEED, channels_first, draw, network_baselines, size, uniform
+from benchmarks.workloads.training import CLOSE, RATE
 from mathdnn_jax.nets import Sequential, small_net
 from mathdnn_jax.surgery import count_operations, remove_batch_norm
-from mathdnn_jax.training import fit
 from parity import convert
 from parity.reference import SmallNetTest, SmallNetTrain
 
@@ -26,13 +27,12 @@ FULL: dict[str, Any] = {"channels": 16, "hidden": 1024, "classes": 10}
 QUICK: dict[str, Any] = {"channels": 4, "hidden": 8, "classes": 3}
 SIDE = 32
 IMAGES = 2000
-RATE = 1e-3
 STEPS = 20
-CONVOLUTIONS = "XLA's convolution of 16 channels, on a CPU 4.9 ms for 100 images where PyTorch takes 2.9"
+CONVOLUTIONS = "XLA's convolution of 16 channels on a CPU takes 4.9 ms for 100 images, PyTorch's 2.9"
 
 
 def prepare(settings: Settings) -> tuple[Sequential, dict[str, Any], Callable[[], SmallNetTrain]]:
-    """The network and its variables, the batch norms with statistics of their own, and a maker of the same twin."""
+    """Return the network, its variables with random statistics in the batch norms, and a function to make its twin."""
     widths = QUICK if settings.quick else FULL
     rng = np.random.default_rng(SEED)
     state = draw(lambda: SmallNetTrain(**widths))
@@ -46,14 +46,14 @@ def prepare(settings: Settings) -> tuple[Sequential, dict[str, Any], Callable[[]
 
 
 def batch_norm_cases(settings: Settings) -> Iterator[Case]:
-    """Batch norms as they are, in eval mode."""
+    """Batch norms unchanged, in eval mode."""
     network, variables, twin = prepare(settings)
     for batch in _batches(settings):
         yield _inference(network, variables, twin(), batch, settings, {"best": 1.6} if batch == 100 else {})
 
 
 def folded_cases(settings: Settings) -> Iterator[Case]:
-    """Batch norms folded into the layers before them, by `remove_batch_norm` and by `fuse_conv_bn_eval`."""
+    """Batch norms folded into the preceding layers, by `remove_batch_norm` and by `fuse_conv_bn_eval`."""
     network, variables, twin = prepare(settings)
     network, variables, _ = remove_batch_norm(network, variables)
     variables = on_jax.cast(variables, "f32")
@@ -64,7 +64,7 @@ def folded_cases(settings: Settings) -> Iterator[Case]:
 
 
 def fused(module: SmallNetTrain, widths: dict[str, Any]) -> SmallNetTest:
-    """The same network without batch norms, by PyTorch's own folding."""
+    """Return the same network with its batch norms folded away by PyTorch."""
     test = SmallNetTest(**widths).to(on_torch.device()).eval()
     with torch.no_grad():
         for name in ("conv1", "conv2", "fc1"):
@@ -76,7 +76,7 @@ def fused(module: SmallNetTrain, widths: dict[str, Any]) -> SmallNetTest:
 
 
 def step_cases(settings: Settings) -> Iterator[Case]:
-    """Steps of Adam in train mode by `fit`, one dispatch, from the same weights each time."""
+    """Steps of Adam in train mode by `fit` in one dispatch, from the same weights each time."""
     network, variables, twin = prepare(settings)
     for batch in settings.batches or ((4,) if settings.quick else (100,)):
         yield _step(network, variables, twin(), batch, settings)
@@ -118,7 +118,7 @@ def _inference(
         items=len(here) * batch,
         unit="images",
         jax=run,
-        torch=inference_runs(module, there, settings),
+        torch=network_baselines(module, there, settings),
         truth=truth,
         flops=float(len(here) * batch * (operations.convolution_operations + operations.dense_operations)),
         least_bytes=float(len(here) * size(variables) + images.nbytes),
@@ -128,37 +128,21 @@ def _inference(
 
 
 def _step(network: Sequential, variables: dict[str, Any], module: nn.Module, batch: int, settings: Settings) -> Case:
-    steps = TOLD if settings.quick else STEPS
+    steps = COMPARED_STEPS if settings.quick else STEPS
     images = uniform(steps * batch, SIDE, SIDE, 3)
     classes = int(np.shape(variables["params"]["fc2_0"]["bias"])[0])
     labels = np.random.default_rng(SEED).integers(0, classes, len(images))
     data = {"image": on_jax.on_device(images), "label": on_jax.on_device(labels.astype(np.int32))}
-    # One tensor holds image and label, so that every way of PyTorch's to train can copy it.
+    # One tensor holds both image and label, so that all of PyTorch's ways to train can copy it.
     packed = np.concatenate([channels_first(images).reshape(len(images), -1), labels[:, None].astype(np.float32)], 1)
     rows = on_torch.on_device(packed)
     state = {"batch_stats": variables["batch_stats"]}
-    optimizer = optax.adam(RATE)
 
     def loss(params: Any, state: Any, batch: Any, key: jax.Array) -> Any:
         del key
         outputs, state = network.apply({"params": params, **state}, batch["image"], train=True, mutable=["batch_stats"])
         value = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, batch["label"]).mean()
         return value, (state, {})
-
-    def run() -> np.ndarray:
-        result = fit(
-            loss,
-            variables["params"],
-            data,
-            optimizer,
-            epochs=1,
-            batch_size=batch,
-            key=jax.random.key(0),
-            state=state,
-            shuffle=False,
-        )
-        jax.block_until_ready(result.params)
-        return result.history.loss[:TOLD]
 
     def entropy(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
         outputs = module(rows[:, :-1].reshape(len(rows), 3, SIDE, SIDE))
@@ -170,11 +154,11 @@ def _step(network: Sequential, variables: dict[str, Any], module: nn.Module, bat
         label=f"batch {batch}",
         items=steps * batch,
         unit="images",
-        jax=run,
-        torch=training_runs(
+        jax=fit_contender(loss, variables["params"], data, optax.adam(RATE), settings, batch=batch, state=state),
+        torch=training_baselines(
             Objective(module, entropy).train(), RATE, lambda: rows.split(batch), settings, restart=True
         ),
-        tolerance=1e-3,
+        tolerance=CLOSE,
         flops=3.0 * steps * batch * (operations.convolution_operations + operations.dense_operations),
         least_bytes=float(6 * steps * size(variables["params"])),
     )
@@ -182,4 +166,4 @@ def _step(network: Sequential, variables: dict[str, Any], module: nn.Module, bat
 
 BATCH_NORM = Workload("small-net", "smallNet on images of 32 x 32, batch norms in eval mode", batch_norm_cases)
 FOLDED = Workload("small-net-folded", "smallNet with its batch norms folded away", folded_cases)
-STEP = Workload("small-net-step", "Adam's steps of smallNet in train mode by mathdnn_jax.training.fit", step_cases)
+STEP = Workload("small-net-step", "steps of Adam on smallNet in train mode by mathdnn_jax.training.fit", step_cases)

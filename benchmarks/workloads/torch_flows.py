@@ -17,7 +17,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 class ConvNet(nn.Module):
-    """The conditioner: 3 × 3, 1 × 1, …, 3 × 3 convolutions, ReLU between them."""
+    """The conditioner: 3 × 3, 1 × 1, …, 3 × 3 convolutions with ReLU between them."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ConvNet(nn.Module):
 
 
 class Coupling(nn.Module):
-    """An affine coupling: under a checkerboard (N, C, H, W) the network sees the image, masked; else half of it."""
+    """An affine coupling. With a checkerboard (N, C, H, W), the network sees the masked image; otherwise half of it."""
 
     mask: Tensor | None
 
@@ -49,7 +49,7 @@ class Coupling(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, x: Tensor) -> Pair:
-        """X → (z, log_det (N,))."""
+        """x → (z, log_det (N,))."""
         if self.mask is not None:
             s, t = self.network(x * self.mask).chunk(2, 1)
             s = BOUND * torch.tanh(s / BOUND) * (1 - self.mask)
@@ -61,7 +61,7 @@ class Coupling(nn.Module):
         return torch.cat(halves, 1), s.sum((1, 2, 3))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Z → x."""
+        """z → x."""
         if self.mask is not None:
             s, t = self.network(z * self.mask).chunk(2, 1)
             s = BOUND * torch.tanh(s / BOUND) * (1 - self.mask)
@@ -75,7 +75,7 @@ class Coupling(nn.Module):
 
 
 class Mixing(nn.Module):
-    """Glow's actnorm and 1 × 1 convolution by PLU factors, the channels reversed."""
+    """Glow's actnorm and its 1 × 1 convolution with PLU factors; the permutation reverses the channels."""
 
     def __init__(self, actnorm: Mapping[str, Any], plu: Mapping[str, Any]) -> None:
         super().__init__()
@@ -83,13 +83,13 @@ class Mixing(nn.Module):
         self.values = nn.ParameterDict({name: torch.from_numpy(np.array(value)) for name, value in named.items()})
 
     def factors(self) -> Pair:
-        """The lower factor with ones on its diagonal, and the upper one."""
+        """Return the lower factor, with ones on its diagonal, and the upper factor."""
         values = self.values
         eye = torch.eye(len(values["diagonal"]), device=values["diagonal"].device)
         return values["lower"].tril(-1) + eye, values["upper"].triu(1) + torch.diag(values["diagonal"])
 
     def forward(self, x: Tensor) -> Pair:
-        """X → (z, log_det (N,))."""
+        """x → (z, log_det (N,))."""
         values = self.values
         lower, upper = self.factors()
         matrix = lower @ upper
@@ -100,7 +100,7 @@ class Mixing(nn.Module):
         )
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Z → x, solving for the two triangular factors."""
+        """z → x, by solving with the two triangular factors."""
         values = self.values
         lower, upper = self.factors()
         rows = z.flip(1).flatten(2)
@@ -112,21 +112,21 @@ class Mixing(nn.Module):
 
 
 class Prior(nn.Module):
-    """Glow's learnt prior of the channels that leave: z = exp(−s(h)) (x_out − μ(h)); they are cut off by the caller."""
+    """Glow's learnt prior of the channels that leave: z = exp(−s(h)) (x_out − μ(h)). The caller splits them off."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = ConvNet(params)
 
     def forward(self, x: Tensor) -> Pair:
-        """X → (z, log_det (N,)), the first half of the channels as they are."""
+        """x → (z, log_det (N,)); the first half of the channels is unchanged."""
         h, out = x.chunk(2, 1)
         s, mean = self.network(h).chunk(2, 1)
         s = BOUND * torch.tanh(s / BOUND)
         return torch.cat([h, (out - mean) * torch.exp(-s)], 1), -s.sum((1, 2, 3))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Z → x."""
+        """z → x."""
         h, out = z.chunk(2, 1)
         s, mean = self.network(h).chunk(2, 1)
         s = BOUND * torch.tanh(s / BOUND)
@@ -134,7 +134,7 @@ class Prior(nn.Module):
 
 
 class Squeeze(nn.Module):
-    """Each 2 × 2 block of pixels to one pixel."""
+    """Turns each block of 2 × 2 pixels into one pixel."""
 
     def forward(self, x: Tensor) -> Pair:
         """(N, C, H, W) → (N, 4 C, H/2, W/2)."""
@@ -146,11 +146,11 @@ class Squeeze(nn.Module):
 
 
 class Leave(nn.Module):
-    """Marks where the second half of the channels leaves the flow."""
+    """Marks the place where the second half of the channels leaves the flow."""
 
 
 class ImageFlow(nn.Module):
-    """Log p of images (N, H, W, C) on [0, 1] in nats: logit, the maps in order, a standard normal prior."""
+    """log p of images (N, H, W, C) on [0, 1] in nats: logit, the maps in order, a standard normal prior."""
 
     def __init__(self, params: Mapping[str, Any], event_shape: tuple[int, int, int], alpha: float = 0.05) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class ImageFlow(nn.Module):
         self.maps = nn.ModuleList(_maps(params[name], event_shape))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log p(x) (N,)."""
+        """Return log p(x) (N,)."""
         x, shrink = x.permute(0, 3, 1, 2), 1 - 2 * self.alpha
         log_p, log_rest = torch.log(self.alpha + shrink * x), torch.log(self.alpha + shrink * (1 - x))
         total = x[0].numel() * math.log(shrink) - (log_p + log_rest).sum((1, 2, 3))
@@ -175,7 +175,7 @@ class ImageFlow(nn.Module):
         return total + _normal(x)
 
     def inverse(self, z: Tensor) -> Tensor:
-        """The images (N, H, W, C) that latents (N, H W C) come from: what leaves first comes first, channels last."""
+        """Return the images (N, H, W, C) of latents (N, H W C), in which what leaves the flow first comes first."""
         height, width, channels = self.event_shape
         outs = []
         for part in self.maps:
@@ -198,7 +198,7 @@ def _normal(z: Tensor) -> Tensor:
 
 
 def _maps(params: Mapping[str, Any], shape: tuple[int, int, int]) -> list[nn.Module]:
-    """The maps of one scale, in the order that the flows apply them, and of all that follow."""
+    """Return the maps of one scale and of all later scales, in the order in which the flows apply them."""
     height, width, channels = shape
     maps: list[nn.Module] = []
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

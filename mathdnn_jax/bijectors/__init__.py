@@ -1,4 +1,4 @@
-"""Invertible maps with their log-determinants, one idea per file."""
+"""Bijectors: invertible maps with their log-determinants, as pure functions."""
 
 from mathdnn_jax.bijectors.actnorm import actnorm
 from mathdnn_jax.bijectors.bijector import Bijector, Params

@@ -1,4 +1,4 @@
-"""A scale and a shift of each channel, first set from data."""
+"""Actnorm: a scale and a shift for each channel, initialised from data."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError,
 
 
 def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8) -> Bijector:
-    """Z = exp(s) ⊙ (x + b),  log|det ∂z/∂x| = N Σ_c s_c,  with inverse x = exp(−s) ⊙ z − b.
+    """z = exp(s) ⊙ (x + b),  log|det ∂z/∂x| = N Σ_c s_c,  with inverse x = exp(−s) ⊙ z − b.
 
-    s and b have one entry for each channel, an index of the last axis; N is the number of pixels, the product of an
-    event's other axes, which may have any length (1 where event_ndims is 1, a vector). The parameters are
-    {"log_scale": s (channels,), "bias": b (channels,)}, zeros at initialisation.
+    s and b have one entry for each channel, that is, for each index of the last axis. N is the number of pixels, the
+    product of the event's other axes, which may have any length (N = 1 for vectors, where event_ndims is 1). The
+    parameters are {"log_scale": s (channels,), "bias": b (channels,)}, initialised with zeros.
 
-    `init_from_data(params, x)` returns b = −mean and s = −½ log variance over all of a first batch but its channels,
-    the variance being that of the batch itself (divided by the number of values), so that its z has mean 0 and
-    variance 1 in each channel. A channel whose variance is not above `variance_floor` (one that is constant in the
-    batch) is centred and keeps s = 0: a scale made of rounding would credit the density for it.
+    `init_from_data(params, x)` returns b = −mean and s = −½ log variance for each channel of a first batch, so that z
+    has mean 0 and variance 1 in each channel. The variance is that of the batch itself (divided by the number of
+    values). A channel whose variance does not exceed `variance_floor`, such as one that is constant in the batch, is
+    centred and keeps s = 0: a scale computed from rounding errors would inflate the density.
 
     Args:
         channels: the length of the last axis.
-        event_ndims: how many axes make one event.
+        event_ndims: the number of axes of one event.
         variance_floor: in squared units of x.
 
+    Returns:
+        The bijector.
+
     Raises:
-        ConfigurationError: channels or event_ndims below 1, or a floor that is negative or not finite.
-        EventShapeError: (when applied) x has fewer axes, an empty one, or another number of channels.
-        ParameterStructureError: (when applied) a parameter has another shape.
+        ConfigurationError: channels or event_ndims is below 1, or the floor is negative or not finite.
+        EventShapeError: (when applied) x has too few axes, an empty one, or a wrong number of channels.
+        ParameterStructureError: (when applied) a parameter has a wrong shape.
         DataSetError: (in `init_from_data`) the batch has fewer than two values for each channel.
         NonFiniteError: (in `init_from_data`, outside jit) the batch's mean or variance is NaN or infinite; under jit
             the parameters are then NaN.
@@ -45,7 +48,7 @@ def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8
             f"actnorm needs at least one channel and one axis, given channels={channels}, event_ndims={event_ndims}"
         )
     if not 0 <= variance_floor < math.inf:
-        raise ConfigurationError(f"a variance floor is a finite number from 0 on, given {variance_floor}")
+        raise ConfigurationError(f"a variance floor is a finite number of at least 0, given {variance_floor}")
 
     def init(key: jax.Array) -> Params:
         del key
@@ -83,9 +86,9 @@ def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8
         if not isinstance(variance, jax.core.Tracer) and not np.isfinite(variance).all():
             raise NonFiniteError(
                 f"actnorm's first batch has no finite mean and variance in channels "
-                f"{np.flatnonzero(~np.isfinite(variance)).tolist()}; look for NaN or infinite values"
+                f"{np.flatnonzero(~np.isfinite(variance)).tolist()}; check the data for NaN or infinite values"
             )
-        # Comparing this way round, a NaN keeps its place.
+        # With the comparison this way round, a NaN stays a NaN.
         constant = variance <= variance_floor
         first_scale = -jnp.log(jnp.where(constant, jnp.ones((), variance.dtype), variance)) / 2
         return {"log_scale": first_scale.astype(log_scale.dtype), "bias": (-mean).astype(bias.dtype)}

@@ -1,4 +1,4 @@
-"""The shape of every invertible map in the library."""
+"""The interface of every invertible map in the library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Params = Any
 
 
 class Map(Protocol):
-    """One direction of a bijector; the context may be left out wherever the map does not need one."""
+    """One direction of a bijector; the context may be omitted wherever the map does not need one."""
 
     def __call__(
         self, params: Params, x: jax.Array, context: jax.Array | None = None, /
@@ -23,23 +23,25 @@ class Map(Protocol):
 
 
 class Bijector(NamedTuple):
-    """An invertible map f: x → z between events of one shape, as pure functions with the parameters first.
+    """An invertible map f: x → z between events of fixed shape, as pure functions that take the parameters first.
 
-    x is data and z is latent. Leading axes are batch axes, any number of them, also none. `log_det` always has
-    the batch shape and is in nats:
+    x is data and z is latent. Any number of leading axes, including none, are batch axes. `log_det` always has the
+    batch shape and is in nats.
 
-    - `init(key) -> params`, a plain nested dict, float32 as Flax makes its own (also where JAX has 64-bit types);
+    - `init(key) -> params`, a plain nested dict. It is float32, like the parameters of Flax modules, even if JAX's
+      64-bit types are enabled;
     - `forward(params, x, context=None) -> (f(x), log|det ∂f/∂x|)`;
     - `inverse(params, z, context=None) -> (f⁻¹(z), log|det ∂f⁻¹/∂z|)`;
-    - `event_ndims`: how many trailing axes make one event, 1 for vectors, 3 for H × W x C images;
-    - `parts`: the named maps that a composed one applies in order, empty for a map that is not composed. Being
-      readable, a composition can be certified, checked or fused part by part;
-    - `latent_event_ndims`: how many trailing axes make one z, where that is not `event_ndims` (see `latent_ndims`);
-    - `init_from_data(params, x, context=None) -> params`: those parameters set from a first batch of data, for maps
-      that want it (and compositions of them), a pure function; None for all others.
+    - `event_ndims`: the number of trailing axes that make up one event, 1 for vectors, 3 for H × W × C images;
+    - `parts`: the named maps that a composed map applies in order, empty for other maps. They make it possible to
+      certify, check or fuse a composition part by part;
+    - `latent_event_ndims`: the number of trailing axes that make up one z, if it differs from `event_ndims` (see
+      `latent_ndims`);
+    - `init_from_data(params, x, context=None) -> params`: a pure function that sets some parameters from a first
+      batch of data, for maps that need it (such as `actnorm`) and compositions of them; None for all others.
 
-    The context is what a conditional map depends on beside x, with the same leading axes or fewer; maps that do not
-    depend on one pass over it, so that in a composition it reaches those that do.
+    The context is what a conditional map depends on besides x, with the same leading axes or fewer. Maps that do not
+    depend on a context ignore it, so that in a composition it reaches those that do.
     """
 
     init: Callable[[jax.Array], Params]
@@ -52,15 +54,21 @@ class Bijector(NamedTuple):
 
     @property
     def latent_ndims(self) -> int:
-        """How many trailing axes make one z."""
+        """The number of trailing axes that make up one z."""
         return self.event_ndims if self.latent_event_ndims is None else self.latent_event_ndims
 
 
+def no_params(key: jax.Array) -> Params:
+    """The `init` of maps that have no parameters."""
+    del key
+    return {}
+
+
 def check_event(x: jax.Array, event_shape: tuple[int, ...], map_name: str) -> tuple[int, ...]:
-    """Return the batch shape of `x`, whose trailing axes must be `event_shape`.
+    """Return the batch shape of `x` after checking that its trailing axes are `event_shape`.
 
     Raises:
-        EventShapeError: they are not.
+        EventShapeError: the trailing axes have a different shape.
     """
     batch_ndims = x.ndim - len(event_shape)
     if batch_ndims < 0 or x.shape[batch_ndims:] != event_shape:
@@ -72,10 +80,10 @@ def check_event(x: jax.Array, event_shape: tuple[int, ...], map_name: str) -> tu
 
 
 def check_image(x: jax.Array, channels: int, map_name: str) -> tuple[int, ...]:
-    """Return the batch shape of `x`, whose trailing axes must be an image of any height and width, and `channels`.
+    """Return the batch shape of `x` after checking that it holds images of any height and width with `channels`.
 
     Raises:
-        EventShapeError: they are not.
+        EventShapeError: the trailing axes are not such an image.
     """
     if x.ndim < 3 or x.shape[-1] != channels or 0 in x.shape[-3:-1]:
         raise EventShapeError(
@@ -86,10 +94,10 @@ def check_image(x: jax.Array, channels: int, map_name: str) -> tuple[int, ...]:
 
 
 def check_last_axis(x: jax.Array, size: int, event_ndims: int, map_name: str) -> tuple[int, ...]:
-    """Return the batch shape of `x`, whose last `event_ndims` axes are an event: any shape that ends with `size`.
+    """Return the batch shape of `x` after checking that its events have `event_ndims` axes, the last of length `size`.
 
     Raises:
-        EventShapeError: they are not.
+        EventShapeError: `x` has too few axes, an empty event axis, or a last axis of another length.
     """
     if x.ndim < event_ndims or x.shape[-1] != size or 0 in x.shape[x.ndim - event_ndims :]:
         raise EventShapeError(

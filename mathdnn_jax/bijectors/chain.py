@@ -1,4 +1,4 @@
-"""Composition of maps by name, and the map taken backwards."""
+"""Named composition of maps, and the inverse of a map as a map."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
 def chain(**parts: Bijector) -> Bijector:
     """Compose named maps: f = f_n ∘ … ∘ f_1, with log|det ∂f/∂x| = Σ_k log|det ∂f_k/∂x_k|, x_k = f_k−1(…f_1(x)).
 
-    The parameters are `{name: parameters of that part}`, so that a tree reads like a state dict:
-    `chain(coupling_0=..., coupling_1=..., scaling=...)`. Part k is initialised with the k-th of n split keys; where
-    a part wants data for its first parameters, it is given what the parts before it make of them. A context goes to
-    every part.
+    The parameters are `{name: parameters of that part}`, so that the tree reads like a state dict:
+    `chain(coupling_0=..., coupling_1=..., scaling=...)`. Part k is initialised with the k-th of n split keys. A part
+    that initialises its parameters from data receives the data as transformed by the parts before it. The context is
+    passed to every part.
 
     Raises:
-        ConfigurationError: there are no parts, or one part's z has another rank than the next one's x.
-        ParameterStructureError: (when applied) the parameters' names are not the parts' names.
+        ConfigurationError: there are no parts, or the rank of one part's z differs from that of the next part's x.
+        ParameterStructureError: (when applied) the names of the parameters differ from the names of the parts.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> bijector = mj.chain(logit=mj.bijectors.logit((2,)), scaling=mj.bijectors.scaling(2))
+        >>> params = bijector.init(jax.random.key(0))
+        >>> sorted(params)
+        ['logit', 'scaling']
+        >>> z, log_det = bijector.forward(params, jnp.full((3, 2), 0.5))
+        >>> z.shape, log_det.shape
+        ((3, 2), (3,))
     """
     if not parts:
         raise ConfigurationError("chain needs at least one named part, given none")
@@ -28,8 +38,8 @@ def chain(**parts: Bijector) -> Bijector:
     for name, following in itertools.pairwise(names):
         if parts[name].latent_ndims != parts[following].event_ndims:
             raise ConfigurationError(
-                f"chain passes each part's z to the next part; {name!r} returns events of {parts[name].latent_ndims} "
-                f"axes, {following!r} takes events of {parts[following].event_ndims}"
+                f"chain passes the z of each part to the next part, but {name!r} returns events of "
+                f"{parts[name].latent_ndims} axes, {following!r} takes events of {parts[following].event_ndims}"
             )
 
     def init(key: jax.Array) -> Params:
@@ -75,10 +85,17 @@ def chain(**parts: Bijector) -> Bijector:
 
 
 def invert(bijector: Bijector) -> Bijector:
-    """The map f⁻¹: its `forward` is the given map's `inverse` and the other way round; the parameters are the same.
+    """The map f⁻¹: its `forward` is the given map's `inverse` and vice versa; the parameters are the same.
 
-    It has no parts, and wants no data for its first parameters, whatever the given map has or wants: both are about
-    the direction from data to latent.
+    It has neither parts nor `init_from_data`, even if the given map does: both refer to the direction from data to
+    latent.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> sigmoid = mj.invert(mj.bijectors.logit((2,), alpha=0.0))
+        >>> x, log_det = sigmoid.forward({}, jnp.zeros((3, 2)))
+        >>> x.shape, float(x[0, 0])
+        ((3, 2), 0.5)
     """
     return Bijector(
         bijector.init,

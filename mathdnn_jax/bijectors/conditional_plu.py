@@ -1,4 +1,4 @@
-"""The 1×1 convolution whose matrix a network computes from the other half of the channels."""
+"""The 1×1 convolution whose matrix is computed from the other half of the channels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from mathdnn_jax.bijectors import plu_factors
 from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event, check_image
+from mathdnn_jax.bijectors.conditioner import pure_conditioner
 from mathdnn_jax.bijectors.log_scale import bounded, check_bound
-from mathdnn_jax.bijectors.network import apply_network, init_network
 from mathdnn_jax.bijectors.permutation import Indices
 from mathdnn_jax.bijectors.plu import check_plu
 from mathdnn_jax.errors import ConfigurationError
@@ -32,32 +32,34 @@ def conditional_plu_coupling(
 ) -> Bijector:
     """Z₁ = X₁,  Z₂[h, w] = A(X₁) X₂[h, w] at every pixel,  A = P L (U + diag s),  log|det ∂Z/∂X| = H W Σ_i log|s_i|.
 
-    X₁ is the first `channels` channels of an image (H, W, 2 channels), X₂ the others; L, U and s are functions of all
-    of X₁, so that every image has its own matrix, one for all of its pixels. The Jacobian is block triangular:
-    ∂Z₂/∂X₁ is not zero, and does not enter the determinant. The inverse is two triangular solves.
+    X₁ is the first `channels` channels of an image (H, W, 2 channels), X₂ the others. L, U and s are functions of the
+    whole of X₁, so that every image has its own matrix, shared by all its pixels. The Jacobian is block triangular:
+    ∂Z₂/∂X₁ is not zero, but does not enter the determinant. The inverse consists of two triangular solves.
 
     Args:
         conditioner: any Flax module without mutable state, from X₁ (…, H, W, C) to (…, C²): a C × C matrix M, row by
-            row, with L its entries below the diagonal, U those above, and log|s| its diagonal. With M = 0 the
-            map is the permutation alone: the last layer of a deep network is best started at zero, since the triangles
-            of large random matrices are ill-conditioned.
+            row, whose entries below the diagonal are those of L, whose entries above it are those of U, and whose
+            diagonal is log|s|. With M = 0 the map is the permutation alone. It is best to initialise the last layer
+            of a deep network with zeros, since the triangles of large random matrices are ill-conditioned.
         channels: C, half of the event's channels.
-        permutation: P, as in `plu`: row i of A is row permutation[i] of L (U + diag s). The identity unless given.
-        signs: +1 or −1 for each s_i, fixed; all +1 unless given.
+        permutation: P, as in `plu`: row i of A is row permutation[i] of L (U + diag s). The default is the identity.
+        signs: +1 or −1 for each s_i, fixed; by default all are +1.
         log_scale_bound: a bound c on |log|s_i||, as in `affine_coupling`.
-        image_shape: the height and width of events, where the conditioner is built for one size (it flattens, say).
-            Without it events have any size, and the conditioner's parameters are drawn for a single pixel.
-        context_shape: of one event's context, which comes to the conditioner as its second argument.
+        image_shape: the height and width of events, if the conditioner is built for one size (because it flattens,
+            for example). Without it events may have any size, and the conditioner's parameters are initialised for a
+            single pixel.
+        context_shape: the shape of one event's context, which the conditioner receives as its second argument.
 
-    The parameters are the conditioner's own "params" collection.
+    Returns:
+        The bijector. Its parameters are the conditioner's own "params" collection.
 
     Raises:
-        ConfigurationError: channels < 1, a permutation, signs, a bound or an image shape that are none; or (in `init`
-            and when applied) the conditioner keeps state beside its parameters or returns another shape, or the
-            context is missing.
+        ConfigurationError: channels < 1; or the permutation, the signs, the bound or the image shape is invalid; or
+            (in `init` and when applied) the conditioner keeps state besides its parameters or returns a wrong shape,
+            or the context is missing.
         EventShapeError: (when applied) the trailing axes of X are not such an image.
 
-    Source: seeds 000 Q4(d), 003 P4(d), the Jacobian there corrected.
+    Source: course 000, Q4(d); course 003, P4(d), with the Jacobian corrected (erratum E8).
     """
     order = check_plu(_NAME, channels, permutation)
     sign = _check_signs(signs, channels)
@@ -65,9 +67,7 @@ def conditional_plu_coupling(
     if image_shape is not None and (len(image_shape) != 2 or min(image_shape) < 1):
         raise ConfigurationError(f"an image shape is (height, width), each at least 1, given {image_shape}")
     probe_shape = (1, 1) if image_shape is None else tuple(image_shape)
-
-    def init(key: jax.Array) -> Params:
-        return init_network(conditioner, key, (*probe_shape, channels), context_shape)
+    network = pure_conditioner(conditioner, (*probe_shape, channels), context_shape, _NAME)
 
     def read(
         params: Params, x: jax.Array, context: jax.Array | None
@@ -77,7 +77,7 @@ def conditional_plu_coupling(
         else:
             batch_shape = check_event(x, (*probe_shape, 2 * channels), _NAME)
         kept, moved = x[..., :channels], x[..., channels:]
-        returned = apply_network(conditioner, params, kept, batch_shape, context, context_shape, _NAME)
+        returned = network.apply(params, kept, batch_shape, context)
         if getattr(returned, "shape", None) != (*batch_shape, channels**2):
             raise ConfigurationError(
                 f"the conditioner of {_NAME} must return one {channels} × {channels} matrix for each image, an array "
@@ -98,7 +98,7 @@ def conditional_plu_coupling(
         kept, moved, a, log_det = read(params, z, context)
         return jnp.concatenate([kept, plu_factors.solve(a, moved).reshape(kept.shape)], -1), -log_det
 
-    return Bijector(init, forward, inverse, event_ndims=3)
+    return Bijector(network.init, forward, inverse, event_ndims=3)
 
 
 def _check_signs(signs: Sequence[int] | None, channels: int) -> np.ndarray | None:
@@ -106,5 +106,5 @@ def _check_signs(signs: Sequence[int] | None, channels: int) -> np.ndarray | Non
         return None
     given = np.asarray(signs)
     if given.shape != (channels,) or not np.isin(given, (-1, 1)).all():
-        raise ConfigurationError(f"signs are +1 or −1 for each of {channels} channels, given {signs}")
+        raise ConfigurationError(f"signs must be +1 or −1 for each of {channels} channels, given {signs}")
     return given

@@ -1,120 +1,69 @@
-"""What moves a coupling: a network that sees the entries that stay, and perhaps a context.
-
-Where a mask differs along the last axis alone (a vector's entries, an image's channels), the kept entries go to the
-network in the event's own shape with a shorter last axis, and what it returns has that shape with the moved ones. An
-image's kept channels are thus an image. Other masks (a checkerboard) have no such shape: there the kept entries
-are flattened in C order, or, with `layout="masked"`, the network sees the whole event with zeros in place of the moved
-entries and returns a whole event per parameter, of which the moved entries are used.
-"""
+"""Conditioners: Flax modules as pure functions of what a map lets them see and, optionally, of a context."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.typing import ArrayLike
 
-from mathdnn_jax.bijectors.bijector import Params, check_event
-from mathdnn_jax.bijectors.index_set import IndexSet, index_sets, pick
-from mathdnn_jax.bijectors.network import apply_network, init_network
+from mathdnn_jax.bijectors.bijector import Params
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.nets.pure_module import pure_module
 
-Layout = Literal["kept", "masked"]
 
+class Conditioner(NamedTuple):
+    """The network of a conditional map as pure functions.
 
-class Conditioning(NamedTuple):
-    """A coupling's index sets, and its network as pure functions.
-
-    - `init(key) -> params`, the network's own;
-    - `view(x) -> (batch shape, x with the axis that `kept` and `moved` index as its last)`;
-    - `values(params, viewed, context) -> tuple` of one array (…, |Ωᶜ|) for each parameter of a moved entry;
-    - `moved`: the entries Ωᶜ of the viewed last axis;
-    - `axes`: how many trailing axes of the view make one event.
+    - `init(key) -> params`, the module's own "params" collection;
+    - `apply(params, seen, batch_shape, context) -> output`, whatever the module returns.
     """
 
     init: Callable[[jax.Array], Params]
-    view: Callable[[jax.Array], tuple[tuple[int, ...], jax.Array]]
-    values: Callable[[Params, jax.Array, jax.Array | None], tuple[jax.Array, ...]]
-    moved: IndexSet
-    axes: tuple[int, ...]
+    apply: Callable[[Params, jax.Array, tuple[int, ...], jax.Array | None], Any]
 
 
-def conditioning(
-    conditioner: nn.Module,
-    mask: ArrayLike,
-    parameters: int,
-    map_name: str,
-    layout: Layout = "kept",
-    context_shape: tuple[int, ...] | None = None,
-) -> Conditioning:
-    """Join a Flax module and a mask into what a coupling needs, with `parameters` numbers for each moved entry.
+def pure_conditioner(
+    module: nn.Module, input_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, map_name: str
+) -> Conditioner:
+    """Turn the module into pure functions; it receives the context, if there is one, as its second argument.
 
-    The network returns one array whose last axis holds these numbers in blocks: the first of every moved entry, then
-    the second of every one, and so on; or a tuple of the blocks.
-
-    Raises:
-        ConfigurationError: Ω is not a proper non-empty subset, or the layout is unknown; or (in `init` and when
-            applied) the network keeps state beside its parameters, returns another shape, or wants a context and got
-            none.
-        EventShapeError: (when applied) the trailing axes of x are not the mask's.
+    Returns:
+        The conditioner. `init` raises ConfigurationError if the module keeps state besides its parameters, and `apply`
+        if the context is missing or has the wrong shape.
     """
-    if layout not in ("kept", "masked"):
-        raise ConfigurationError(f"a coupling's layout is 'kept' or 'masked', given {layout!r}")
-    kept, _ = index_sets(mask)
-    mask = np.asarray(mask)
-    event_shape = mask.shape
-    along_last = mask.reshape(-1, event_shape[-1])
-    if (along_last == along_last[0]).all():
-        kept, moved = index_sets(along_last[0])
-        view_shape = event_shape
-    else:
-        kept, moved = index_sets(mask.ravel())
-        view_shape = (mask.size,)
-    if layout == "kept":
-        input_shape, output_shape = (*view_shape[:-1], len(kept.indices)), (*view_shape[:-1], len(moved.indices))
-    else:
-        input_shape = output_shape = event_shape
+    network = pure_module(module, f"the conditioner of {map_name}")
+    shapes = [input_shape] if context_shape is None else [input_shape, context_shape]
 
     def init(key: jax.Array) -> Params:
-        return init_network(conditioner, key, input_shape, context_shape)
+        return network.init(key, *shapes)[0]
 
-    def view(x: jax.Array) -> tuple[tuple[int, ...], jax.Array]:
-        batch_shape = check_event(x, event_shape, map_name)
-        return batch_shape, x.reshape(*batch_shape, *view_shape)
+    def apply(params: Params, seen: jax.Array, batch_shape: tuple[int, ...], context: jax.Array | None) -> Any:
+        inputs = [seen]
+        if context_shape is not None:
+            inputs.append(_context(context, batch_shape, context_shape, map_name))
+        return network.apply(params, {}, *inputs)[0]
 
-    def values(params: Params, viewed: jax.Array, context: jax.Array | None) -> tuple[jax.Array, ...]:
-        batch_shape = viewed.shape[: viewed.ndim - len(view_shape)]
-        if layout == "kept":
-            seen = pick(viewed, kept)
-        else:
-            event = viewed.reshape(*batch_shape, *event_shape)
-            seen = jnp.where(mask, event, jnp.zeros((), event.dtype))
-        returned = apply_network(conditioner, params, seen, batch_shape, context, context_shape, map_name)
-        blocks = _blocks(returned, (*batch_shape, *output_shape), parameters)
-        if layout == "kept":
-            return blocks
-        return tuple(pick(block.reshape(*batch_shape, *view_shape), moved) for block in blocks)
-
-    return Conditioning(init, view, values, moved, tuple(range(-len(view_shape), 0)))
+    return Conditioner(init, apply)
 
 
-def _blocks(returned: object, expected: tuple[int, ...], parameters: int) -> tuple[jax.Array, ...]:
-    whole = (*expected[:-1], parameters * expected[-1])
-    if isinstance(returned, jax.Array) and returned.shape == whole:
-        return (returned,) if parameters == 1 else tuple(jnp.split(returned, parameters, axis=-1))
-    if isinstance(returned, tuple) and [getattr(block, "shape", None) for block in returned] == [expected] * parameters:
-        return returned
-    given = getattr(returned, "shape", None) or (
-        [getattr(block, "shape", type(block).__name__) for block in returned]
-        if isinstance(returned, tuple)
-        else type(returned).__name__
-    )
-    raise ConfigurationError(
-        f"a coupling's conditioner must return an array of shape {whole}, {parameters} for each of "
-        f"{expected[-1]} moved entries, or as many arrays of shape {expected}; "
-        f"it returned {given}"
-    )
+def _context(
+    context: jax.Array | None, batch_shape: tuple[int, ...], context_shape: tuple[int, ...], map_name: str
+) -> jax.Array:
+    if context is None:
+        raise ConfigurationError(f"this {map_name} was built with a context of shape {context_shape}, given none")
+    batch_ndims = context.ndim - len(context_shape)
+    if batch_ndims < 0 or context.shape[batch_ndims:] != context_shape:
+        raise ConfigurationError(
+            f"this {map_name} was built with a context of shape {context_shape}, given an array of shape "
+            f"{context.shape}; its trailing axes must be the context, all axes before them are batch axes"
+        )
+    try:
+        return jnp.broadcast_to(context, (*batch_shape, *context_shape))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the leading axes of a context must be those of the events, {batch_shape}, or broadcast to them; "
+            f"given {context.shape[:batch_ndims]}"
+        ) from error

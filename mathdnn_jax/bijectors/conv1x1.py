@@ -14,16 +14,19 @@ from mathdnn_jax.bijectors.plu import check_plu, init_plu, read_plu
 def conv1x1(channels: int, permutation: Indices | None = None) -> Bijector:
     """Z[h, w] = A X[h, w] at every pixel,  A = P L (U + diag s),  log|det ∂Z/∂X| = H W Σ_i log|s_i|.
 
-    Acts on images (H, W, channels) of any height and width. The parameters, their first values and the convention of
-    the permutation are those of `plu`; so is the cost, of a pixel.
+    Acts on images (H, W, channels) of any height and width. The parameters, their initial values and the convention
+    for the permutation are those of `plu`, and so is the cost per pixel.
+
+    Returns:
+        The bijector.
 
     Raises:
-        ConfigurationError: channels < 1, or the permutation is not one of `channels` entries.
+        ConfigurationError: channels < 1, or the permutation is not a permutation of `channels` entries.
         EventShapeError: (when applied) the trailing axes of X are not an image with that many channels.
-        ParameterStructureError: (when applied) a parameter has another shape.
+        ParameterStructureError: (when applied) a parameter has a wrong shape.
 
     Source: Kingma, Dhariwal, "Glow: Generative flow with invertible 1×1 convolutions", 2018, section 3.2;
-    seeds 000 Q4(c), 003 P4(c).
+    course 000, Q4(c); course 003, P4(c).
     """
     order = check_plu("conv1x1", channels, permutation)
 

@@ -1,4 +1,4 @@
-"""Coupling maps: part of the event stays, and conditions how the rest moves."""
+"""Coupling maps: part of the event stays as it is and determines how the rest is transformed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params
-from mathdnn_jax.bijectors.conditioner import Layout, conditioning
+from mathdnn_jax.bijectors.conditioning import ConditionerInput, conditioning
 from mathdnn_jax.bijectors.index_set import put
 from mathdnn_jax.bijectors.log_scale import bounded, check_bound
 
@@ -17,26 +17,37 @@ def additive_coupling(
     conditioner: nn.Module,
     mask: ArrayLike,
     *,
-    layout: Layout = "kept",
+    layout: ConditionerInput = "kept",
     context_shape: tuple[int, ...] | None = None,
 ) -> Bijector:
     """z_Ω = x_Ω,  z_Ωᶜ = x_Ωᶜ + t(x_Ω),  log|det ∂z/∂x| = 0,  with inverse x_Ωᶜ = z_Ωᶜ − t(z_Ω).
 
     Args:
         conditioner: t, any Flax module without mutable state. It maps the kept entries to one shift for each moved
-            entry: for a vector, or a mask along an image's channels, (…, kept) to (…, moved); for any other mask the
-            entries are flattened in C order. A context comes as its second argument.
-        mask: boolean, of the event's shape; true on Ω, the entries that stay.
-        layout: "masked" shows the network the whole event with zeros in place of the moved entries, and takes a whole
-            event from it, of which the moved entries are used: convolutions under a checkerboard.
-        context_shape: of one event's context, where the map has one.
+            entry: (…, kept) to (…, moved) for a vector or for a mask along an image's channels; for any other mask
+            the entries are flattened in C order. If there is a context, it is the second argument.
+        mask: boolean, of the event's shape; true on Ω, the entries that stay as they are.
+        layout: with "masked" the network receives the whole event with zeros in place of the moved entries and
+            returns a whole event, of which the moved entries are used. This lets convolutions work with a
+            checkerboard.
+        context_shape: the shape of one event's context, if the map has one.
 
-    The parameters are the conditioner's own "params" collection. x and z have one dtype, that of the parameters.
+    Returns:
+        The bijector. Its parameters are the conditioner's own "params" collection, whose dtype x and z share.
 
     Raises:
         ConfigurationError: Ω is not a proper non-empty subset; or (in `init` and when applied) the conditioner
-            keeps state beside its parameters or returns another shape than that of x_Ωᶜ, or the context is missing.
-        EventShapeError: (when applied) the trailing axes of x are not the mask's.
+            keeps state besides its parameters or does not return the shape of x_Ωᶜ, or the context is missing.
+        EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> mask = jnp.array([True, False, True, False])
+        >>> coupling = mj.bijectors.additive_coupling(mj.nets.MLP((8, 2)), mask)
+        >>> params = coupling.init(jax.random.key(0))
+        >>> z, log_det = coupling.forward(params, jnp.ones((3, 4)))
+        >>> z.shape, bool((z[:, ::2] == 1).all()), log_det.tolist()
+        ((3, 4), True, [0.0, 0.0, 0.0])
 
     Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014.
     """
@@ -64,33 +75,44 @@ def affine_coupling(
     mask: ArrayLike,
     *,
     log_scale_bound: float | None = None,
-    layout: Layout = "kept",
+    layout: ConditionerInput = "kept",
     context_shape: tuple[int, ...] | None = None,
 ) -> Bijector:
     """z_Ω = x_Ω,  z_Ωᶜ = exp(s(x_Ω)) ⊙ x_Ωᶜ + t(x_Ω),  log|det ∂z/∂x| = Σ_i s_i(x_Ω).
 
-    The inverse is x_Ωᶜ = exp(−s(z_Ω)) ⊙ (z_Ωᶜ − t(z_Ω)). The Jacobian is block triangular whichever entries Ω has:
-    the rows of Ω are those of the identity.
+    The inverse is x_Ωᶜ = exp(−s(z_Ω)) ⊙ (z_Ωᶜ − t(z_Ω)). The Jacobian is block triangular for every choice of Ω,
+    since its rows for Ω are rows of the identity.
 
     Args:
         conditioner: (s, t), any Flax module without mutable state. It maps the kept entries, as in
-            `additive_coupling`, to two numbers for each moved entry: an array whose last axis is twice as long, all
-            log-scales first and then all shifts, or the pair of arrays (log-scales, shifts).
-        mask: boolean, of the event's shape; true on Ω, the entries that stay; any proper non-empty subset.
-        log_scale_bound: a bound c > 0 on |s|, kept by s = c tanh(s̃ / c) with s̃ what the network returns; None
-            takes s = s̃. With a bound the map can neither overflow nor collapse while it is trained.
+            `additive_coupling`, to two numbers for each moved entry: either an array whose last axis is twice as
+            long, with all log-scales before all shifts, or the pair of arrays (log-scales, shifts).
+        mask: boolean, of the event's shape; true on Ω, the entries that stay as they are; any proper non-empty subset.
+        log_scale_bound: a bound c > 0 on |s|, enforced by s = c tanh(s̃ / c) where s̃ is the output of the network;
+            None means s = s̃. With a bound the map can neither overflow nor collapse during training.
         layout: "masked" for networks on whole events, as in `additive_coupling`.
-        context_shape: of one event's context, where the map has one.
+        context_shape: the shape of one event's context, if the map has one.
 
-    The parameters are the conditioner's own "params" collection. x and z have one dtype, that of the parameters.
+    Returns:
+        The bijector. Its parameters are the conditioner's own "params" collection, whose dtype x and z share.
 
     Raises:
-        ConfigurationError: Ω is not a proper non-empty subset, the bound is not positive; or (in `init` and when
-            applied) the conditioner keeps state beside its parameters or returns another shape, or the context is
+        ConfigurationError: Ω is not a proper non-empty subset, or the bound is not positive; or (in `init` and when
+            applied) the conditioner keeps state besides its parameters or returns a wrong shape, or the context is
             missing.
-        EventShapeError: (when applied) the trailing axes of x are not the mask's.
+        EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, section 3.2; seed 002 P3.
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> mask = jnp.array([True, True, False])
+        >>> coupling = mj.bijectors.affine_coupling(mj.nets.MLP((8, 2)), mask, log_scale_bound=2.0)
+        >>> params = coupling.init(jax.random.key(0))
+        >>> z, log_det = coupling.forward(params, jnp.ones((5, 3)))
+        >>> x, _ = coupling.inverse(params, z)
+        >>> z.shape, log_det.shape, bool(jnp.allclose(x, 1, atol=1e-5))
+        ((5, 3), (5,), True)
+
+    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, section 3.2; course 002, P3.
     """
     check_bound(log_scale_bound)
     network = conditioning(conditioner, mask, 2, "affine_coupling", layout, context_shape)

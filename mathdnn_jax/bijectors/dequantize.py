@@ -1,4 +1,4 @@
-"""From integers to the unit interval and back: images as samples of a density."""
+"""Dequantisation and quantisation: integers to the unit interval and back, so that images are samples of a density."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mathdnn_jax.errors import ConfigurationError, EventShapeError, ImageError, 
 
 SPARE_BITS = 2
 LEAST_BITS = 4
-"""Of the offset in a cell: with fewer it would be far from uniform."""
+"""The fewest bits that the offset in a cell may have; with fewer it would be far from uniform."""
 
 
 def dequantize(
@@ -24,37 +24,44 @@ def dequantize(
     event_ndims: int = 3,
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[jax.Array, jax.Array]:
-    """Y = (x + u) / levels with u uniform on (0, 1), and log_det = −D log(levels), D the number of entries of an event.
+    """y = (x + u) / levels with u uniform on (0, 1), and log_det = −D log(levels), D the number of entries of an event.
 
-    y lies strictly inside the cell (x/levels, (x + 1)/levels), so never at 0 or 1, and `quantize` gives x back exactly:
-    u is drawn from the midpoints of a grid that x + u represents without rounding (2¹⁴ of them for 256 levels in
-    float32). For any density p of y, log P(x) ≥ E_u log p(y) + log_det, in nats (Jensen's inequality).
+    y lies strictly inside the cell (x/levels, (x + 1)/levels), hence never at 0 or 1, and `quantize` recovers x
+    exactly: u is drawn from the midpoints of a grid on which x + u is exact (2¹⁴ of them for 256 levels in float32).
+    For any density p of y, log P(x) ≥ E_u log p(y) + log_det, in nats (Jensen's inequality).
 
     Args:
-        key: of the noise.
+        key: the key of the noise.
         images: integers from 0 to levels − 1, of any integer dtype; (..., *event).
-        levels: how many values an entry may have.
-        event_ndims: how many trailing axes make one image: 3 for H × W × C, 1 for vectors.
-        dtype: of y.
+        levels: the number of values that an entry may have.
+        event_ndims: the number of trailing axes of one image: 3 for H × W × C, 1 for vectors.
+        dtype: the dtype of y.
 
     Returns:
-        (y, log_det): y of the shape of `images`, log_det of the batch shape, both of `dtype`.
+        (y, log_det): y has the shape of `images`, log_det the batch shape, both in `dtype`.
 
     Raises:
-        ConfigurationError: levels < 2, or more of them than the dtype has digits for; event_ndims < 0.
+        ConfigurationError: levels < 2, or the dtype has too few digits for that many; or event_ndims < 0.
         EventShapeError: images have fewer axes than an event.
         ImageError: images are not integers, or (unless under jit or vmap) some are outside 0, …, levels − 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> images = jnp.arange(24, dtype=jnp.uint8).reshape(2, 2, 2, 3)
+        >>> y, log_det = mj.bijectors.dequantize(jax.random.key(0), images)
+        >>> y.shape, log_det.shape, bool((mj.bijectors.quantize(y) == images).all())
+        ((2, 2, 2, 3), (2,), True)
 
     Source: Uria, Murray, Larochelle, "RNADE", 2013; Theis, van den Oord, Bethge, "A note on the evaluation of
     generative models", 2016.
     """
     bits = _offset_bits(levels, dtype)
     if event_ndims < 0:
-        raise ConfigurationError(f"an event has 0 axes or more, given event_ndims={event_ndims}")
+        raise ConfigurationError(f"an event has at least 0 axes, given event_ndims={event_ndims}")
     x = images if isinstance(images, jax.Array) else np.asarray(images)
     if not jnp.issubdtype(x.dtype, jnp.integer):
         raise ImageError(
-            f"dequantize takes integers from 0 to {levels - 1}, given dtype {x.dtype}; images in [0, 1] go through "
+            f"dequantize takes integers from 0 to {levels - 1}, given dtype {x.dtype}; pass images in [0, 1] through "
             f"quantize first"
         )
     if x.ndim < event_ndims:
@@ -70,34 +77,40 @@ def dequantize(
 
 
 def quantize(y: ArrayLike, levels: int = 256) -> jax.Array:
-    """⌊levels · y⌋, at least 0 and at most levels − 1: the cell that y lies in; uint8 for up to 256 levels, else int32.
+    """⌊levels · y⌋, at least 0 and at most levels − 1: the cell that contains y.
 
-    Values outside [0, 1], which a flow's samples may have, go to the nearest cell.
+    The dtype is uint8 for up to 256 levels, else int32. Values outside [0, 1], which samples of a flow may have, are
+    assigned to the nearest cell.
 
     Raises:
         ConfigurationError: levels < 2.
         NonFiniteError: (unless under jit or vmap) some y are NaN.
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> mj.bijectors.quantize(jnp.array([-0.1, 0.0, 0.5, 1.0])).tolist()
+        [0, 0, 128, 255]
     """
     if levels < 2:
-        raise ConfigurationError(f"quantize makes at least 2 levels, given levels={levels}")
+        raise ConfigurationError(f"quantize takes at least 2 levels, given levels={levels}")
     values = jnp.asarray(y)
     if not isinstance(values, jax.core.Tracer) and (missing := int(jnp.isnan(values).sum())):
-        raise NonFiniteError(f"quantize was given {missing} NaN among {values.size} values, which lie in no cell")
+        raise NonFiniteError(f"quantize was given {missing} NaN among {values.size} values; a NaN lies in no cell")
     return jnp.clip(jnp.floor(values * levels), 0, levels - 1).astype(jnp.uint8 if levels <= 256 else jnp.int32)
 
 
 def _offset_bits(levels: int, dtype: DTypeLike) -> int:
-    """How many bits the offset in a cell may have, such that x + u is exact and division rounds within the cell."""
+    """The number of bits of the offset in a cell for which x + u is exact and the division rounds within the cell."""
     bits = jnp.finfo(dtype).nmant + 1 - math.ceil(math.log2(max(levels, 2))) - SPARE_BITS
     if levels < 2 or bits < LEAST_BITS:
         raise ConfigurationError(
-            f"dequantize takes at least 2 levels, and as many as leave {LEAST_BITS} bits of the dtype for the noise; "
-            f"given levels={levels} in {jnp.dtype(dtype).name}"
+            f"dequantize takes at least 2 levels, and few enough to leave {LEAST_BITS} bits of the dtype for the "
+            f"noise; given levels={levels} in {jnp.dtype(dtype).name}"
         )
     return bits
 
 
 def _place(x: jax.Array, uniform: jax.Array, levels: int, bits: int) -> jax.Array:
-    """(x + u) / levels, u the midpoint of that of 2^bits intervals in which a uniform number in [0, 1) lies."""
+    """(x + u) / levels, where u is the midpoint of the interval, of 2^bits, that contains the uniform number."""
     grid = 2.0**bits
     return (x + (jnp.floor(uniform * grid) + 0.5) / grid) / levels

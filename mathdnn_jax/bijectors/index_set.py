@@ -1,8 +1,8 @@
-"""Entries of an event picked out by a boolean mask, and put back.
+"""Entries of an event, selected by a boolean mask, and their way back into the event.
 
-A mask is known when a model is built, so its index set is static. Where it is an arithmetic progression (a prefix, a
-suffix, every second entry: most masks in use), picking is a strided slice and putting back is a padding with interior
-zeros; XLA fuses both with their neighbours, while a gather or scatter costs a pass over memory of its own.
+A mask is known when a model is built, so its index set is static. If it is an arithmetic progression (a prefix, a
+suffix, every second entry: most masks in practice), picking is a strided slice and putting back is padding with
+interior zeros. XLA fuses both with their neighbours, whereas a gather or scatter costs a separate pass over memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 class IndexSet(NamedTuple):
-    """The sorted flat indices of some entries among `size`, as an array and, where they are one, as a slice."""
+    """The sorted flat indices of some of `size` entries, as an array and, if they form a progression, as a slice."""
 
     indices: np.ndarray
     progression: slice | None
@@ -34,7 +34,7 @@ def index_sets(mask: ArrayLike) -> tuple[IndexSet, IndexSet]:
     """
     mask = np.asarray(mask)
     if mask.dtype != np.bool_:
-        raise ConfigurationError(f"a coupling's mask is a boolean array, given dtype {mask.dtype}")
+        raise ConfigurationError(f"the mask of a coupling must be a boolean array, given dtype {mask.dtype}")
     kept = int(mask.sum())
     if mask.ndim == 0 or not 0 < kept < mask.size:
         raise ConfigurationError(
@@ -45,7 +45,7 @@ def index_sets(mask: ArrayLike) -> tuple[IndexSet, IndexSet]:
 
 
 def _index_set(mask: np.ndarray) -> IndexSet:
-    # Of one type whether or not JAX has 64-bit types: its cached indexing mixes the two up when that changes.
+    # Always int32, with or without 64-bit types: JAX's cached indexing mixes the two up when that setting changes.
     indices = np.flatnonzero(mask).astype(np.int32)
     steps = np.unique(np.diff(indices))
     progression = None
@@ -56,7 +56,7 @@ def _index_set(mask: np.ndarray) -> IndexSet:
 
 
 def pick(x: jax.Array, entries: IndexSet) -> jax.Array:
-    """X (..., size) → x[..., entries] (..., |entries|)."""
+    """x (..., size) → x[..., entries] (..., |entries|)."""
     if entries.progression is not None:
         return x[..., entries.progression]
     return jnp.take(x, entries.indices, axis=-1)

@@ -10,28 +10,31 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 def with_labels(bijector: Bijector, classes: int) -> Bijector:
-    """The given map with class labels, whole numbers from 0 to `classes` − 1, for its context.
+    """Give a map class labels, integers from 0 to `classes` − 1, as its context.
 
-    The map itself sees e_y, the y-th unit vector, and so was built with `context_shape=(classes,)`. The parameters
-    and the parts are its own.
+    The map itself receives e_y, the y-th unit vector, and must therefore be built with `context_shape=(classes,)`.
+    Parameters and parts stay the same.
+
+    Returns:
+        The map whose context is an array of labels, of the batch shape or broadcast to it.
 
     Raises:
-        ConfigurationError: fewer than 2 classes; or (when applied) no labels, or labels that are not integers; or,
-            where their values can be read, labels that are those of no class. Under jit they cannot, and a label out
-            of range makes every output of its event NaN.
+        ConfigurationError: fewer than 2 classes; or (when applied) no labels, labels that are not integers, or labels
+            that are out of range. Under jit their values cannot be read, and a label out of range makes every output
+            of its event NaN.
     """
     if classes < 2:
-        raise ConfigurationError(f"labels tell at least 2 classes apart, given classes={classes}")
+        raise ConfigurationError(f"labels need at least 2 classes, given classes={classes}")
 
     def encode(labels: jax.Array | None, like: jax.Array) -> jax.Array:
         if labels is None:
             raise ConfigurationError(f"this map is conditioned on a label from 0 to {classes - 1}, given none")
         labels = jnp.asarray(labels)
         if not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise ConfigurationError(f"labels are whole numbers from 0 to {classes - 1}, given {labels.dtype}")
+            raise ConfigurationError(f"labels must be integers from 0 to {classes - 1}, given {labels.dtype}")
         known = (labels >= 0) & (labels < classes)
         if not isinstance(known, jax.core.Tracer) and not known.all():
-            raise ConfigurationError(f"labels are from 0 to {classes - 1}, given {int(labels[~known][0])}")
+            raise ConfigurationError(f"labels must be from 0 to {classes - 1}, given {int(labels[~known][0])}")
         one_hot = jax.nn.one_hot(labels, classes, dtype=like.dtype)
         return jnp.where(known[..., None], one_hot, jnp.nan)
 

@@ -1,4 +1,4 @@
-"""Linear maps whose log-determinant is read off their parameters."""
+"""The diagonal linear map, whose log-determinant is the sum of its log-scales."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
 
 
 def scaling(dim: int) -> Bijector:
-    """Z = exp(s) ⊙ x,  log|det ∂z/∂x| = Σ_i s_i,  with inverse x = exp(−s) ⊙ z.
+    """z = exp(s) ⊙ x,  log|det ∂z/∂x| = Σ_i s_i,  with inverse x = exp(−s) ⊙ z.
 
-    Acts on vectors of length `dim`. The parameters are {"log_scale": s (dim,)}, zeros at initialisation.
+    Acts on vectors of length `dim`. The parameters are {"log_scale": s (dim,)}, initialised with zeros.
 
     Raises:
         ConfigurationError: dim < 1.
-        EventShapeError: (when applied) the last axis of x is not of length `dim`.
-        ParameterStructureError: (when applied) log_scale is not of shape (dim,).
+        EventShapeError: (when applied) the last axis of x does not have length `dim`.
+        ParameterStructureError: (when applied) log_scale does not have shape (dim,).
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> params = {"log_scale": jnp.log(jnp.array([2.0, 4.0]))}
+        >>> z, log_det = mj.bijectors.scaling(2).forward(params, jnp.array([1.0, 0.5]))
+        >>> z.round(3).tolist(), round(float(log_det), 3)
+        ([2.0, 2.0], 2.079)
 
     Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014, section 3.3.
     """
     if dim < 1:
-        raise ConfigurationError(f"scaling acts on vectors of at least one entry, given dim={dim}")
+        raise ConfigurationError(f"scaling acts on vectors with at least one entry, given dim={dim}")
 
     def init(key: jax.Array) -> Params:
         del key

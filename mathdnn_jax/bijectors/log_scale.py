@@ -1,4 +1,4 @@
-"""Log-scales that a network returns, kept within a bound."""
+"""Bounds on the log-scales that a network returns."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 def bounded(log_scale: jax.Array, bound: float | None) -> jax.Array:
-    """C tanh(s̃ / c), which is in (−c, c) and has slope 1 at zero; s̃ itself where there is no bound c."""
+    """c tanh(s̃ / c), which lies in (−c, c) and has slope 1 at zero; s̃ itself if there is no bound c."""
     return log_scale if bound is None else bound * jnp.tanh(log_scale / bound)
 
 
 def check_bound(bound: float | None) -> None:
-    """Refuse bounds that bound nothing.
+    """Check a bound on the log-scale.
 
     Raises:
         ConfigurationError: the bound is not a positive number.
     """
     if bound is not None and not 0 < bound < math.inf:
-        raise ConfigurationError(f"a bound on the log-scale is a positive number, given {bound}")
+        raise ConfigurationError(f"a bound on the log-scale must be a positive number, given {bound}")

@@ -1,4 +1,4 @@
-"""A map of the real line whose graph is a mixture of Gaussian distribution functions."""
+"""A map of the real line: a mixture of Gaussian distribution functions."""
 
 from __future__ import annotations
 
@@ -19,36 +19,40 @@ NAMES = ("mean", "log_scale", "weight_logits")
 
 
 def mixture_cdf(components: int = 5, normalised: bool = False) -> Bijector:
-    """Z = Σ_k w_k (Φ((x − μ_k)/σ_k) − ½), or its normalised variant z = Φ⁻¹(Σ_k π_k Φ((x − μ_k)/σ_k)).
+    """z = Σ_k w_k (Φ((x − μ_k)/σ_k) − ½), or its normalised variant z = Φ⁻¹(Σ_k π_k Φ((x − μ_k)/σ_k)).
 
     Acts on scalars, so that every axis is a batch axis; σ = exp(log_scale), w = exp(weight_logits) and
     π = softmax(weight_logits). The log-determinant is log dz/dx:
 
-    - as in the seed, log Σ_k (w_k/σ_k) φ((x − μ_k)/σ_k). z fills (−W/2, W/2) alone, with W = Σ_k w_k, so that the
-      density under a standard normal prior integrates to 2Φ(W/2) − 1 and not to 1, and a z outside has no x. In
-      floating-point numbers z reaches ±W/2 where every Φ rounds to 0 or 1, and there x cannot be recovered;
-    - normalised, log Σ_k (r_k/σ_k) h((x − μ_k)/σ_k) − log h(z) with h = φ/Φ and r_k ∝ π_k Φ((x − μ_k)/σ_k): no
-      difference of large numbers. Above the median the same is computed from the other side. z is onto the reals, and
-      both tails are accurate to rounding: with one component z = (x − μ)/σ however far out.
+    - as in the course, log Σ_k (w_k/σ_k) φ((x − μ_k)/σ_k). The range of z is only (−W/2, W/2), with W = Σ_k w_k, so
+      that the density under a standard normal prior integrates to 2Φ(W/2) − 1 rather than 1, and a z outside that
+      range has no x. In floating-point arithmetic z reaches ±W/2 where every Φ rounds to 0 or 1, and x cannot be
+      recovered there;
+    - normalised, log Σ_k (r_k/σ_k) h((x − μ_k)/σ_k) − log h(z) with h = φ/Φ and r_k ∝ π_k Φ((x − μ_k)/σ_k), which
+      avoids differences of large numbers. Above the median the same is computed from the other side. The map is onto
+      the reals, and both tails are accurate to rounding: with one component z = (x − μ)/σ, however far out.
 
-    The inverse is numerical (`monotone_inverse`) from a bracket that is exact: x lies between the least and the
+    The inverse is numerical (`monotone_inverse`), starting from an exact bracket: x lies between the least and the
     greatest of the components' own quantiles of the same level.
 
-    The parameters are {"mean", "log_scale", "weight_logits"}, each (components,): means standard normal, scales 1 and
-    logits 1 at initialisation, as in the seed.
+    The parameters are {"mean", "log_scale", "weight_logits"}, each (components,). As in the course, they are
+    initialised with standard normal means, scales 1 and logits 1.
+
+    Returns:
+        The bijector.
 
     Raises:
         ConfigurationError: components < 1.
-        ParameterStructureError: (when applied) the parameters have other names or shapes.
-        OutOfRangeError: (inverse, as in the seed) some z are NaN or not inside (−W/2, W/2). Under jit, vmap or grad,
-            where values are not known, their x and log-determinant are NaN instead.
+        ParameterStructureError: (when applied) the parameters have wrong names or shapes.
+        OutOfRangeError: (inverse, as in the course) some z are NaN or outside (−W/2, W/2). Under jit, vmap or grad,
+            where values are unknown, their x and log-determinant are NaN instead.
 
-    Source: seed 002 P2; erratum E4.
+    Source: course 002, P2; erratum E4.
     """
     if components < 1:
-        raise ConfigurationError(f"mixture_cdf mixes at least one component, given components={components}")
-    value_and_log_slope = _normalised if normalised else _as_in_the_seed
-    invert = _invert_normalised if normalised else _invert_as_in_the_seed
+        raise ConfigurationError(f"mixture_cdf needs at least one component, given components={components}")
+    value_and_log_slope = _normalised if normalised else _as_in_the_course
+    invert = _invert_normalised if normalised else _invert_as_in_the_course
 
     def init(key: jax.Array) -> Params:
         return {
@@ -72,11 +76,11 @@ def mixture_cdf(components: int = 5, normalised: bool = False) -> Bijector:
 
 
 def half_range(params: Params) -> jax.Array:
-    """W/2 = ½ Σ_k exp(weight_logits_k), which |z| of the map as in the seed stays below; a scalar."""
+    """W/2 = ½ Σ_k exp(weight_logits_k), a scalar: the bound on |z| for the map as in the course."""
     return jnp.exp(params["weight_logits"]).sum() / 2
 
 
-def _as_in_the_seed(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _as_in_the_course(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     a = _standardised(params, x)
     z = (jnp.exp(params["weight_logits"]) / 2 * lax.erf(a * math.sqrt(0.5))).sum(-1)
     log_terms = params["weight_logits"] - params["log_scale"] - a * a / 2 - HALF_LOG_TWO_PI
@@ -87,7 +91,7 @@ def _normalised(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     a = _standardised(params, x)
     log_weights = jax.nn.log_softmax(params["weight_logits"])
     below = (jnp.exp(log_weights) * ndtr(a)).sum(-1) <= 0.5
-    # Of F(x) and 1 − F(x) the one that is at most ½, since the other is near 1 and has lost its digits.
+    # Of F(x) and 1 − F(x) take the one that is at most ½, since the other may be near 1 and have lost its digits.
     side = lax.stop_gradient(jnp.where(below, 1, -1)).astype(x.dtype)
     log_cdfs, log_hazards = log_cdf_and_log_hazard(side[..., None] * a)
     log_terms = log_weights + log_cdfs
@@ -96,11 +100,11 @@ def _normalised(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return side * level, jax.nn.logsumexp(log_density, axis=-1) - log_cdf_and_log_hazard(level)[1]
 
 
-def _invert_as_in_the_seed(params: Params, z: jax.Array) -> jax.Array:
+def _invert_as_in_the_course(params: Params, z: jax.Array) -> jax.Array:
     half = half_range(params)
     _check_range(z, half)
     level = -jnp.sign(z) * quantile_of_log(jnp.log(0.5 - 0.5 * jnp.abs(z / half)))
-    return _solve(lambda params, x: _as_in_the_seed(params, x)[0], params, z, params, level)
+    return _solve(lambda params, x: _as_in_the_course(params, x)[0], params, z, params, level)
 
 
 def _invert_normalised(params: Params, z: jax.Array) -> jax.Array:
@@ -131,7 +135,8 @@ def _check(params: Params, components: int) -> None:
     given = {name: jnp.shape(value) for name, value in params.items()}
     if given != dict.fromkeys(NAMES, (components,)):
         raise ParameterStructureError(
-            f"mixture_cdf of {components} components expects {', '.join(NAMES)} of shape {(components,)}, given {given}"
+            f"mixture_cdf with {components} components expects {', '.join(NAMES)} of shape {(components,)}, "
+            f"given {given}"
         )
 
 
@@ -141,7 +146,7 @@ def _check_range(z: jax.Array, half: jax.Array) -> None:
     outside = int(np.sum(~(np.abs(z) < np.asarray(half))))
     if outside:
         raise OutOfRangeError(
-            f"mixture_cdf as in the seed reaches z in (−W/2, W/2) = (−{float(half):.6g}, {float(half):.6g}) alone; "
-            f"{outside} of {z.size} values are not inside. Draw z from the prior truncated to that range, or use "
+            f"mixture_cdf as in the course only reaches z in (−W/2, W/2) = (−{float(half):.6g}, {float(half):.6g}), "
+            f"given {outside} of {z.size} values outside; draw z from the prior truncated to that range, or use "
             f"mixture_cdf(normalised=True), which is onto the real line"
         )

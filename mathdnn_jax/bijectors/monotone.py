@@ -1,4 +1,4 @@
-"""The inverse of a monotone function of one variable, found numerically."""
+"""The numerical inverse of a monotone function of one variable."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Residual = Callable[[jax.Array], jax.Array]
 Search = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 
 EXPANSION = 8
-"""By what factor each step outside the first bracket is longer than the one before."""
+"""The factor by which each step outside the first bracket is longer than the previous one."""
 
 NEAR, FAR = 4, 64
-"""How many floats to either side of what Newton's method found are tried as a bracket, at first and then."""
+"""Distances, in floats, of the bracket ends that are tried on either side of Newton's result: first near, then far."""
 
 
 def monotone_inverse(
@@ -37,46 +37,47 @@ def monotone_inverse(
     decreasing: bool = False,
     newton: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
-    """Solve f(θ, x) = z for x, entry by entry, where f is increasing in x (or decreasing).
+    """Solve f(θ, x) = z for x, entry by entry, where f is increasing (or decreasing) in x.
 
-    A bracket f(θ, a) ≤ z ≤ f(θ, b) is looked for from `lower` and `upper` outwards, in steps of geometric growth as
-    far as the greatest finite float, and checked. It is then halved by the number of floats in it, until its ends are
-    adjacent floats; x is the end with the smaller |f(θ, x) − z|. That is 64 evaluations of f at most in float64 and
-    32 in float32, beside those that find the bracket. The derivative is the implicit function theorem's,
-    ∂x/∂z = 1 / f_x and ∂x/∂θ = −f_θ / f_x at (θ, x), in forward and reverse mode and to any order.
+    The search for a bracket f(θ, a) ≤ z ≤ f(θ, b) starts from `lower` and `upper` and moves outwards in geometrically
+    growing steps, up to the greatest finite float; the bracket is checked. Then the number of floats in it is halved
+    until its ends are adjacent floats, and x is the end with the smaller |f(θ, x) − z|. Besides the search for the
+    bracket, this takes at most 64 evaluations of f in float64 and 32 in float32. The derivative is that of the
+    implicit function theorem, ∂x/∂z = 1 / f_x and ∂x/∂θ = −f_θ / f_x at (θ, x), in forward and reverse mode and to any
+    order.
 
     Args:
-        function: f(params, x) → array of the shape and dtype of x, each entry depending on its own x alone. What is
-            to be differentiated must come through `params`, not through variables that the function closes over.
+        function: f(params, x) → array of the shape and dtype of x, where each entry depends only on its own x. Whatever
+            is to be differentiated must be passed through `params`, not through variables that the function closes
+            over.
         params: θ, any tree of arrays that broadcast against x inside f.
         z: float32 or float64, any shape.
-        lower: where the search starts, scalars or arrays that broadcast to z; inside the domain of f. The better the
-            bracket, the fewer steps; any order.
-        upper: its other end.
-        decreasing: f decreases in x.
-        newton: so many steps of Newton's method before the halving, each kept inside the bracket (a step that would
-            leave it becomes a halving). Where they converge, a few evaluations certify the root, instead of 64.
+        lower: one end of the interval where the search starts, inside the domain of f: a scalar or an array that
+            broadcasts to z. The better the bracket, the fewer steps. The two ends may be given in either order.
+        upper: the other end.
+        decreasing: whether f decreases in x.
+        newton: the number of Newton steps before the halving. Each stays inside the bracket (a step that would leave
+            it becomes a halving). If they converge, a few evaluations certify the root instead of 64.
 
     Returns:
-        (x, found): found is boolean. Where it is false x is NaN, never an end of the bracket, and its derivatives are
-        0, so that a caller who masks x by `found` has the gradient of the others. It is false where z is NaN or
-        outside the range of f over the finite floats, where f is NaN at an end of the bracket or next to x, and where
-        f(lower) and f(upper) are in the wrong order. Of a function that is not monotone in between some root is found,
-        and of one that jumps over z the place of the jump. Where f is flat at x, derivatives are infinite.
+        (x, found), where found is boolean. Where it is false, x is NaN, never an end of the bracket, and its
+        derivatives are 0, so that masking x by `found` leaves the gradient of the other entries intact. It is false
+        where z is NaN or outside the range of f over the finite floats, where f is NaN at an end of the bracket or next
+        to x, and where f(lower) and f(upper) are in the wrong order. If f is not monotone in between, x is one of the
+        roots; if f jumps over z, x is the place of the jump. Where f is flat at x, derivatives are infinite.
 
     Raises:
-        ConfigurationError: z is of another dtype, `newton` is negative, or the function returns another shape or
-            dtype.
+        ConfigurationError: z has another dtype, `newton` is negative, or the function returns a wrong shape or dtype.
 
-    Source: erratum E4 of seed 002 P2, where bisection on [−3, 3] takes an end point for the root.
+    Source: erratum E4 (course 002, P2), where bisection on [−3, 3] mistakes an end point for the root.
     """
     if newton < 0:
-        raise ConfigurationError(f"monotone_inverse takes a number of Newton steps from 0 up, given newton={newton}")
+        raise ConfigurationError(f"monotone_inverse takes at least 0 Newton steps, given newton={newton}")
     check_float(z, "monotone_inverse")
     returned = jax.eval_shape(function, params, z)
     if (returned.shape, returned.dtype) != (z.shape, z.dtype):
         raise ConfigurationError(
-            f"monotone_inverse wants a function that maps x to an array like it, of shape {z.shape} and dtype "
+            f"monotone_inverse needs a function that maps x to an array like x, of shape {z.shape} and dtype "
             f"{z.dtype}; it returned {returned.shape}, {returned.dtype}"
         )
     ends = [lax.stop_gradient(jnp.broadcast_to(jnp.asarray(end).astype(z.dtype), z.shape)) for end in (lower, upper)]
@@ -91,7 +92,7 @@ def _root(
         return sign * (function(params, x) - z)
 
     low, high, bracketed = _expand(residual, jnp.minimum(lower, upper), jnp.maximum(lower, upper))
-    # Without a bracket there is nothing to halve; and counting on from a NaN, which has no rank, may never end.
+    # Without a bracket there is nothing to halve, and a loop that starts from a NaN, which has no rank, may never end.
     low, high = (jnp.where(bracketed, end, jnp.zeros_like(end)) for end in (low, high))
     guess = None
     if newton:
@@ -110,7 +111,7 @@ def _root_jvp(
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, Any]]:
     params, z, lower, upper = primals
     x, found = _root(function, sign, newton, params, z, lower, upper)
-    # Where there is no root the function is still evaluated; a NaN there would spoil the gradient of the others.
+    # The function is evaluated even where there is no root; a NaN there would spoil the gradient of the other entries.
     somewhere = jnp.where(found, x, jnp.where(jnp.isfinite(lower), lower, jnp.zeros_like(lower)))
     _, slope = _with_slope(lambda x: function(params, x), somewhere)
     _, shift = jax.jvp(lambda params: function(params, somewhere), (params,), (tangents[0],))
@@ -123,7 +124,10 @@ def _with_slope(function: Residual, x: jax.Array) -> tuple[jax.Array, jax.Array]
 
 
 def _expand(residual: Residual, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Move the bracket outwards until the residual changes sign in it, or to the last finite float; does it then?"""
+    """Move the bracket outwards until the residual changes sign in it or the last finite float is reached.
+
+    Returns the ends and whether the residual changes sign between them.
+    """
     numbers = jnp.finfo(low.dtype)
     limit = numbers.max
 
@@ -148,13 +152,13 @@ def _expand(residual: Residual, low: jax.Array, high: jax.Array) -> tuple[jax.Ar
 
 
 def _narrow(low: jax.Array, high: jax.Array, x: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The part of a bracket that the residual at x, a point in it, leaves."""
+    """The part of a bracket that still contains the root, given the residual at a point x in it."""
     left = residual <= 0
     return jnp.where(left, x, low), jnp.where(left, high, x)
 
 
 def _newton(residual: Residual, low: jax.Array, high: jax.Array, steps: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Narrow the bracket by Newton's method, a step that would leave it being a halving; also where that ends."""
+    """Narrow the bracket by Newton's method, halving it if a step would leave it; also return the last point."""
 
     def step(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         low, high, x = state
@@ -168,7 +172,7 @@ def _newton(residual: Residual, low: jax.Array, high: jax.Array, steps: int) -> 
 
 
 def _halve(residual: Residual, low: jax.Array, high: jax.Array, guess: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    """Halve the number of floats in the bracket until its ends are adjacent, with a guess from near that first."""
+    """Halve the number of floats in the bracket until its ends are adjacent; if there is a guess, first try near it."""
     dtype = low.dtype
 
     def halve(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:

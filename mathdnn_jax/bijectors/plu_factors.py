@@ -1,4 +1,4 @@
-"""The arithmetic of A = P L (U + diag s), for one matrix or a batch of them."""
+"""Arithmetic with A = P L (U + diag s), for one matrix or a batch of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jax.scipy.linalg import solve_triangular
 class Factors(NamedTuple):
     """L (…, dim, dim) unit lower triangular, U + diag s (…, dim, dim) upper triangular, and P as row indices.
 
-    Row i of A is row `rows[i]` of L (U + diag s); None is P = I.
+    Row i of A is row `rows[i]` of L (U + diag s); None means P = I.
     """
 
     unit_lower: jax.Array
@@ -22,7 +22,7 @@ class Factors(NamedTuple):
 
 
 def factors(lower: jax.Array, upper: jax.Array, diagonal: jax.Array, rows: np.ndarray | None) -> Factors:
-    """Take the strict triangles of `lower` and `upper` (…, dim, dim), and s (…, dim); all else in them is ignored."""
+    """Build the factors from the strict triangles of `lower` and `upper` (…, dim, dim), and from s (…, dim)."""
     on_diagonal = np.eye(diagonal.shape[-1], dtype=bool)
     unit_lower = jnp.where(on_diagonal, jnp.ones((), lower.dtype), jnp.tril(lower, -1))
     return Factors(unit_lower, jnp.where(on_diagonal, diagonal[..., None], jnp.triu(upper, 1)), rows)
@@ -35,10 +35,10 @@ def matrix(a: Factors) -> jax.Array:
 
 
 def multiply(a: Factors, x: jax.Array) -> jax.Array:
-    """A x of each of n vectors, (…, n, dim) → (…, n, dim), with at most 2 dim² multiplications for each of them.
+    """A x for each of n vectors, (…, n, dim) → (…, n, dim), with at most 2 dim² multiplications per vector.
 
-    From n = dim on, that is the assembled matrix (dim³) and one product; for fewer, two products with the factors.
-    Products keep all digits of their type, as the triangular solves of the other direction do.
+    For n ≥ dim the matrix is assembled (dim³ multiplications) and applied in one product; for fewer vectors there are
+    two products with the factors. Products keep all digits of their dtype, as do the triangular solves of the inverse.
     """
     if x.shape[-2] >= x.shape[-1]:
         return _products(x, matrix(a))
@@ -47,9 +47,9 @@ def multiply(a: Factors, x: jax.Array) -> jax.Array:
 
 
 def solve(a: Factors, z: jax.Array) -> jax.Array:
-    """A⁻¹ z of each of n vectors, (…, n, dim) → (…, n, dim), by two triangular solves, in float32 at the least.
+    """A⁻¹ z for each of n vectors, (…, n, dim) → (…, n, dim), by two triangular solves in at least float32.
 
-    GPUs have no solve of fewer digits.
+    GPUs have no triangular solve in fewer digits.
     """
     if a.rows is not None:
         z = jnp.take(z, np.argsort(a.rows).astype(np.int32), axis=-1)
@@ -61,7 +61,7 @@ def solve(a: Factors, z: jax.Array) -> jax.Array:
 
 
 def log_abs(diagonal: jax.Array) -> jax.Array:
-    """Log|s|, whose gradient is 1/s."""
+    """log|s|, whose gradient is 1/s."""
     return jnp.log(jnp.abs(diagonal))
 
 

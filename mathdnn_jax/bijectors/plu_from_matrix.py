@@ -1,4 +1,4 @@
-"""Invertible matrices as PLU maps."""
+"""PLU maps built from given invertible matrices."""
 
 from __future__ import annotations
 
@@ -14,34 +14,39 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 def plu_from_matrix(matrix: ArrayLike, permutation: Indices | None = None) -> tuple[Bijector, Params]:
-    """Return (`plu`, its parameters) with A = P L (U + diag s) the given matrix.
+    """Factorise a matrix as A = P L (U + diag s) and return it as a `plu` map.
 
-    Without a permutation, P is that of Gaussian elimination with partial pivoting, and the entries of L are at most 1.
-    With the permutation of a `plu`, L, U and s are the only ones that this permutation allows: those that the matrix
-    was made of.
+    Without a permutation, P comes from Gaussian elimination with partial pivoting, and the entries of L are at most 1
+    in magnitude. Given a permutation, L, U and s are unique; for the matrix of a `plu` with that permutation they are
+    the factors that the matrix was made of.
 
-    The factors are computed in float64 and returned in the matrix's type, float32 or float64 (float64 for integers;
-    JAX makes it float32 where 64-bit types are off). The matrix must be a concrete one, not traced.
+    The factors are computed in float64 and returned in the matrix's dtype, float32 or float64 (float64 for integers;
+    JAX turns it into float32 if 64-bit types are off). The matrix must be concrete, not traced.
+
+    Returns:
+        (bijector, params): a `plu` and its parameters.
 
     Raises:
-        ConfigurationError: the matrix is not square, not real, empty or not finite; singular, or so near to it that
-            float64 cannot tell: some |s_k| ≤ dim ε Σ_j |L_kj| |U_jk|, the rounding error of its own computation (a
-            criterion that scaling rows or columns does not change); it has no (or no accurate) factorisation with the
-            given permutation; a factor is zero or infinite in the matrix's type.
+        ConfigurationError: the matrix is not square, not real, empty or not finite; or it is singular, or so close to
+            singular that float64 cannot tell: some |s_k| ≤ dim ε Σ_j |L_kj| |U_jk|, the rounding error of its own
+            computation (a criterion that is invariant under scaling rows or columns); or it has no (accurate)
+            factorisation with the given permutation; or a factor is zero or infinite in the matrix's dtype.
 
-    Source: seeds 000 Q4(a), 003 P4(a); Golub, Van Loan, "Matrix Computations", 4th edition, sections 3.2 to 3.4.
+    Source: course 000, Q4(a); course 003, P4(a); Golub, Van Loan, "Matrix Computations", 4th edition, sections 3.2 to
+    3.4.
     """
     order, params = _factorise(matrix, permutation, "plu_from_matrix")
     return plu(len(order), order), params
 
 
 def conv1x1_from_matrix(matrix: ArrayLike, permutation: Indices | None = None) -> tuple[Bijector, Params]:
-    """Return (`conv1x1`, its parameters) with the given matrix at every pixel, a rotation of the channels, say.
+    """Like `plu_from_matrix`, but return a `conv1x1` that applies the matrix (such as a rotation) at every pixel.
 
-    As `plu_from_matrix` in everything else.
+    Returns:
+        (bijector, params): a `conv1x1` and its parameters.
 
     Raises:
-        ConfigurationError: as there.
+        ConfigurationError: as in `plu_from_matrix`.
 
     Source: Kingma, Dhariwal, "Glow: Generative flow with invertible 1×1 convolutions", 2018, section 3.2.
     """
@@ -56,7 +61,7 @@ def _factorise(matrix: ArrayLike, permutation: Indices | None, name: str) -> tup
     a = given.astype(np.float64)
     if not np.isfinite(a).all():
         raise ConfigurationError(
-            f"{name} takes a matrix of finite numbers, given {(~np.isfinite(a)).sum()} that are not"
+            f"{name} takes a matrix of finite numbers, given {(~np.isfinite(a)).sum()} that are not finite"
         )
 
     import scipy.linalg
@@ -65,8 +70,8 @@ def _factorise(matrix: ArrayLike, permutation: Indices | None, name: str) -> tup
     singular = _lost_pivots(lower, upper)
     if len(singular):
         raise ConfigurationError(
-            f"{name} takes an invertible matrix; this one of shape {a.shape} is singular, or as good as singular in "
-            f"float64: pivots {singular.tolist()} of its elimination are no larger than their rounding error"
+            f"{name} takes an invertible matrix, given one of shape {a.shape} that is singular or numerically singular "
+            f"in float64: pivots {singular.tolist()} of its elimination are no larger than their rounding error"
         )
     if permutation is not None:
         order = check_permutation(permutation, len(a))
@@ -82,14 +87,14 @@ def _factorise(matrix: ArrayLike, permutation: Indices | None, name: str) -> tup
     found = params["diagonal"]
     if not all(np.isfinite(factor).all() for factor in params.values()) or not np.asarray(found).all():
         raise ConfigurationError(
-            f"{name}: the factors do not fit into {found.dtype}; |s| goes from {np.abs(diagonal).min():.3g} to "
-            f"{np.abs(diagonal).max():.3g}. Scale the matrix, or use 64-bit types"
+            f"{name}: the factors do not fit into {found.dtype}; |s| ranges from {np.abs(diagonal).min():.3g} to "
+            f"{np.abs(diagonal).max():.3g}; scale the matrix, or use 64-bit types"
         )
     return order.astype(np.int32), params
 
 
 def _lost_pivots(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """The pivots that are within the rounding error of their own computation, which may thus be zero."""
+    """Indices of the pivots that may be zero, being within the rounding error of their own computation."""
     terms = np.einsum("kj,jk->k", np.abs(lower), np.abs(upper))
     return np.flatnonzero(np.abs(np.diag(upper)) <= len(terms) * np.finfo(np.float64).eps * terms)
 
@@ -103,10 +108,10 @@ def _without_pivoting(a: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]
             remaining[k + 1 :] -= np.outer(lower[k + 1 :, k], remaining[k])
         upper = np.triu(remaining)
         error = np.abs(lower @ upper - a).max() / np.abs(a).max()
-    # Half of the digits: an elimination that leaves fewer met a pivot that is zero but for rounding.
+    # Half of the digits: an elimination that leaves fewer has met a pivot that is zero up to rounding.
     if not error <= np.sqrt(np.finfo(np.float64).eps) or len(_lost_pivots(lower, upper)):
         raise ConfigurationError(
             f"{name}: the matrix has no factorisation with this permutation, or none that float64 can hold (a leading "
-            f"block of its rows in this order is singular, or nearly); without a permutation, one is found"
+            f"block of its rows in this order is singular, or nearly so); omit the permutation to have one chosen"
         )
     return lower, upper

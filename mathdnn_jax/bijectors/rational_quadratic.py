@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 
 class Spline(NamedTuple):
-    """Knots and slopes of a spline on the box [−B, B]², for each entry: all (…, bins), bin k from knot k to k + 1.
+    """Knots and slopes of one spline per entry on the box [−B, B]²; all (…, bins), with bin k from knot k to k + 1.
 
     - `left`, `bottom`: the knot (x_k, y_k) at which the bin begins;
-    - `width`, `height`: of the bin;
-    - `slope`, `next_slope`: dy/dx at the knot at which it begins and at the one at which it ends.
+    - `width`, `height`: the size of the bin;
+    - `slope`, `next_slope`: dy/dx at the knots at which the bin begins and ends.
     """
 
     left: jax.Array
@@ -26,11 +26,11 @@ class Spline(NamedTuple):
 
 
 def spline(unconstrained: jax.Array, bound: float, minimum_bin: float, minimum_slope: float) -> Spline:
-    """The spline of any 3K − 1 numbers (…, 3K − 1): K widths, K heights, K − 1 slopes at the knots inside the box.
+    """Build splines from any numbers (…, 3K − 1): K widths, K heights, K − 1 slopes at the knots inside the box.
 
-    Widths are 2B (m + (1 − K m) softmax(·)) with m = `minimum_bin`, heights likewise; slopes are
-    `minimum_slope` + softplus(·), shifted so that 0 gives 1. The slopes at ±B are 1, where the identity joins.
-    3K − 1 zeros make the identity.
+    Widths are 2B (m + (1 − K m) softmax(·)) with m = `minimum_bin`, and heights likewise. Slopes are
+    `minimum_slope` + softplus(·), shifted so that 0 gives 1. The slopes at ±B, where the identity continues, are 1.
+    All zeros give the identity.
     """
     bins = (unconstrained.shape[-1] + 1) // 3
     widths, heights, slopes = jnp.split(unconstrained, [bins, 2 * bins], axis=-1)
@@ -48,7 +48,7 @@ def spline_forward(knots: Spline, x: jax.Array, bound: float) -> tuple[jax.Array
 
     y = y_k + h_k (s ξ² + δ ξ(1 − ξ)) / D,  dy/dx = s² (δ' ξ² + 2s ξ(1 − ξ) + δ (1 − ξ)²) / D²;
 
-    outside the box, and on its edge, y = x.
+    y = x outside the box and on its edge.
     """
     inside, x_inside = _inside(x, bound)
     bin_ = _bin(knots, knots.left, x_inside)
@@ -62,7 +62,7 @@ def spline_forward(knots: Spline, x: jax.Array, bound: float) -> tuple[jax.Array
 def spline_inverse(knots: Spline, y: jax.Array, bound: float) -> tuple[jax.Array, jax.Array]:
     """(x, log dx/dy) of y (…): with η = (y − y_k)/h_k, ξ = 2sη / (b + √(b² + 4 a s η)), a = s − δ + η c, b = δ − η c,
 
-    and c = δ' + δ − 2s, the root of the quadratic that lies in [0, 1], in the form in which nothing cancels.
+    and c = δ' + δ − 2s. ξ is the root of a quadratic that lies in [0, 1], in the form that avoids cancellation.
     """
     inside, y_inside = _inside(y, bound)
     bin_ = _bin(knots, knots.bottom, y_inside)
@@ -77,9 +77,9 @@ def spline_inverse(knots: Spline, y: jax.Array, bound: float) -> tuple[jax.Array
 
 
 def _intervals(unconstrained: jax.Array, bound: float, minimum: float) -> tuple[jax.Array, jax.Array]:
-    """Where the intervals that divide [−B, B] begin, and how long they are.
+    """The left ends and the lengths of the intervals that divide [−B, B].
 
-    The lengths are not differences of the beginnings, which would leave a short one four digits in float32.
+    The lengths are not computed as differences of the ends, which would leave a short interval four digits in float32.
     """
     bins = unconstrained.shape[-1]
     shares = minimum + (1 - bins * minimum) * jax.nn.softmax(unconstrained, axis=-1)
@@ -89,13 +89,13 @@ def _intervals(unconstrained: jax.Array, bound: float, minimum: float) -> tuple[
 
 
 def _inside(x: jax.Array, bound: float) -> tuple[jax.Array, jax.Array]:
-    """Whether x is inside the box, and x where it is, 0 elsewhere: gradients stay finite on both sides."""
+    """Whether x is inside the box, and x itself with 0 where it is not, so that gradients stay finite on both sides."""
     inside = jnp.abs(x) < bound
     return inside, jnp.where(inside, x, 0)
 
 
 def _bin(knots: Spline, begin: jax.Array, x: jax.Array) -> Spline:
-    """The bin that x is in: a sum over all bins with one term that is not zero, which fuses, unlike a gather."""
+    """The bin that contains x, computed as a sum over all bins with one non-zero term; unlike a gather, it fuses."""
     reached = x[..., None] >= begin
     here = reached & ~jnp.concatenate([reached[..., 1:], jnp.zeros_like(reached[..., :1])], axis=-1)
     return Spline(*(jnp.where(here, value, 0).sum(-1) for value in knots))

@@ -1,4 +1,4 @@
-"""A coupling whose moved entries go through a monotone spline."""
+"""A coupling that transforms the moved entries by a monotone spline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params
-from mathdnn_jax.bijectors.conditioner import Layout, conditioning
+from mathdnn_jax.bijectors.conditioning import ConditionerInput, conditioning
 from mathdnn_jax.bijectors.index_set import pick, put
 from mathdnn_jax.bijectors.rational_quadratic import Spline, spline, spline_forward, spline_inverse
 from mathdnn_jax.errors import ConfigurationError
@@ -25,35 +25,46 @@ def rational_quadratic_coupling(
     bound: float = 3.0,
     minimum_bin: float = 1e-3,
     minimum_slope: float = 1e-3,
-    layout: Layout = "kept",
+    layout: ConditionerInput = "kept",
     context_shape: tuple[int, ...] | None = None,
 ) -> Bijector:
     """z_Ω = x_Ω,  z_Ωᶜ = r(x_Ωᶜ; θ(x_Ω)) entry by entry,  log|det ∂z/∂x| = Σ_i log r′(x_i; θ_i).
 
-    r is increasing: on [−B, B] a spline of `bins` rational quadratic pieces with continuous slope, outside the
-    identity, where the spline's slope at ±B is 1. Its inverse is in closed form. A network that returns zeros makes it
-    the identity.
+    r is increasing. On [−B, B] it is a spline of `bins` rational quadratic pieces with continuous slope; outside it is
+    the identity, which the spline joins with slope 1 at ±B. The inverse has a closed form. If the network returns
+    zeros, the map is the identity.
 
     Args:
         conditioner: θ, any Flax module without mutable state. It maps the kept entries, as in `additive_coupling`, to
-            3·bins − 1 numbers of any size for each moved entry, as one array whose last axis holds the first number of
-            every moved entry, then the second of every one, and so on, or as that many arrays: `bins` for the widths,
-            `bins` for the heights, bins − 1 for the slopes at the knots between them.
-        mask: boolean, of the event's shape; true on Ω, the entries that stay; any proper non-empty subset.
-        bins: how many pieces.
+            3·bins − 1 unconstrained numbers for each moved entry: `bins` for the widths, `bins` for the heights, and
+            bins − 1 for the slopes at the knots between the pieces. They come either as one array whose last axis
+            holds the first number of every moved entry, then the second of every moved entry, and so on; or as a tuple
+            of 3·bins − 1 arrays.
+        mask: boolean, of the event's shape; true on Ω, the entries that stay as they are; any proper non-empty subset.
+        bins: the number of pieces.
         bound: B > 0, half the width of the box.
-        minimum_bin: the least width and height of a piece, as a share of the box's; bins · minimum_bin < 1.
+        minimum_bin: the least width and height of a piece, relative to the size of the box; bins · minimum_bin < 1.
         minimum_slope: the least slope at a knot, in (0, 1).
         layout: "masked" for networks on whole events, as in `additive_coupling`.
-        context_shape: of one event's context, where the map has one.
+        context_shape: the shape of one event's context, if the map has one.
 
-    The parameters are the conditioner's own "params" collection. x and z have one dtype, that of the parameters.
+    Returns:
+        The bijector. Its parameters are the conditioner's own "params" collection, whose dtype x and z share.
 
     Raises:
         ConfigurationError: Ω is not a proper non-empty subset, bins < 1, or bound, minimum_bin or minimum_slope is out
-            of the bounds above; or (in `init` and when applied) the conditioner keeps state beside its parameters or
-            returns another shape, or the context is missing.
-        EventShapeError: (when applied) the trailing axes of x are not the mask's.
+            of the bounds above; or (in `init` and when applied) the conditioner keeps state besides its parameters or
+            returns a wrong shape, or the context is missing.
+        EventShapeError: (when applied) the trailing axes of x differ from the mask's shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> mask = jnp.array([True, False])
+        >>> coupling = mj.bijectors.rational_quadratic_coupling(mj.nets.MLP((8, 3 * 4 - 1)), mask, bins=4)
+        >>> params = coupling.init(jax.random.key(0))
+        >>> z, log_det = coupling.forward(params, jnp.array([[0.5, 0.5], [0.5, 9.0]]))
+        >>> z.shape, float(z[1, 1]), float(log_det[1])
+        ((2, 2), 9.0, 0.0)
 
     Source: Durkan, Bekasov, Murray, Papamakarios, "Neural Spline Flows", 2019; Gregory and Delbourgo, "Piecewise
     rational quadratic interpolation to monotonic data", 1982.

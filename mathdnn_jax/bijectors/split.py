@@ -1,4 +1,4 @@
-"""Multi-scale factor-out: some channels leave the flow, under a prior conditioned on those that go on."""
+"""Multi-scale factor-out: some channels leave the flow, under a prior conditioned on the channels that go on."""
 
 from __future__ import annotations
 
@@ -24,47 +24,51 @@ def split(
     log_scale_bound: float | None = None,
     context_shape: tuple[int, ...] | None = None,
 ) -> Bijector:
-    """Z = (z_out, rest(h)) as one vector,  z_out = exp(−s(h)) ⊙ (x_out − μ(h)),  x = (h, x_out) along the last axis.
+    """z = (z_out, rest(h)) as one vector,  z_out = exp(−s(h)) ⊙ (x_out − μ(h)),  x = (h, x_out) along the last axis.
 
-    log|det ∂z/∂x| = −Σ_i s_i(h) + log|det ∂ rest(h)/∂h|. The channels x_out leave, those of h go on through `rest`.
-    Under a standard normal prior on z_out, x_out given h is normal with mean μ(h) and variance exp(2 s(h)): a learnt
-    prior of its own, in the density as in samples.
+    log|det ∂z/∂x| = −Σ_i s_i(h) + log|det ∂ rest(h)/∂h|. The channels x_out leave the flow, those of h go on through
+    `rest`. Under a standard normal prior on z_out, x_out given h is normal with mean μ(h) and variance exp(2 s(h)): a
+    learnt prior, which enters the density and the samples alike.
 
-    Acts on events of `event_shape`; z is one vector, first z_out and then rest(h), each flattened in C order, so that
-    a density needs one prior for all scales and splits nest (the `rest` of one ends with the next). It is a chain of
-    the parts "prior" (z_out, where there is a prior) and "rest", and so are its parameters named.
+    Acts on events of `event_shape`. z is one vector, z_out followed by rest(h), each flattened in C order, so that a
+    density needs only one prior for all scales, and splits can be nested (the `rest` of one split ends with the next).
+    The map is a chain of the parts "prior" (if there is a prior) and "rest", which also name its parameters.
 
     Args:
-        rest: the map that h goes through, on events of `event_shape` with `kept` entries on the last axis.
-        event_shape: of x: (H, W, C), or (dim,).
-        prior: (s, μ), any Flax module without mutable state, as the conditioner of `affine_coupling`: from h
-            (…, kept) to (…, 2 (C − kept)), all log-scales first and then all means. None is s = 0, μ = 0.
-        kept: how many channels go on, the first ones; half of them unless given.
+        rest: the map applied to h, on events of `event_shape` with `kept` entries on the last axis.
+        event_shape: the shape of x: (H, W, C), or (dim,).
+        prior: (s, μ), any Flax module without mutable state, like the conditioner of `affine_coupling`: from h
+            (…, kept) to (…, 2 (C − kept)), with all log-scales before all means. None means s = 0, μ = 0.
+        kept: the number of channels that go on, counted from the first; by default half of them.
         log_scale_bound: a bound on |s|, as in `affine_coupling`.
-        context_shape: of one event's context, which prior (as its second argument) and rest are both given.
+        context_shape: the shape of one event's context, which is passed to both prior (as its second argument) and
+            rest.
+
+    Returns:
+        The bijector.
 
     Raises:
-        ConfigurationError: an odd number of channels and no `kept`, a `kept` that leaves one side empty, a `rest`
-            that wants a context where no shape is given for one; or (in `init` and when applied) the prior returns
-            another shape.
+        ConfigurationError: the number of channels is odd and `kept` is not given, `kept` leaves one side empty, or
+            `rest` needs a context and context_shape is not given; or (in `init` and when applied) the prior returns a
+            wrong shape.
         EventShapeError: `rest` does not act on events of h's shape; or (when applied) the trailing axes of x are not
-            `event_shape`, or of z not one vector of as many entries.
+            `event_shape`, or those of z are not one vector with as many entries.
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, section 3.6; the learnt prior:
+    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, section 3.6; for the learnt prior:
     Kingma, Dhariwal, "Glow: Generative flow with invertible 1×1 convolutions", 2018.
     """
     event_shape = tuple(event_shape)
     if not event_shape or min(event_shape) < 1:
-        raise ConfigurationError(f"split needs an event with a last axis to divide, given {event_shape}")
+        raise ConfigurationError(f"split needs an event shape whose last axis it can divide, given {event_shape}")
     channels = event_shape[-1]
     if kept is None:
         if channels % 2:
             raise ConfigurationError(
-                f"split keeps half of the channels, of which there are {channels}; say how many with kept="
+                f"split keeps half of the channels by default, given an odd number, {channels}; set kept="
             )
         kept = channels // 2
     if not 0 < kept < channels:
-        raise ConfigurationError(f"split keeps some channels and not all: kept={kept} of {channels}")
+        raise ConfigurationError(f"split must keep some channels but not all, given kept={kept} of {channels}")
     parts = {}
     if prior is not None:
         mask = np.broadcast_to(np.arange(channels) < kept, event_shape)

@@ -1,4 +1,4 @@
-"""The command line: the roof of the house, the one place that imports both the library and `parity`."""
+"""The command line, the only package that imports both the library and `parity`."""
 
 from mathdnn_jax.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Find anomalies by likelihood: threshold, type I and II errors, AUROC, images per second."""
+"""Detect anomalies by likelihood, and report threshold, type I and II errors, AUROC and images per second."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from mathdnn_jax.flows import Flow
 from mathdnn_jax.plots import anomaly_figure
 from mathdnn_jax.progress import progress
 from mathdnn_jax.tasks import Detection, detect, halve, score
-from mathdnn_jax.tasks.anomaly import Split, as_events
+from mathdnn_jax.tasks.anomaly import Split
+from mathdnn_jax.tasks.per_image import as_events
 
 
-class Run(NamedTuple):
-    """A detection with what it was made from: the inliers of the test half, and the outliers."""
+class AnomalyResult(NamedTuple):
+    """A detection, with the scored inliers of the test half and the scored outliers."""
 
     detection: Detection
     images_per_second: float
@@ -34,33 +35,35 @@ class Run(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--checkpoint", required=True, help="a PyTorch checkpoint, or a file of `mathdnn convert`")
+    parser.add_argument(
+        "--checkpoint", required=True, help="a PyTorch checkpoint, or a file written by `mathdnn convert`"
+    )
     arguments.add_checkpoint_arguments(parser)
     parser.add_argument("--inlier", default="mnist", help="data set the flow was trained on (default: mnist)")
     parser.add_argument("--outlier", default="kmnist", help="data set of anomalies (default: kmnist)")
-    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+    arguments.add_data_dir_argument(parser)
     parser.add_argument(
         "--split",
         choices=("halves", "random"),
         default="halves",
-        help="validation on the first half of the inliers' test set, or on a shuffled half (default: halves)",
+        help="use the first half of the inliers' test set for validation, or a random half (default: halves)",
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the random split (default: 0)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the random split (default: 0)")
     parser.add_argument("--batch-size", type=arguments.count, default=1000, help="images at a time (default: 1000)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", metavar="FILE", help="histograms and extreme images, as .png, .jpg, .svg or .pdf")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     from parity import restore
 
     plot = check_picture(options.plot) if options.plot else None
     flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore, inside=options.inside)
     if not isinstance(flow, Flow):
         raise ConfigurationError(
-            f"anomalies are found by likelihood, and model {options.model!r} is a network that has none; give a flow's "
-            f"checkpoint, such as a nice"
+            f"anomalies are detected by likelihood, but model {options.model!r} is a network without one; pass the "
+            f"checkpoint of a flow, such as nice"
         )
     result = detect_anomalies(
         flow,
@@ -87,17 +90,17 @@ def detect_anomalies(
     split: Split = "halves",
     seed: int = 0,
     batch_size: int = 1000,
-) -> Run:
-    """Score both sets once, with a progress bar, and judge them by the validation half of the inliers."""
+) -> AnomalyResult:
+    """Score both sets once, with a progress bar, using the validation half of the inliers for the threshold."""
     validation, test = halve(len(inliers), split, seed)
-    # Both are looked at before either is worked on.
+    # Check both sets before scoring either.
     for images in (inliers, outliers):
         as_events(images, flow.prior.event_shape)
     total = len(inliers) + len(outliers)
     with progress("log-likelihoods", total) as advance:
         inlier = score(flow, params, inliers, batch_size=batch_size, on_batch=advance)
         outlier = score(flow, params, outliers, batch_size=batch_size, on_batch=advance)
-    return Run(
+    return AnomalyResult(
         detection=detect(inlier.log_prob[validation], inlier.log_prob[test], outlier.log_prob),
         images_per_second=total / (inlier.seconds + outlier.seconds),
         inlier_images=inliers[test],
@@ -107,22 +110,22 @@ def detect_anomalies(
     )
 
 
-def describe(result: Run) -> str:
-    """The figures for a person."""
+def describe(result: AnomalyResult) -> str:
+    """The figures as readable text."""
     found = result.detection
     return (
         f"threshold        {found.threshold:.5f} nats (mean - 3 std of the validation half)\n"
-        f"type I errors    {found.type_1_errors:,} of {found.type_1_total:,} inliers taken for anomalies "
+        f"type I errors    {found.type_1_errors:,} of {found.type_1_total:,} inliers reported as anomalies "
         f"({found.type_1_errors / found.type_1_total:.2%})\n"
-        f"type II errors   {found.type_2_errors:,} of {found.type_2_total:,} anomalies not found "
+        f"type II errors   {found.type_2_errors:,} of {found.type_2_total:,} anomalies missed "
         f"({found.type_2_errors / found.type_2_total:.2%})\n"
         f"AUROC            {found.auroc:.6f}\n"
-        f"images/s         {result.images_per_second:,.0f} (compilation apart)"
+        f"images/s         {result.images_per_second:,.0f} (without compilation)"
     )
 
 
-def write_plot(path: Path, result: Run, inlier: str, outlier: str) -> None:
-    """Write the histograms and the extreme images."""
+def write_plot(path: Path, result: AnomalyResult, inlier: str, outlier: str) -> None:
+    """Write a figure with the histograms and the extreme images."""
     figure = anomaly_figure(
         result.detection,
         (inlier, result.inlier_images, result.inlier_log_prob),

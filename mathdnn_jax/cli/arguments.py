@@ -1,4 +1,4 @@
-"""Arguments that several commands have; numbers are refused where they are given, not where they are used."""
+"""Arguments shared by several commands. Invalid numbers are rejected when they are parsed, not when they are used."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from mathdnn_jax.seeds import check_seed
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that reads a checkpoint takes."""
-    parser.add_argument("--model", default="nice", help="the model that the checkpoint is of (default: nice)")
+    """Add the arguments of every command that reads a checkpoint."""
+    parser.add_argument("--model", default="nice", help="the model of the checkpoint (default: nice)")
     add_ignore_argument(parser)
 
 
+def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the folder of the data sets."""
+    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+
+
 def add_ignore_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the options that leave keys of a checkpoint out, and say which of its dictionaries is meant."""
+    """Add the options to ignore keys of a checkpoint and to choose one of its dictionaries."""
     parser.add_argument(
-        "--ignore", action="append", default=[], metavar="KEY", help="leave this key out on purpose; may be repeated"
+        "--ignore", action="append", default=[], metavar="KEY", help="ignore this key deliberately; may be repeated"
     )
     parser.add_argument(
-        "--inside", metavar="NAME", help="the dictionary of the file that holds the weights, such as model_state"
+        "--inside", metavar="NAME", help="the dictionary in the file that holds the weights, such as model_state"
     )
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1, for `argparse`."""
+    """Parse an integer of at least 1, for `argparse`."""
     number = _whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
@@ -33,7 +38,7 @@ def count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """A whole number from 0 to 2³² − 1, for `argparse`."""
+    """Parse an integer from 0 to 2³² − 1, for `argparse`."""
     try:
         return check_seed(_whole(text))
     except ConfigurationError as error:

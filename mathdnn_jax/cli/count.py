@@ -18,7 +18,7 @@ NETWORKS: dict[str, tuple[Callable[[], Sequential], Shape]] = {
     "small-net": (small_net, (32, 32, 3)),
     "small-net-folded": (lambda: small_net(batch_norm=False), (32, 32, 3)),
 }
-"""What can be counted by name, and the images that each is made for."""
+"""The networks by name, with the image shape that each is made for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         type=arguments.count,
         metavar=("H", "W", "C"),
-        help="height, width and channels of an image (default: what the network is made for)",
+        help="height, width and channels of an image (default: the network's own)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     make, input_shape = NETWORKS[options.network]
     count = count_operations(make(), tuple(options.input) if options.input else input_shape)
     print(json.dumps({"network": options.network, **count.as_dict()}) if options.json else count.describe())

@@ -1,4 +1,4 @@
-"""Make a small PyTorch flow, convert and certify it, find anomalies, sample, and write report.html."""
+"""Train a small PyTorch flow, convert and certify it, detect anomalies, draw samples, and write report.html."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from mathdnn_jax import data
 from mathdnn_jax.cli import arguments
-from mathdnn_jax.cli.anomaly import Run, describe, detect_anomalies
+from mathdnn_jax.cli.anomaly import AnomalyResult, describe, detect_anomalies
 from mathdnn_jax.cli.report import Section, page, picture, preformatted, table
 from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import check_writable, replace_file
@@ -22,51 +22,53 @@ from mathdnn_jax.plots import anomaly_figure, grid_figure
 from mathdnn_jax.progress import progress
 
 LEVELS = 17
-"""The grey values of the digits; the photographs are quantised to the same."""
+"""Number of grey values in the digits; the photographs are quantised to the same values."""
 
 EPOCHS = 150
 SAMPLES = 40
 
 
-class Made(NamedTuple):
-    """What the demo made, for its report."""
+class DemoResult(NamedTuple):
+    """The results of the demo, for its report."""
 
     certificate: dict[str, Any]
-    detection: Run
+    detection: AnomalyResult
     samples: np.ndarray
     commands: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--output", "-o", default="demo", help="folder for what is made (default: demo)")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the training and the samples (default: 0)")
+    parser.add_argument("--output", "-o", default="demo", help="folder for the results (default: demo)")
+    parser.add_argument(
+        "--seed", type=arguments.seed, default=0, help="seed of the training and the samples (default: 0)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     check_dependencies()
     folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error}") from error
+        raise OutputError(f"cannot create the folder {folder}: {error}") from error
     report = check_writable(folder / "report.html")
     if (folder / "nice.pt").exists() and not report.exists():
-        raise OutputError(f"{folder} holds a nice.pt that is not of this demo; name another folder with --output")
+        raise OutputError(f"{folder} has a nice.pt that is not from this demo; name another folder with --output")
 
-    made = make(folder, options.seed)
+    result = run_demo(folder, options.seed)
     with replace_file(report) as temporary:
-        temporary.write_text(render(made), encoding="utf-8")
-    # As it was called, so that the line can be pasted where the environment is not activated.
+        temporary.write_text(render(result), encoding="utf-8")
+    # The program as it was called, so that the line can be pasted even if the environment is not activated.
     program = sys.argv[0] if Path(sys.argv[0]).name == "mathdnn" else "mathdnn"
-    next_command = made.commands.splitlines()[0].replace("mathdnn", program, 1)
-    print(f"\n{describe(made.detection)}\n\nreport: {report}\ntry next: {next_command}")
+    next_command = result.commands.splitlines()[0].replace("mathdnn", program, 1)
+    print(f"\n{describe(result.detection)}\n\nreport: {report}\ntry next: {next_command}")
     return 0
 
 
 def check_dependencies() -> None:
-    """Raise MissingDependencyError now, rather than half way, for what the demo needs and is not installed."""
+    """Raise MissingDependencyError now, rather than half way through, if a package that the demo needs is missing."""
     for package in ("torch", "safetensors"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f'the demo needs {package}: pip install "mathdnn_jax[parity]"')
@@ -74,8 +76,8 @@ def check_dependencies() -> None:
     grid_figure(np.zeros((1, 1, 1)), 1, "")
 
 
-def make(folder: Path, seed: int) -> Made:
-    """The main job on embedded data: train in PyTorch, save, convert, certify, detect, sample."""
+def run_demo(folder: Path, seed: int) -> DemoResult:
+    """Train in PyTorch, save, convert, certify, detect anomalies and sample, on data that come with scikit-learn."""
     import parity
     from parity.reference.train import train_nice
 
@@ -95,8 +97,8 @@ def make(folder: Path, seed: int) -> Made:
         inputs=data.unit_interval(test).reshape(len(test), -1),
         output=folder / "nice.certificate.json",
     )
-    print(f"certified: {len(certificate['layers'])} layers on {len(test)} digits, weights come back bit for bit")
-    return Made(
+    print(f"certified {len(certificate['layers'])} layers on {len(test)} digits; the weights come back bit for bit")
+    return DemoResult(
         certificate=certificate,
         detection=detect_anomalies(flow, params, test, data.load("photographs").images),
         samples=draw(flow, params, seed),
@@ -109,15 +111,15 @@ def make(folder: Path, seed: int) -> Made:
 
 
 def draw(flow: Flow, params: Any, seed: int) -> np.ndarray:
-    """Samples of the flow as square images."""
+    """Draw samples of the flow as square images."""
     side = int(np.sqrt(flow.prior.event_shape[0]))
     samples = jax.jit(flow.sample, static_argnums=2)(params, jax.random.key(seed), (SAMPLES,))
     return np.asarray(samples).reshape(SAMPLES, side, side)
 
 
-def render(made: Made) -> str:
-    """The report, one page that needs no other file."""
-    certificate, found = made.certificate, made.detection
+def render(result: DemoResult) -> str:
+    """Render the report as one self-contained HTML page."""
+    certificate, found = result.certificate, result.detection
     figure = anomaly_figure(
         found.detection,
         ("digits", found.inlier_images, found.inlier_log_prob),
@@ -138,15 +140,15 @@ def render(made: Made) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in certificate["versions"].items())
     sections = [
         Section(
-            "Anomalies found by the converted flow",
-            "A NICE was trained in PyTorch on scikit-learn's handwritten digits, converted to JAX, and asked for "
-            "log p(x) of digits it never saw and of patches of photographs with the same grey values.",
+            "Anomalies detected by the converted flow",
+            "A NICE flow was trained in PyTorch on scikit-learn's handwritten digits and converted to JAX. It then "
+            "computed log p(x) for unseen digits and for patches of photographs with the same grey values.",
             picture(figure, "histograms of log-likelihoods and extreme images") + preformatted(describe(found)),
         ),
         Section(
-            "What the flow draws",
-            "Samples are the inverse map of logistic noise.",
-            picture(grid_figure(made.samples, 10, ""), "samples of the flow"),
+            "Samples of the flow",
+            "Samples are logistic noise, mapped through the inverse of the flow.",
+            picture(grid_figure(result.samples, 10, ""), "samples of the flow"),
         ),
         Section(
             "Nothing changed in the conversion",
@@ -154,7 +156,7 @@ def render(made: Made) -> str:
             f"come back bit for bit. {certificate['rule']['text']}",
             table(headings, rows),
         ),
-        Section("Try it", "The same on the command line:", preformatted(made.commands)),
+        Section("Try it", "The same steps on the command line:", preformatted(result.commands)),
         Section("Made with", f"{versions}; JAX on {certificate['backend']['device']}.", ""),
     ]
-    return page("A PyTorch flow, converted, certified and at work in JAX", sections)
+    return page("A PyTorch flow, converted to JAX, certified and put to work", sections)

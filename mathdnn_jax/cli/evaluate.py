@@ -13,13 +13,13 @@ from mathdnn_jax.recipes import find_recipe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run of `mathdnn train`")
-    parser.add_argument("--data-dir", help="root of the data sets (default: the one it was trained with)")
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a `mathdnn train` run")
+    parser.add_argument("--data-dir", help="root of the data sets (default: the one used in training)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     found = read_run(Path(options.run_folder))
     settings = dict(found.settings)
     if options.data_dir is not None:

@@ -1,4 +1,4 @@
-"""Fold the batch norms of a checkpoint into its weights, and say of every layer what was done."""
+"""Fold the batch norms of a checkpoint into its weights, and report what was done to each layer."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from mathdnn_jax.progress import progress
 from mathdnn_jax.surgery import remove_batch_norm
 
 FOLDED = {"small-net": "small-net-folded", "conv-relu-bn": "conv-relu-sign-bias"}
-"""The model that a checkpoint of each model with batch norms becomes."""
+"""The model without batch norms that each model with batch norms becomes."""
 
 BATCH = 100
-"""Output differences are summed over batches of this size."""
+"""Batch size over which squared output differences are summed."""
 
 
 class Difference(NamedTuple):
-    """How far the outputs of two networks are apart.
+    """The difference between the outputs of two networks.
 
-    - `greatest`: the greatest absolute difference of two numbers;
+    - `events`: the number of events compared;
+    - `greatest`: the greatest absolute difference of two outputs;
     - `squared_norm`: the greatest sum of squared differences over a batch of 100 events;
-    - `same_class`: in how many events the greatest output is in the same place.
+    - `same_class`: the number of events with the greatest output at the same index.
     """
 
     events: int
@@ -42,33 +43,33 @@ class Difference(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("checkpoint", help="a PyTorch checkpoint, or a file of `mathdnn convert`")
+    parser.add_argument("checkpoint", help="a PyTorch checkpoint, or a file written by `mathdnn convert`")
     parser.add_argument("--model", default="small-net", help=f"one of {', '.join(FOLDED)} (default: small-net)")
     arguments.add_ignore_argument(parser)
     parser.add_argument(
         "--output",
         "-o",
         required=True,
-        help=".safetensors for JAX parameters, .pt or .pth for PyTorch, of the model without batch norms",
+        help="file for the model without batch norms: .safetensors for JAX parameters, .pt or .pth for PyTorch",
     )
-    parser.add_argument("--inputs", metavar="DATA", help="a data set to compare outputs on (default: drawn events)")
-    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+    parser.add_argument("--inputs", metavar="DATA", help="data set to compare outputs on (default: random events)")
+    arguments.add_data_dir_argument(parser)
     parser.add_argument(
-        "--events", type=arguments.count, default=1000, help="how many events to compare on (default: 1000)"
+        "--events", type=arguments.count, default=1000, help="number of events to compare on (default: 1000)"
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of drawn events (default: 0)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the random events (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     from parity import export, restore, save_params, save_state
     from parity.models import find_model
 
     specification = find_model(options.model)
     if options.model not in FOLDED:
         raise ConfigurationError(
-            f"model {options.model!r} has no batch norms to fold; those that have: {', '.join(FOLDED)}"
+            f"model {options.model!r} has no batch norms to fold; models with batch norms: {', '.join(FOLDED)}"
         )
     output = check_writable(options.output, options.checkpoint)
     restored = restore(options.checkpoint, options.model, ignore=options.ignore, inside=options.inside)
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def compare(network: Sequential, variables: Any, folded: Sequential, new: Any, x: np.ndarray) -> Difference:
-    """Run both networks in eval mode on x (N, …), whose last batch is filled up from the beginning."""
+    """Compare both networks in eval mode on x (N, …); an incomplete last batch is filled from the beginning."""
     before, after = jax.jit(network.apply), jax.jit(folded.apply)
     differences, same = [], 0
     filled = np.arange(-(-len(x) // BATCH) * BATCH) % len(x)
@@ -116,7 +117,7 @@ def compare(network: Sequential, variables: Any, folded: Sequential, new: Any, x
 
 
 def describe(difference: Difference, source: str, output: Path, model: str) -> str:
-    """The difference for a person."""
+    """The difference as readable text."""
     return (
         f"greatest output difference                 {difference.greatest:.3g}\n"
         f"greatest squared norm, batches of {BATCH:<8} {difference.squared_norm:.3g}\n"

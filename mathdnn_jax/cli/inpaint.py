@@ -1,4 +1,4 @@
-"""Fill in missing pixels by a flow's likelihood; writes original, corrupted and reconstruction side by side."""
+"""Fill in missing pixels by a flow's likelihood, and write the original, corrupted and reconstructed images."""
 
 from __future__ import annotations
 
@@ -18,39 +18,42 @@ from mathdnn_jax.plots import inpainting_figure
 from mathdnn_jax.tasks.inpainting import Inpainted, corrupt, inpaint, rectangle
 
 SIDE = 28
-"""The side of the images that the default rectangle is for; on others it keeps its place in proportion."""
+"""Side of the images that the default rectangle is defined for; for other images it is scaled in proportion."""
 
 ROWS, COLUMNS = (5, 12), (5, 20)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--checkpoint", required=True, help="a PyTorch checkpoint, or a file of `mathdnn convert`")
+    parser.add_argument(
+        "--checkpoint", required=True, help="a PyTorch checkpoint, or a file written by `mathdnn convert`"
+    )
     arguments.add_checkpoint_arguments(parser)
     parser.add_argument("--data", default="mnist", help="data set whose test images are used (default: mnist)")
-    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
+    arguments.add_data_dir_argument(parser)
     parser.add_argument(
-        "--images", type=index, nargs="+", default=[6], metavar="INDEX", help="which of them, from 0 (default: 6)"
+        "--images", type=index, nargs="+", default=[6], metavar="INDEX", help="indices of the images (default: 6)"
     )
     parser.add_argument("--rows", type=span, metavar="A:B", help="missing rows, B excluded (default: 5:12 of 28)")
     parser.add_argument("--columns", type=span, metavar="A:B", help="missing columns (default: 5:20 of 28)")
-    parser.add_argument("--mask", metavar="FILE", help=".npy with booleans, True where missing, instead of a rectangle")
-    parser.add_argument("--fill", type=float, default=1.0, help="what missing pixels start from (default: 1, white)")
-    parser.add_argument("--steps", type=arguments.count, default=300, help="of gradient ascent (default: 300)")
-    parser.add_argument("--step-size", type=float, default=1e-3, help="of a step (default: 1e-3)")
-    parser.add_argument("--momentum", type=float, default=0.0, help="in [0, 1) (default: 0)")
+    parser.add_argument("--mask", metavar="FILE", help=".npy file of booleans, True for missing pixels, instead")
+    parser.add_argument("--fill", type=float, default=1.0, help="initial value of missing pixels (default: 1, white)")
+    parser.add_argument("--steps", type=arguments.count, default=300, help="steps of gradient ascent (default: 300)")
+    parser.add_argument("--step-size", type=float, default=1e-3, help="step size (default: 1e-3)")
+    parser.add_argument("--momentum", type=float, default=0.0, help="momentum in [0, 1) (default: 0)")
     parser.add_argument(
         "--halvings",
         type=index,
         default=0,
-        help="halve a step so often at most until log p does not fall (default: 0; 16 goes well with --step-size 1e-2)",
+        help="maximum number of times a step is halved until log p does not decrease "
+        "(default: 0; 16 works well with --step-size 1e-2)",
     )
-    parser.add_argument("--output", "-o", default="inpainted.png", help="the picture (default: inpainted.png)")
+    parser.add_argument("--output", "-o", default="inpainted.png", help="file for the figure (default: inpainted.png)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     from parity import restore
 
     picture = check_picture(options.output)
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summary(indices: list[int], result: Inpainted, seconds: float) -> dict[str, Any]:
-    """What was found, as plain numbers."""
+    """The result as plain numbers."""
     images = [
         {"image": index, "log_prob_before": float(first), "log_prob_after": float(last), "steps_that_fell": int(fell)}
         for index, first, last, fell in zip(
@@ -88,8 +91,8 @@ def summary(indices: list[int], result: Inpainted, seconds: float) -> dict[str, 
 
 
 def describe(found: dict[str, Any], picture: Path) -> str:
-    """The figures for a person."""
-    lines = [f"{'image':>6}{'log p before':>16}{'log p after':>16}   log p fell in"]
+    """The result as readable text."""
+    lines = [f"{'image':>6}{'log p before':>16}{'log p after':>16}   log p decreased in"]
     lines += [
         f"{one['image']:>6}{one['log_prob_before']:>16,.2f}{one['log_prob_after']:>16,.2f}   "
         f"{one['steps_that_fell']} of {found['steps']} steps"
@@ -99,15 +102,15 @@ def describe(found: dict[str, Any], picture: Path) -> str:
 
 
 def index(text: str) -> int:
-    """A whole number of at least 0, for `argparse`."""
+    """Parse an integer of at least 0, for `argparse`."""
     return arguments.count(text) if text.strip() != "0" else 0
 
 
 def span(text: str) -> tuple[int, int]:
-    """`A:B` as two whole numbers, for `argparse`."""
+    """Parse `A:B` as two integers, for `argparse`."""
     first, colon, end = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range; write it as 5:12, the end excluded")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range; write it as 5:12, with the end excluded")
     return index(first), index(end)
 
 
@@ -115,7 +118,7 @@ def _choose(images: np.ndarray, indices: list[int], name: str) -> np.ndarray:
     beyond = [index for index in indices if index >= len(images)]
     if beyond:
         raise ConfigurationError(
-            f"{name} has {len(images):,} test images, 0 to {len(images) - 1}; there is no {beyond}"
+            f"there is no image {beyond}: {name} has {len(images):,} test images, 0 to {len(images) - 1}"
         )
     return images[indices]
 
@@ -127,7 +130,7 @@ def _mask(options: argparse.Namespace, shape: tuple[int, ...]) -> np.ndarray:
         columns = options.columns or _scaled(COLUMNS, width)
         return rectangle((height, width), rows, columns)
     if options.rows or options.columns:
-        raise ConfigurationError("a mask is given by --mask or by --rows and --columns, not by both")
+        raise ConfigurationError("specify the mask by --mask or by --rows and --columns, not by both")
     try:
         return np.asarray(np.load(options.mask, allow_pickle=False))
     except (OSError, ValueError) as error:

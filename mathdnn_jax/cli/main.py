@@ -1,4 +1,4 @@
-"""`mathdnn`: the parser, and what an error looks like to a person."""
+"""The `mathdnn` program: its parser, and how it presents errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TERMINATED = 143
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each command's module adds its own arguments and its function `run`."""
+    """Build the parser; each command's module adds its own arguments and provides a function `run`."""
     parser = argparse.ArgumentParser(prog="mathdnn", description=(mathdnn_jax.__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action="version", version=f"mathdnn_jax {mathdnn_jax.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -47,9 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0, 1 for a certificate that fails, 2 for input that cannot be worked with.
+    """Run a command, and return its exit status: 0, 1 for a failed certificate, 2 for input that cannot be processed.
 
-    An error of this library is explained in one message on standard error; any other is a bug and keeps its trace.
+    An error of this library becomes one message on standard error; any other error is a bug and keeps its traceback.
     """
     options = build_parser().parse_args(arguments)
     try:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Show this library's warnings as it shows its errors, in one line and always; others stay as they are."""
+    """Show this library's warnings like its errors, always and on one line; other warnings are unchanged."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, MathdnnWarning):
@@ -82,7 +82,7 @@ def _notes() -> Iterator[None]:
 
 @contextmanager
 def _terminate_by_exception() -> Iterator[None]:
-    """Let SIGTERM unwind the work as an interrupt from the keyboard does, so that no temporary file is left."""
+    """Let SIGTERM unwind the stack as a keyboard interrupt does, so that no temporary file is left behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Figures as files and as parts of a page."""
+"""Writing figures to files and embedding them in a page."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ FORMATS = (".png", ".jpg", ".svg", ".pdf")
 
 
 def check_picture(path: str | os.PathLike[str]) -> Path:
-    """Return `path` as a `Path` if a picture could be written there; as `check_writable` otherwise.
+    """Return `path` as a `Path` to which a picture can be written.
 
     Raises:
-        OutputError: its suffix is that of no format, or the file could not be written.
+        OutputError: Its suffix is not that of a known format, or the file cannot be written.
     """
     target = check_writable(path)
     if target.suffix.lower() not in FORMATS:
-        raise OutputError(f"cannot write {target}: a picture's suffix is one of {', '.join(FORMATS)}")
+        raise OutputError(f"cannot write {target}: the suffix of a picture must be one of {', '.join(FORMATS)}")
     return target
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's suffix, whole or not at all.
+    """Write a figure atomically, in the format of the path's suffix.
 
     Raises:
-        OutputError: as `check_picture` does.
+        OutputError: As in `check_picture`.
     """
     with replace_file(check_picture(path)) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower())
 
 
 def data_uri(figure: Figure) -> str:
-    """A figure as a PNG inside a `data:` address, so that a page needs no other file."""
+    """Encode a figure as a PNG in a `data:` URI, so that a page needs no other file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""A self-contained HTML page."""
+"""Building a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ th:first-child, td:first-child { text-align: left; }
 
 
 class Section(NamedTuple):
-    """A part of the page: its heading and words as plain text, its body as HTML."""
+    """A section of the page: heading and text are plain text, the body is HTML."""
 
     heading: str
-    words: str
+    text: str
     body: str
 
 
 def page(title: str, sections: Iterable[Section]) -> str:
     """The whole page as HTML."""
     parts = "\n".join(
-        f"<section>\n<h2>{escape(section.heading)}</h2>\n<p>{escape(section.words)}</p>\n{section.body}\n</section>"
+        f"<section>\n<h2>{escape(section.heading)}</h2>\n<p>{escape(section.text)}</p>\n{section.body}\n</section>"
         for section in sections
     )
     return (
@@ -45,17 +45,17 @@ def page(title: str, sections: Iterable[Section]) -> str:
 
 
 def picture(figure: Figure, description: str) -> str:
-    """A figure inside the page."""
+    """Embed a figure in the page."""
     return f'<p><img src="{data_uri(figure)}" alt="{escape(description)}"></p>'
 
 
 def preformatted(text: str) -> str:
-    """Text as it is."""
+    """Preformatted text."""
     return f"<pre>{escape(text)}</pre>"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts."""
+    """A table of text cells."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"

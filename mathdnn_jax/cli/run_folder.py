@@ -1,4 +1,4 @@
-"""The folder of a training run: what it was asked for, and its weights."""
+"""The folder of a training run, with its configuration and its weights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mathdnn_jax.versions import versions
 
 CONFIG, WEIGHTS, CHECKPOINTS, EVALUATION = "config.toml", "weights.safetensors", "checkpoints", "evaluation.json"
 CHANGEABLE = ("epochs", "keep", "checkpoint_epochs", "data_dir")
-"""Settings that a resumed run may have otherwise than before."""
+"""Settings that may be changed when a run is resumed."""
 
 
-class Trained(NamedTuple):
-    """A run's model, read from its folder."""
+class TrainedRun(NamedTuple):
+    """A trained model, read from the folder of its run."""
 
     model: str
     settings: Settings
@@ -37,10 +37,10 @@ class Trained(NamedTuple):
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder.
+    """Create the folder.
 
     Raises:
-        OutputError: it cannot be made, or nothing can be written in it.
+        OutputError: It cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,10 +52,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write_config(folder: Path, model: str, settings: Settings, image_shape: tuple[int, ...]) -> None:
-    """Write `config.toml`: `--config` takes it, and trains the same model again.
+    """Write `config.toml`, which can be passed as `--config` to train the same model again.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: It cannot be written.
     """
     lines = [f"model = {_toml(model)}", *(f"{key} = {_toml(value)}" for key, value in settings.items())]
     lines += ["", "[images]", f"shape = {_toml(list(image_shape))}"]
@@ -65,44 +65,44 @@ def write_config(folder: Path, model: str, settings: Settings, image_shape: tupl
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run has got so far there that something would be lost if another began."""
+    """Whether the folder contains results of a run that would be lost if another run started there."""
     trained = (folder / METRICS).exists() or any((folder / CHECKPOINTS).glob("[0-9]*"))
     return trained and (folder / CONFIG).exists()
 
 
-def settings_of(folder: Path, model: str, given: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
-    """The settings of a run that begins in this folder or goes on there, where they are those it began with.
+def resolve_settings(folder: Path, model: str, given: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
+    """The settings of a run that starts in this folder, or is resumed there with its original settings.
 
     Raises:
-        ConfigurationError: as `resolve` does; or the folder has a run and nothing was said of resuming, or something
-            was given that a run cannot change on its way.
+        ConfigurationError: As in `resolve`; or the folder has a run and `resume` is False, or `given` changes a setting
+            that a resumed run cannot change.
     """
     recipe = find_recipe(model)
     if not holds_run(folder):
         return resolve(model, recipe, given)
     if not resume:
-        raise ConfigurationError(f"{folder} already has a run: say --resume to go on with it, or name another folder")
+        raise ConfigurationError(f"{folder} already has a run: pass --resume to continue it, or name another folder")
     before = read_config(folder / CONFIG, model)
     settings = resolve(model, recipe, {**before, **given})
     differ = [
-        f"{key}={settings[key]!r} in place of {value!r}"
+        f"{key}={settings[key]!r} instead of {value!r}"
         for key, value in before.items()
         if settings[key] != value and key not in CHANGEABLE
     ]
     if settings["epochs"] != before["epochs"] and settings["schedule"] != "constant":
-        differ.append(f"epochs={settings['epochs']} in place of {before['epochs']}, which the schedule depends on")
+        differ.append(f"epochs={settings['epochs']} instead of {before['epochs']}, on which the schedule depends")
     if differ:
-        raise ConfigurationError(f"the run in {folder} goes on as it began; it was asked for {', '.join(differ)}")
+        raise ConfigurationError(f"a resumed run keeps its settings; for {folder} you gave {', '.join(differ)}")
     return settings
 
 
 def write_weights(folder: Path, task: Task, params: Tree, state: Tree) -> list[str]:
-    """Write `weights.safetensors`, and PyTorch's state dict of every part that `parity` knows; returns their names.
+    """Write `weights.safetensors`, and a PyTorch state dict of every part that `parity` knows; return the file names.
 
-    A file of one known model is the library's own: `mathdnn convert`, `anomaly` and the others read it too.
+    If the whole model is known, `mathdnn convert`, `anomaly` and other commands can read its weights too.
 
     Raises:
-        OutputError, MissingDependencyError: they cannot be written.
+        OutputError, MissingDependencyError: The files cannot be written.
     """
     from parity import export, save_params, save_state
     from parity.store import save_tree
@@ -120,25 +120,27 @@ def write_weights(folder: Path, task: Task, params: Tree, state: Tree) -> list[s
     return written
 
 
-def read_run(folder: Path) -> Trained:
-    """The model that a run has trained.
+def read_run(folder: Path) -> TrainedRun:
+    """Read the trained model of a run.
 
     Raises:
-        ConfigurationError: there is no run, or one that has not ended.
-        CheckpointError, ParameterStructureError: the weights are damaged, or are not the model's.
+        ConfigurationError: There is no run in the folder, or it has not finished.
+        CheckpointError, ParameterStructureError: The weights are damaged, or belong to another model.
     """
     from parity import load
     from parity.rules.tree import flatten
 
     if not (folder / CONFIG).exists():
-        raise ConfigurationError(f"{folder} has no run of `mathdnn train`: there is no {CONFIG}")
+        raise ConfigurationError(f"{folder} has no `mathdnn train` run: there is no {CONFIG}")
     try:
         content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
         model, image_shape = content["model"], tuple(content["images"]["shape"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{folder / CONFIG} is not what `mathdnn train` writes: {error!r}") from error
+        raise ConfigurationError(f"{folder / CONFIG} was not written by `mathdnn train`: {error!r}") from error
     if not (folder / WEIGHTS).exists():
-        raise ConfigurationError(f"the run in {folder} has not ended: go on with mathdnn train {model} --resume")
+        raise ConfigurationError(
+            f"the run in {folder} has not finished: continue it with mathdnn train {model} -o {folder} --resume"
+        )
     recipe = find_recipe(model)
     settings = resolve(model, recipe, read_config(folder / CONFIG, model))
     task = recipe.build(settings, image_shape)
@@ -148,25 +150,25 @@ def read_run(folder: Path) -> Trained:
     found = {name: array.shape for name, array in arrays.items()}
     if found != {name: leaf.shape for name, leaf in expected.items()}:
         raise ParameterStructureError(
-            f"{folder / WEIGHTS} has other arrays than the model of {CONFIG}: "
+            f"{folder / WEIGHTS} does not have the arrays of the model in {CONFIG}: "
             f"{sorted(set(found.items()) ^ {(name, leaf.shape) for name, leaf in expected.items()})[:6]}"
         )
     params, state = task.restore(_filled(tree, arrays))
-    return Trained(model, settings, image_shape, task, params, state)
+    return TrainedRun(model, settings, image_shape, task, params, state)
 
 
 def write_json(path: Path, figures: Mapping[str, Any]) -> None:
     """Write one JSON object.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: It cannot be written.
     """
     with replace_file(path) as temporary:
         temporary.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _filled(tree: Mapping[str, Any], arrays: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Arrays by their paths in the structure of `tree`, whose empty parts no path tells of."""
+    """Arrange arrays, given by their paths, in the structure of `tree`; the paths do not mention its empty parts."""
     return {
         name: _filled(part, arrays, f"{path}{name}/")
         if isinstance(part, Mapping)
@@ -176,7 +178,7 @@ def _filled(tree: Mapping[str, Any], arrays: Mapping[str, Any], path: str = "") 
 
 
 def _toml(value: Any) -> str:
-    """A setting as TOML writes it; JSON's texts, numbers and lists are TOML's."""
+    """Format a setting as TOML, in which strings, numbers and lists are written as in JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return json.dumps(value)

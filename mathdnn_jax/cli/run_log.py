@@ -1,4 +1,4 @@
-"""What a training run tells after every epoch: lines of JSON, and TensorBoard's event files."""
+"""Logging a training run after every epoch, as lines of JSON and TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS, EVENTS = "metrics.jsonl", "tensorboard"
 
 
 def as_line(report: EpochReport) -> dict[str, Any]:
-    """An epoch as JSON has it."""
+    """The JSON object of an epoch."""
     return {
         "epoch": report.epoch,
         "step": report.step,
@@ -29,7 +29,7 @@ def as_line(report: EpochReport) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file, none where there is no file; a killed run may leave a part of a line."""
+    """Read the complete lines of a metrics file, if it exists; a killed run may leave an incomplete last line."""
     if not path.exists():
         return []
     lines = []
@@ -43,12 +43,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def run_log(folder: Path) -> Iterator[Callable[[EpochReport], None]]:
-    """Yield a function that writes down an epoch.
+    """Yield a function that logs an epoch.
 
-    A resumed run may tell of an epoch again: the lines from there on are replaced.
+    If a resumed run reports an epoch again, the lines from there on are replaced.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: The folder cannot be written to.
     """
     path, began = folder / METRICS, False
     with contextlib.ExitStack() as stack:
@@ -80,14 +80,14 @@ def run_log(folder: Path) -> Iterator[Callable[[EpochReport], None]]:
 
 
 def _event_writer(folder: Path, step: int) -> Any:
-    """A writer of event files in which what was told from `step` on is void; None, with a word, without the library."""
+    """A writer of event files that discards earlier events from `step` on; None, with a note, without tensorboardX."""
     try:
         from tensorboardX import SummaryWriter
     except ModuleNotFoundError as error:
         if error.name != "tensorboardX":
             raise
         print(
-            'mathdnn: no TensorBoard event files, which need tensorboardX: pip install "mathdnn_jax[train]"',
+            'mathdnn: writing no TensorBoard event files, which need tensorboardX: pip install "mathdnn_jax[train]"',
             file=sys.stderr,
         )
         return None

@@ -24,13 +24,13 @@ SHOWN, COLUMNS, POINTS = 64, 8, 400
 def write_pictures(
     folder: Path, task: Task, params: Tree, state: Tree, sets: Sets, history: History, seed: int
 ) -> list[str]:
-    """Write `losses.png`, and `samples.png`, `reconstructions.png`, `density.png` where there is such a thing.
+    """Write `losses.png`, and `samples.png`, `reconstructions.png` and `density.png` if the model supports them.
 
     Returns:
-        Their names.
+        The file names.
 
     Raises:
-        OutputError, MissingDependencyError: they cannot be written, or matplotlib is not installed.
+        OutputError, MissingDependencyError: The files cannot be written, or matplotlib is not installed.
     """
     figures = {"losses.png": loss_figure(history.epochs)}
     if task.sample is not None:
@@ -40,9 +40,9 @@ def write_pictures(
         images = sets.test[: SHOWN // 2]
         shape = (len(images), *sets.image_shape)
         pair = unit_interval(images).reshape(shape), task.reconstruct(params, state, images).reshape(shape)
-        # Each row of images above the row of what became of them.
+        # Each row of images is followed by the row of their reconstructions.
         rows = [side[first : first + COLUMNS] for first in range(0, len(images), COLUMNS) for side in pair]
-        title = "test images, and below each its reconstruction"
+        title = "test images, each above its reconstruction"
         figures["reconstructions.png"] = grid_figure(np.concatenate(rows), COLUMNS, title)
     if task.curve is not None:
         figures["density.png"] = _density(task, params, sets.test, "test")
@@ -52,14 +52,14 @@ def write_pictures(
 
 
 def sample_figure(task: Task, params: Tree, drawn: np.ndarray, title: str) -> Figure:
-    """Images (N, H, W[, 3]) in a grid, or a histogram of numbers (N,) below the density that they are drawn from."""
+    """Show images (N, H, W[, 3]) in a grid, or a histogram of numbers (N,) with the density they are drawn from."""
     if task.curve is not None:
         return _density(task, params, drawn, title)
     return grid_figure(drawn, min(COLUMNS, len(drawn)), title)
 
 
 def check_grid(image_shape: tuple[int, ...]) -> None:
-    """Find out now, rather than after hours of training, whether there will be pictures.
+    """Check before hours of training whether pictures can be made.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

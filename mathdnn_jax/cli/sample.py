@@ -1,4 +1,4 @@
-"""Draw samples from a trained run: a picture, or an array."""
+"""Draw samples from a trained model, as a picture or an array."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ from mathdnn_jax.files import check_writable, replace_file
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run of `mathdnn train`")
-    parser.add_argument("--count", "-n", type=arguments.count, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a `mathdnn train` run")
     parser.add_argument(
-        "--output", "-o", default="samples.png", help="a picture, or an array as .npy (default: samples.png)"
+        "--count", "-n", type=arguments.count, default=64, metavar="N", help="number of samples (default: 64)"
     )
     parser.add_argument(
-        "--temperature", type=float, default=1.0, help="what latents are multiplied by, about their mean (default: 1)"
+        "--output", "-o", default="samples.png", help="a picture, or .npy for an array (default: samples.png)"
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the draws (default: 0)")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="factor that scales latents about their mean (default: 1)"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the samples (default: 0)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     target = Path(options.output)
     as_array = target.suffix == ".npy"
     check_writable(target) if as_array else check_picture(target)
     if not 0 < options.temperature < math.inf:
-        raise ConfigurationError(f"a temperature is a positive number, given {options.temperature}")
+        raise ConfigurationError(f"the temperature must be a positive number, given {options.temperature}")
     found = read_run(Path(options.run_folder))
     if found.task.sample is None:
-        raise ConfigurationError(f"the model {found.model} draws nothing; flows, VAEs and GANs do")
+        raise ConfigurationError(f"the model {found.model} cannot draw samples; flows, VAEs and GANs can")
     key = jax.random.key(options.seed)
     drawn = found.task.sample(found.params, found.state, key, options.count, options.temperature)
     if as_array:

@@ -1,4 +1,4 @@
-"""Train a model: flows, a VAE, a GAN, an autoencoder, a small convolutional network; the run is a folder."""
+"""Train a flow, a VAE, a GAN, an autoencoder or a small convolutional network; each run has its own folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mathdnn_jax.recipes.train import count, steps_per_epoch
 from mathdnn_jax.training import Checkpoints, EpochReport, FitResult, device_mesh, join_processes
 
 OPTIONS = ("data", "data_dir", "epochs", "batch_size", "learning_rate", "seed", "precision")
-"""Settings with an option of their own, which goes before --set, as that goes before --config."""
+"""Settings with their own option, which takes precedence over --set, as --set does over --config."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,19 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=tuple(RECIPES), metavar="MODEL", help=", ".join(RECIPES))
     parser.add_argument("--output", "-o", metavar="RUN", help="folder of the run (default: runs/MODEL)")
     parser.add_argument("--data", metavar="NAME", help="data set (default: mnist; cifar10 for small-net)")
-    parser.add_argument("--data-dir", help="root of the data sets (default: $MATHDNN_DATA, else a cache folder)")
-    parser.add_argument("--config", metavar="FILE", help="settings as TOML, such as the config.toml of a run")
+    arguments.add_data_dir_argument(parser)
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings, such as the config.toml of a run")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any setting; may be repeated; an unknown key lists them all",
+        help="set any setting; may be repeated; an unknown key lists all settings",
     )
-    parser.add_argument("--epochs", type=arguments.count, help="how often every example is visited")
+    parser.add_argument("--epochs", type=arguments.count, help="number of passes over the examples")
     parser.add_argument("--batch-size", type=arguments.count, help="examples in a step, over all devices together")
-    parser.add_argument("--learning-rate", type=float, help="of Adam")
-    parser.add_argument("--seed", type=arguments.seed, help="of the parameters, the order and all that is drawn")
+    parser.add_argument("--learning-rate", type=float, help="learning rate of Adam")
+    parser.add_argument("--seed", type=arguments.seed, help="seed of the parameters, the order and all random draws")
     parser.add_argument("--precision", help="float32, or bfloat16 with float32 master weights")
     parser.add_argument(
         "--resume",
@@ -52,23 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=False,
         type=arguments.count,
         metavar="STEP",
-        help="go on from the newest checkpoint of RUN, or from that of a step; begin where there is none",
+        help="continue from the newest checkpoint of RUN, or from that of a step; start anew if there is none",
     )
-    parser.add_argument("--devices", type=arguments.count, metavar="N", help="spread every batch over so many devices")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where several train together")
-    parser.add_argument("--processes", type=arguments.count, metavar="N", help="how many processes there are")
-    parser.add_argument("--process-id", type=int, metavar="I", help="which of them this one is, from 0")
+    parser.add_argument("--devices", type=arguments.count, metavar="N", help="spread every batch over N devices")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0, if several train together")
+    parser.add_argument("--processes", type=arguments.count, metavar="N", help="number of processes")
+    parser.add_argument("--process-id", type=int, metavar="I", help="index of this process, from 0")
     parser.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     several = join_processes(options.coordinator, options.processes, options.process_id)
     mesh = device_mesh(options.devices) if several or options.devices is not None else None
     folder = Path(options.output or Path("runs") / options.model)
     first = jax.process_index() == 0
-    # The first process makes the folder, and the others may find it made.
-    settings = run_folder.settings_of(folder, options.model, given(options), resume=bool(options.resume) or not first)
+    # The first process creates the folder, so the others may find that it exists.
+    settings = run_folder.resolve_settings(
+        folder, options.model, given_settings(options), resume=bool(options.resume) or not first
+    )
     recipe = find_recipe(options.model)
     sets = recipe.load(settings)
     task = recipe.build(settings, sets.image_shape)
@@ -81,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
     result = fit_with_log(options, settings, task, sets, folder, mesh)
     params, state = trained(result)
-    # By every process, so that none waits for the first one's work and gives it up.
+    # Every process evaluates, so that none times out waiting for the first one.
     figures = task.evaluate(params, state, sets)
     if not first:
         return 0
@@ -94,13 +96,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check_safetensors() -> None:
-    """Raise MissingDependencyError now, rather than when the weights are to be written."""
+    """Raise MissingDependencyError now, rather than when the weights are written."""
     if importlib.util.find_spec("safetensors") is None:
         raise MissingDependencyError('the weights of a run need safetensors: pip install "mathdnn_jax[train]"')
 
 
-def given(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line gives: its options before --set, and that before --config."""
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings from the command line: options take precedence over --set, and --set over --config."""
     from_file = read_config(options.config, options.model) if options.config else {}
     own = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     return {**from_file, **parse_assignments(options.set), **own}
@@ -109,7 +111,7 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 def fit_with_log(
     options: argparse.Namespace, settings: Settings, task: Task, sets: Sets, folder: Path, mesh: Mesh | None
 ) -> FitResult:
-    """Train, and tell of every epoch; of several processes the first one tells."""
+    """Train and log every epoch; if there are several processes, only the first one logs."""
     checkpoints = Checkpoints(
         folder / run_folder.CHECKPOINTS,
         every_epochs=settings["checkpoint_epochs"],
@@ -132,13 +134,13 @@ def fit_with_log(
 
 
 def describe_sets(model: str, settings: Settings, sets: Sets) -> str:
-    """What is trained on, for a person; with what becomes of a last batch that is not whole."""
+    """The data sets as readable text, including what happens to an incomplete last batch."""
     examples, size = count(sets.training), settings["batch_size"]
     over = examples % size
     remainder = {
-        "drop": f", {over} examples left out of each epoch",
-        "pad": f", the last of {over} examples",
-        "wrap": f", the last filled up with {size - over} examples from the epoch's beginning",
+        "drop": f", with {over} examples skipped in each epoch",
+        "pad": f", the last with {over} examples",
+        "wrap": f", the last filled with {size - over} examples from the beginning of the epoch",
     }
     return (
         f"{model}: {examples:,} training, {count(sets.validation):,} validation and {count(sets.test):,} test examples "
@@ -148,13 +150,13 @@ def describe_sets(model: str, settings: Settings, sets: Sets) -> str:
 
 
 def describe_epoch(report: EpochReport) -> str:
-    """An epoch for a person."""
+    """The metrics of an epoch as readable text."""
     measured = ", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in report.metrics.items())
     return f"{measured}; {report.examples / report.seconds:,.0f} examples/s"
 
 
 def describe(figures: dict[str, float]) -> str:
-    """The final evaluation for a person."""
+    """The final evaluation as readable text."""
     width = max(len(name) for name in figures) + 2
     return "\n".join(
         f"{name.replace('_', ' '):<{width}}{value:,}" if isinstance(value, int) else

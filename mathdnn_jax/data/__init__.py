@@ -1,4 +1,4 @@
-"""Data sets of images, by name, and their scaling to the unit interval."""
+"""Image data sets by name, and scaling of images to the unit interval."""
 
 from mathdnn_jax.data.dataset import Dataset
 from mathdnn_jax.data.images import unit_interval

@@ -1,4 +1,4 @@
-"""What every data set of this package is."""
+"""The common type of all data sets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Dataset(NamedTuple):
     """Labelled images.
 
     Attributes:
-        images: uint8 of shape (N, H, W), or (N, H, W, 3) in red, green and blue; 0 is black, 255 is white, so that
-            `images / 255` lies in [0, 1].
+        images: uint8 of shape (N, H, W), or (N, H, W, 3) in red, green and blue. 0 is black and 255 is white, so
+            `images / 255` is in [0, 1].
         labels: int64 of shape (N,).
     """
 

@@ -1,4 +1,4 @@
-"""Downloads by torchvision that leave whole files behind or nothing."""
+"""Downloads through torchvision that leave either complete files or nothing."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 from mathdnn_jax.data.root import ENVIRONMENT_VARIABLE
 from mathdnn_jax.errors import DataUnavailableError
 
-# torchvision's own error, the file system's and the network's, and those of a bad archive.
+# torchvision's own error, those of the file system and the network, and those of a damaged archive.
 _FAILURES = (RuntimeError, OSError, http.client.HTTPException, EOFError, zlib.error)
 _LONGEST_QUOTE = 400
 
 
 def only_files(source: Any, files: Sequence[Path], **overrides: Any) -> Any:
-    """Return a subclass of the torchvision data set `source` that asks for `files` alone.
+    """Return a subclass of the torchvision data set `source` that requires only `files`.
 
-    torchvision wants the files of both splits to be there, whichever is read. Its folder is called as the
-    class, hence the same name. Files that early versions had converted are passed by: the raw ones are what
-    was checked.
+    torchvision requires the files of both splits, whichever of them is read. Its folder has the name of the class, so
+    the subclass has the same name. Files that were converted by early versions are ignored, because only the raw ones
+    are checked.
     """
     names = {file.name for file in files}
     members = {
@@ -37,23 +37,24 @@ def only_files(source: Any, files: Sequence[Path], **overrides: Any) -> Any:
 def download(source: Any, root: Path, files: Sequence[Path]) -> None:
     """Download `files`, all in one folder below `root`, with the mirrors and checksums of the class `source`.
 
-    They are downloaded, checked and unpacked in a temporary folder inside `root`, and each is then moved into
-    place in one step. Whatever happens on the way, no partial file and no new empty folder is left.
+    They are downloaded, checked and unpacked in a temporary folder inside `root`, and each is then moved into place
+    atomically. Whatever happens in between, no partial file and no new empty folder is left behind.
 
     Raises:
-        DataUnavailableError: the download failed, or its result could not be written.
+        DataUnavailableError: The download failed, or its result could not be written.
     """
-    # The downloaded files alone may be too few to be read.
+    # The downloaded files alone may not be enough for torchvision to read a split.
     source = only_files(source, files, _load_data=_nothing_read)
     example = f"{files[0].relative_to(root)} and the like"
-    fetch_whole(lambda folder: source(folder, download=True), root, files, example)
+    fetch_atomically(lambda folder: source(folder, download=True), root, files, example)
 
 
-def fetch_whole(fetch: Callable[[str], object], root: Path, files: Sequence[Path], example: str) -> None:
-    """Let `fetch` put `files`, or folders, all in one folder below `root`, into a temporary one, and move them over.
+def fetch_atomically(fetch: Callable[[str], object], root: Path, files: Sequence[Path], example: str) -> None:
+    """Let `fetch` write `files` (or folders), all in one folder below `root`, to a temporary folder, then move them.
 
     Raises:
-        DataUnavailableError: it failed, or its result could not be written. `example` is what a data folder holds.
+        DataUnavailableError: It failed, or its result could not be written. The message names `example` as an entry of
+            a data folder.
     """
     folder = files[0].parent
     try:
@@ -79,7 +80,7 @@ def _nothing_read(_: Any) -> tuple[None, None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Swallow progress bars and notes, which no argument of torchvision turns off."""
+    """Suppress progress bars and notes, which torchvision has no argument to turn off."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
 
@@ -103,6 +104,6 @@ def _unavailable(folder: Path, files: Sequence[Path], example: str, error: BaseE
         quote = quote[:_LONGEST_QUOTE] + "..."
     return DataUnavailableError(
         f"{names} not found in {folder}, and the download failed: {quote}\n"
-        f"Pass --data-dir (data_dir=) or set {ENVIRONMENT_VARIABLE} to a folder that holds "
+        f"Pass --data-dir (data_dir=) or set {ENVIRONMENT_VARIABLE} to a folder that contains "
         f"{example}, or connect to the network and try again."
     )

@@ -1,4 +1,4 @@
-"""Images as numbers of the unit interval."""
+"""Scaling images to the unit interval."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from mathdnn_jax.errors import DataSetError, ImageError
 
 
 def unit_interval(images: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return images as float32 in [0, 1], in the same shape.
+    """Convert images to float32 in [0, 1].
 
-    uint8 images become `float32(x) / float32(255)`, to the bit what torchvision's `ToTensor` computes.
-    Floating images have to lie in [0, 1] already and are rounded to float32; float32 ones are returned
-    without a copy.
+    uint8 images become `float32(x) / float32(255)`, bit for bit what torchvision's `ToTensor` computes. Floating-point
+    images must already be in [0, 1] and are rounded to float32; float32 images are returned without a copy.
+
+    Returns:
+        float32 images of the same shape.
 
     Raises:
-        DataSetError: there are no images.
-        ImageError: the type is neither uint8 nor floating, or a floating value is not a number in [0, 1].
+        DataSetError: There are no images.
+        ImageError: The dtype is neither uint8 nor floating-point, or a floating-point value is NaN or outside [0, 1].
     """
     array = np.asarray(images)
     if array.size == 0:
@@ -30,7 +32,7 @@ def unit_interval(images: npt.ArrayLike) -> npt.NDArray[np.float32]:
             "convert them with .astype(numpy.uint8) if their values are whole numbers on 0..255"
         )
     low, high = array.min(), array.max()
-    # Written so that NaN, for which every comparison is false, is refused too.
+    # Written in this form so that NaN, for which every comparison is false, is refused too.
     if not (low >= 0 and high <= 1):
         raise ImageError(
             f"images of type {array.dtype}{_range(array)}; expected floats in [0, 1], none of them NaN: "

@@ -1,4 +1,4 @@
-"""Imports of the packages that only the extra `data` installs."""
+"""Imports of packages that only the extra `data` installs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
 
 
 def import_optional(module: str, purpose: str) -> ModuleType:
-    """Import `module`, which `purpose` needs.
+    """Import `module`, which is needed for `purpose`.
 
     Raises:
-        MissingDependencyError: a package of the extra `data` is not installed.
-        Exception: whatever else the import raises; a broken installation is not reported as a missing one.
+        MissingDependencyError: A package of the extra `data` is not installed.
+        Exception: Any other error of the import; a broken installation is not reported as a missing one.
     """
     try:
         return importlib.import_module(module)

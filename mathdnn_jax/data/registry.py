@@ -39,20 +39,26 @@ def load(name: str, split: str = "test", data_dir: DataDir = None) -> Dataset:
     | photographs | 8×8       | 1,000 patches       | 1,000 other patches  | no, part of scikit-learn  |
 
     Args:
-        name: one of the names above.
+        name: One of the names above.
         split: "train" or "test".
-        data_dir: the folder that holds `MNIST/raw/...`, `KMNIST/raw/...` and `cifar-10-batches-py`; see `data_root`
-            for its default. Files that are there are only read; absent ones are downloaded into it. In place of the
-            last, an archive `CIFAR10/<split>*.npz` of your own is read, see `load_cifar10`. The other data sets do
-            not look at it.
+        data_dir: The folder that contains `MNIST/raw/...`, `KMNIST/raw/...` and `cifar-10-batches-py`; see `data_root`
+            for its default. Existing files are only read, and missing ones are downloaded into it. Without the folder
+            `cifar-10-batches-py`, an archive `CIFAR10/<split>*.npz` of your own is read, with the arrays `images` and
+            `labels`. The data sets of scikit-learn ignore this argument.
 
     Returns:
         uint8 images of shape (N, H, W), or (N, H, W, 3), on 0..255 and int64 labels of shape (N,).
 
     Raises:
-        ConfigurationError: there is no such data set or split.
-        DataUnavailableError: a file is damaged, or is absent and could not be downloaded.
-        MissingDependencyError: the packages of the extra `data` are not installed.
+        ConfigurationError: There is no such data set or split.
+        DataUnavailableError: A file is damaged, or is missing and could not be downloaded.
+        MissingDependencyError: The packages of the extra `data` are not installed.
+
+    Example:
+        >>> import mathdnn_jax as mj
+        >>> digits = mj.data.load("digits")
+        >>> digits.images.shape, digits.images.dtype
+        ((597, 8, 8), dtype('uint8'))
     """
     if name not in SOURCES:
         raise ConfigurationError(f"unknown data set {name!r}; choose one of: {', '.join(SOURCES)}")

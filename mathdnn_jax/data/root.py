@@ -1,4 +1,4 @@
-"""Where downloaded data sets are kept."""
+"""The folder of downloaded data sets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ ENVIRONMENT_VARIABLE = "MATHDNN_DATA"
 
 
 def data_root(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of the data sets, which need not exist.
+    """Find the folder of the data sets.
 
-    It is `data_dir`, else the environment variable MATHDNN_DATA if it is not empty, else the user's cache
-    folder for `mathdnn_jax`. A leading `~` is the home folder.
+    It is `data_dir`, else the value of the environment variable MATHDNN_DATA if it is not empty, else the user's cache
+    folder for `mathdnn_jax`. A leading `~` stands for the home folder.
+
+    Returns:
+        The folder, which may not exist.
 
     Raises:
-        MissingDependencyError: neither is given and platformdirs, which knows the cache folder, is absent.
+        MissingDependencyError: Neither is given, and platformdirs, which finds the cache folder, is not installed.
     """
     given = data_dir if data_dir is not None else os.environ.get(ENVIRONMENT_VARIABLE)
     if given:
         return Path(given).expanduser()
     platformdirs = import_optional(
         "platformdirs",
-        f"the default data folder (there is none to find with data_dir or {ENVIRONMENT_VARIABLE} set)",
+        f"the default data folder (not needed with data_dir or {ENVIRONMENT_VARIABLE} set)",
     )
     return Path(platformdirs.user_cache_path("mathdnn_jax"))

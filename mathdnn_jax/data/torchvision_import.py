@@ -1,8 +1,8 @@
-"""torchvision's data sets, also where its compiled operators do not load.
+"""Importing torchvision's data sets, even if its compiled operators cannot be loaded.
 
-The wheels of torchvision are compiled against a PyTorch with CUDA. Beside a CPU-only PyTorch their operators
-do not load, and `import torchvision` fails where it describes two of them, although no data set needs either.
-Declaring these operators, without implementing them, is all that the import asks for.
+The wheels of torchvision are compiled against a PyTorch with CUDA. With a CPU-only PyTorch their operators cannot be
+loaded, and `import torchvision` fails when it registers metadata for two of them, although no data set needs either. It
+suffices to declare these operators without implementing them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _alive: list[Any] = []
 def import_torchvision_datasets() -> ModuleType:
     """Import `torchvision.datasets`.
 
-    The plain import comes first. Only if it fails because the operator `torchvision::nms` (or `qnms`) does
-    not exist, the missing ones of the two are declared, not implemented, and the import is done again.
+    The plain import is tried first. Only if it fails because the operator `torchvision::nms` (or `qnms`) does not
+    exist, the missing ones of the two are declared, but not implemented, and the import is repeated.
 
     Raises:
         MissingDependencyError: torch or torchvision is not installed.
-        Exception: whatever else the import raises.
+        Exception: Any other error of the import.
     """
     try:
         return import_optional(_MODULE, "loading MNIST, KMNIST or CIFAR-10")
@@ -53,7 +53,7 @@ def _declare_missing_operators() -> None:
 
 
 def _forget_half_imported() -> None:
-    """Let the next import run every module of torchvision anew, on the operators that exist by then."""
+    """Make the next import run every module of torchvision again, with the operators that exist by then."""
     for name in list(sys.modules):
         if name.partition(".")[0] == "torchvision":
             del sys.modules[name]

@@ -1,4 +1,4 @@
-"""MNIST and KMNIST through torchvision: its download, its integrity check, its reader."""
+"""MNIST and KMNIST through torchvision's download, integrity check and reader."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CLASSES = 10
 def load_torchvision(class_name: str, split: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     """Load a split of the class `class_name` of `torchvision.datasets`, "MNIST" or "KMNIST".
 
-    The files are `<root>/<class_name>/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte` with the root that
-    `data_root` gives. Where the two files of the split are there, nothing is written and no network is used.
+    The files are `<root>/<class_name>/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte`, where `data_root` returns the
+    root. If the two files of the split exist, nothing is written and no network is used.
 
     Returns:
         uint8 images of shape (N, 28, 28) and int64 labels of shape (N,) in 0..9.
 
     Raises:
-        DataUnavailableError: a file is damaged, or is absent and could not be downloaded.
+        DataUnavailableError: A file is damaged, or is missing and could not be downloaded.
         MissingDependencyError: torch or torchvision is not installed.
     """
     root = data_root(data_dir)
@@ -41,7 +41,7 @@ def load_torchvision(class_name: str, split: str, data_dir: str | os.PathLike[st
     _check(images_file, labels_file)
     dataset = _read(source, root, [images_file, labels_file], train=split == "train")
     if dataset.labels.max() >= CLASSES:
-        raise damaged(labels_file, f"it has a label {dataset.labels.max()}, and labels go from 0 to {CLASSES - 1}")
+        raise damaged(labels_file, f"it has a label {dataset.labels.max()}, but labels range from 0 to {CLASSES - 1}")
     return dataset
 
 
@@ -49,21 +49,21 @@ def _is_file(file: Path) -> bool:
     try:
         return file.is_file()
     except OSError as error:
-        raise DataUnavailableError(f"cannot look for {file}: {error}; check the folder's permissions") from error
+        raise DataUnavailableError(f"cannot access {file}: {error}; check the folder's permissions") from error
 
 
 def _check(images_file: Path, labels_file: Path) -> None:
-    """Check what torchvision's reader takes for granted, so that the message can name the file."""
+    """Check what torchvision's reader assumes, so that the error message can name the file."""
     count, *image_shape = idx_shape(images_file, rank=3)
     (labels_count,) = idx_shape(labels_file, rank=1)
     if tuple(image_shape) != IMAGE_SHAPE:
-        raise damaged(images_file, f"its images are of shape {tuple(image_shape)}, not {IMAGE_SHAPE}")
+        raise damaged(images_file, f"its images have the shape {tuple(image_shape)}, not {IMAGE_SHAPE}")
     if count == 0:
-        raise damaged(images_file, "it holds no image")
+        raise damaged(images_file, "it has no images")
     if count != labels_count:
         raise damaged(
             images_file,
-            f"it holds {count} images, and {labels_file} {labels_count} labels (or that one is damaged)",
+            f"it has {count} images, but {labels_file} has {labels_count} labels (or the latter is damaged)",
         )
 
 

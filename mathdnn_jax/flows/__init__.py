@@ -1,4 +1,4 @@
-"""Densities made of a bijector and a prior."""
+"""Normalizing flows: densities made of a bijector and a prior."""
 
 from mathdnn_jax.flows.bits_per_dim import bits_per_dim
 from mathdnn_jax.flows.flow import Flow, flow

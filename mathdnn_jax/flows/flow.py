@@ -1,4 +1,4 @@
-"""A bijector and a prior make a density that can be evaluated and sampled."""
+"""Flows: a bijector and a prior make a density that can be evaluated and sampled."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mathdnn_jax.probability import Distribution
 
 
 class Flow(NamedTuple):
-    """A normalizing flow as pure functions, each ready for jit, vmap and grad; parameters first.
+    """A normalizing flow as pure functions that take the parameters first and are ready for jit, vmap and grad.
 
     - `init(key) -> params`;
-    - `init_from_data(params, x, context=None) -> params`: those set from a first batch, for flows with such maps
-      (Glow's actnorm), and as they are for others;
+    - `init_from_data(params, x, context=None) -> params`: sets the parameters that are initialised from a first batch
+      (those of Glow's actnorm), and returns the others unchanged;
     - `forward(params, x, context=None) -> (z, log_det)` and `inverse(params, z, context=None) -> (x, log_det)`, the
-      bijector's own;
+      functions of the bijector;
     - `log_prob(params, x, context=None) -> log p(x)` in nats, of the batch shape;
-    - `sample(params, key, shape, context=None, temperature=1.0) -> x` of shape `shape + event_shape`, f⁻¹(T z) with z
-      from the prior and T the temperature;
-    - `sample_and_log_prob`, likewise, `-> (x, log p(x))` at the cost of the sample alone; log p is the flow's own
-      density, whatever the temperature;
-    - `bijector` and `prior`, what it was made of.
+    - `sample(params, key, shape, context=None, temperature=1.0) -> x` of shape `shape + event_shape`: f⁻¹(T z), where z
+      is drawn from the prior and T is the temperature;
+    - `sample_and_log_prob` takes the same arguments and returns (x, log p(x)) at the cost of the sample alone. log p
+      is the flow's own density, whatever the temperature;
+    - `bijector` and `prior`, the parts of the flow.
 
-    In a conditional flow every density is that given the context, whose leading axes are the batch axes, or broadcast
-    to them.
+    In a conditional flow every density is conditional on the context, whose leading axes are the batch axes or
+    broadcast to them.
     """
 
     init: Callable[[jax.Array], Params]
@@ -45,16 +45,25 @@ class Flow(NamedTuple):
 
 
 def flow(bijector: Bijector, prior: Distribution) -> Flow:
-    """Log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| for x → z = f(x) and the prior p_Z; a sample is f⁻¹(T z), z ~ p_Z.
+    """log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| for x → z = f(x) and the prior p_Z; a sample is f⁻¹(T z), z ~ p_Z.
 
-    Arguments have the dtype of the parameters, and so have samples.
+    Arguments and samples have the dtype of the parameters.
 
     Raises:
-        ConfigurationError: the bijector's latent events and the prior's have different ranks.
+        ConfigurationError: the latent events of the bijector and the events of the prior have different ranks.
+
+    Example:
+        >>> import jax, mathdnn_jax as mj
+        >>> normal = mj.probability.normal((2,))
+        >>> flow = mj.flow(mj.chain(scaling=mj.bijectors.scaling(2)), normal)
+        >>> params = flow.init(jax.random.key(0))
+        >>> x = flow.sample(params, jax.random.key(1), (3,))
+        >>> flow.log_prob(params, x).shape
+        (3,)
     """
     if bijector.latent_ndims != len(prior.event_shape):
         raise ConfigurationError(
-            f"a flow's prior is on what its bijector returns, events of {bijector.latent_ndims} axes; "
+            f"the prior of a flow must match what its bijector returns, events of {bijector.latent_ndims} axes; "
             f"given a prior on events of shape {prior.event_shape}"
         )
 
@@ -65,33 +74,12 @@ def flow(bijector: Bijector, prior: Distribution) -> Flow:
         z, log_det = bijector.forward(params, x, context)
         return prior.log_prob(z) + log_det
 
-    def draw(
-        params: Params, key: jax.Array, shape: tuple[int, ...], context: jax.Array | None, temperature: float
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def draw(params: Params, key: jax.Array, shape: tuple[int, ...], temperature: float) -> jax.Array:
+        del temperature
         leaves = jax.tree.leaves(params)
-        z = prior.sample(key, tuple(shape), jnp.result_type(*leaves) if leaves else float)
-        z = jnp.asarray(temperature, z.dtype) * z
-        return z, *bijector.inverse(params, z, context)
+        return prior.sample(key, shape, jnp.result_type(*leaves) if leaves else float)
 
-    def sample(
-        params: Params,
-        key: jax.Array,
-        shape: tuple[int, ...] = (),
-        context: jax.Array | None = None,
-        temperature: float = 1.0,
-    ) -> jax.Array:
-        return draw(params, key, shape, context, temperature)[1]
-
-    def sample_and_log_prob(
-        params: Params,
-        key: jax.Array,
-        shape: tuple[int, ...] = (),
-        context: jax.Array | None = None,
-        temperature: float = 1.0,
-    ) -> tuple[jax.Array, jax.Array]:
-        z, x, log_det = draw(params, key, shape, context, temperature)
-        return x, prior.log_prob(z) - log_det
-
+    sample, sample_and_log_prob = samplers(bijector, prior, draw)
     return Flow(
         init=bijector.init,
         init_from_data=init_from_data,
@@ -103,3 +91,40 @@ def flow(bijector: Bijector, prior: Distribution) -> Flow:
         bijector=bijector,
         prior=prior,
     )
+
+
+def samplers(
+    bijector: Bijector, prior: Distribution, draw: Callable[[Params, jax.Array, tuple[int, ...], float], jax.Array]
+) -> tuple[Callable[..., jax.Array], Callable[..., tuple[jax.Array, jax.Array]]]:
+    """`sample` and `sample_and_log_prob` of a flow that draws its latents by `draw(params, key, shape, temperature)`.
+
+    The latents are multiplied by the temperature afterwards, so `draw` needs it only if their range depends on it.
+    """
+
+    def tempered(
+        params: Params, key: jax.Array, shape: tuple[int, ...], context: jax.Array | None, temperature: float
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        z = draw(params, key, tuple(shape), temperature)
+        z = jnp.asarray(temperature, z.dtype) * z
+        return z, *bijector.inverse(params, z, context)
+
+    def sample(
+        params: Params,
+        key: jax.Array,
+        shape: tuple[int, ...] = (),
+        context: jax.Array | None = None,
+        temperature: float = 1.0,
+    ) -> jax.Array:
+        return tempered(params, key, shape, context, temperature)[1]
+
+    def sample_and_log_prob(
+        params: Params,
+        key: jax.Array,
+        shape: tuple[int, ...] = (),
+        context: jax.Array | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[jax.Array, jax.Array]:
+        z, x, log_det = tempered(params, key, shape, context, temperature)
+        return x, prior.log_prob(z) - log_det
+
+    return sample, sample_and_log_prob

@@ -41,44 +41,56 @@ def glow(
     classes: int | None = None,
     prior: str = "normal",
 ) -> Flow:
-    """Log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| in nats, f made of Glow's steps of flow.
+    """log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| in nats, where f consists of Glow's steps of flow.
 
-    Images (H, W, C) have values in [0, 1] (`dequantize` makes them of bytes) and go through logit(α + (1 − 2α) x)
-    first. Each of the `levels` squeezes (H, W, C) to (H/2, W/2, 4C), applies `steps` steps, and factors half of the
-    channels out under a Gaussian prior whose mean and scale a 3 × 3 convolution of the other half gives; the last level
-    flattens instead. A step is
+    Images (H, W, C) have values in [0, 1] (see `dequantize` for bytes) and pass through logit(α + (1 − 2α) x) first.
+    Each of the `levels` squeezes (H, W, C) to (H/2, W/2, 4C), applies `steps` steps, and factors out half of the
+    channels under a Gaussian prior whose mean and scale are computed from the other half by a 3 × 3 convolution. The
+    last level flattens instead of factoring out. A step consists of
 
-    - actnorm, whose first parameters `init_from_data` sets from a first batch;
-    - a mixing of the channels: with "plu" an invertible 1 × 1 convolution A = P L (U + diag s); with "conditional_plu"
-      the channels in reversed order, then the coupling that mixes the second half of them by
-      P L(X₁) (U(X₁) + diag s(X₁)), a matrix for each image that its first half gives;
-    - an affine coupling that keeps the first half of the channels, its network a `ConvNet` with `depth` hidden layers
-      of `width` channels.
+    - actnorm, whose initial parameters `init_from_data` sets from a first batch;
+    - a mixing of the channels: for "plu" an invertible 1 × 1 convolution A = P L (U + diag s); for "conditional_plu"
+      a reversal of the channels, followed by the coupling that mixes the second half of them by
+      P L(X₁) (U(X₁) + diag s(X₁)), a matrix that is computed for each image from its first half;
+    - an affine coupling that keeps the first half of the channels. Its network is a `ConvNet` with `depth` hidden
+      layers of `width` channels.
 
-    Both networks start at zero, P reverses the channels, and so a new Glow is actnorms and permutations.
+    Both networks are zero at initialisation and P reverses the channels, so a new Glow consists of actnorms and
+    permutations.
 
     Args:
         event_shape: (H, W, C).
-        levels: how many times the image is squeezed; H and W are multiples of 2^levels.
-        steps: of each level.
-        width: of the conditioners' hidden layers.
-        depth: how many hidden layers they have.
-        mixing: of the channels, "plu" or "conditional_plu".
-        log_scale_bound: of the couplings' log-scales, see `affine_coupling`.
+        levels: the number of squeezes; H and W must be multiples of 2^levels.
+        steps: the number of steps on each level.
+        width: the number of channels in the conditioners' hidden layers.
+        depth: the number of hidden layers in each conditioner.
+        mixing: how the channels are mixed, "plu" or "conditional_plu".
+        log_scale_bound: the bound on the couplings' log-scales, see `affine_coupling`.
         alpha: α of `logit`.
-        classes: for a density given a class, log p(x | y): labels from 0 to `classes` − 1 are then the context.
+        classes: the number of classes of a conditional density log p(x | y), whose context is an array of labels from
+            0 to `classes` − 1; None for an unconditional density.
         prior: p_Z, "normal" or "logistic", with independent entries.
 
     Raises:
-        ConfigurationError: a size is too small, the sides cannot be halved so often, or the mixing or the prior has
-            another name.
+        ConfigurationError: a size is too small, the sides cannot be halved that often, or the mixing or the prior is
+            unknown.
 
-    Source: Kingma, Dhariwal, "Glow: Generative Flow with Invertible 1×1 Convolutions", 2018; seeds 000 Q4, 003 P4.
+    Example:
+        >>> import jax, mathdnn_jax as mj
+        >>> flow = mj.glow((4, 4, 1), levels=2, steps=1, width=4, depth=1)
+        >>> params = flow.init(jax.random.key(0))
+        >>> images = jax.random.uniform(jax.random.key(1), (3, 4, 4, 1))
+        >>> params = flow.init_from_data(params, images)
+        >>> flow.log_prob(params, images).shape
+        (3,)
+
+    Source: Kingma, Dhariwal, "Glow: Generative Flow with Invertible 1×1 Convolutions", 2018; course 000, Q4;
+    course 003, P4.
     """
     check_sizes("glow", levels=levels, steps=steps, width=width, depth=depth)
     check_halvings("glow", event_shape, levels)
     if mixing not in ("plu", "conditional_plu"):
-        raise ConfigurationError(f"glow's mixing is 'plu' or 'conditional_plu', given {mixing!r}")
+        raise ConfigurationError(f"the mixing of glow is 'plu' or 'conditional_plu', given {mixing!r}")
     z_prior = latent_prior(prior, event_shape)
     context_shape = None if classes is None else (classes,)
     settings = _Settings(steps, (width,) * depth, mixing, log_scale_bound, context_shape)
@@ -95,7 +107,7 @@ class _Settings(NamedTuple):
 
 
 def _level(event_shape: tuple[int, ...], level: int, last: int, settings: _Settings) -> Bijector:
-    """The steps of one level and all that follows, from an image to one vector."""
+    """The steps of one level and everything after it, from an image to one vector."""
     height, width, channels = event_shape[0] // 2, event_shape[1] // 2, 4 * event_shape[2]
     squeezed = (height, width, channels)
     parts = {"squeeze": squeeze(event_shape)}

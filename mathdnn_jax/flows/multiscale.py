@@ -1,4 +1,4 @@
-"""What image flows on several scales share."""
+"""Checks, priors and masks shared by NICE, RealNVP and Glow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_sizes(name: str, **sizes: int) -> None:
     """Check that these arguments of a flow are at least 1.
 
     Raises:
-        ConfigurationError: some are not.
+        ConfigurationError: one of them is less than 1.
     """
     wrong = [f"{size}={value} (at least 1)" for size, value in sizes.items() if value < 1]
     if wrong:
@@ -24,29 +24,35 @@ def check_sizes(name: str, **sizes: int) -> None:
 
 
 def check_halvings(name: str, event_shape: tuple[int, ...], halvings: int) -> None:
-    """Check that an image (H, W, C) can be halved in height and width so many times.
+    """Check that the height and width of an image (H, W, C) can be halved this many times.
 
     Raises:
-        ConfigurationError: it is no image, or has an odd side on the way.
+        ConfigurationError: the event is not an image, or a side becomes odd.
     """
     if len(event_shape) != 3 or min(event_shape) < 1:
-        raise ConfigurationError(f"{name} is on images (H, W, C), given events of shape {event_shape}")
+        raise ConfigurationError(f"{name} acts on images (H, W, C), given events of shape {event_shape}")
     if any(side % 2**halvings for side in event_shape[:2]):
         raise ConfigurationError(
-            f"{name} halves height and width {halvings} times, so that both are multiples of {2**halvings}; "
+            f"{name} halves height and width {halvings} times, so both must be multiples of {2**halvings}; "
             f"given events of shape {event_shape}"
         )
 
 
 def latent_prior(name: str, event_shape: tuple[int, ...]) -> Distribution:
-    """The prior of that name, "normal" or "logistic", on events of this shape as one vector.
+    """The prior "normal" or "logistic" on events of this shape, flattened to one vector.
 
     Raises:
-        ConfigurationError: it has another name.
+        ConfigurationError: the name is unknown.
     """
     if name not in PRIORS:
-        raise ConfigurationError(f"a flow's prior is one of {', '.join(PRIORS)}, given {name!r}")
+        raise ConfigurationError(f"the prior of a flow is one of {', '.join(PRIORS)}, given {name!r}")
     return PRIORS[name]((math.prod(event_shape),))
+
+
+def interleaved_half(dim: int, coupling: int) -> np.ndarray:
+    """The mask of a vector that the coupling of this index keeps: the odd entries first, then odd and even in turn."""
+    kept: np.ndarray = np.arange(dim) % 2 == (coupling + 1) % 2
+    return kept
 
 
 def checkerboard(event_shape: tuple[int, ...], parity: int) -> np.ndarray:
@@ -56,6 +62,6 @@ def checkerboard(event_shape: tuple[int, ...], parity: int) -> np.ndarray:
 
 
 def channel_half(event_shape: tuple[int, ...], half: int) -> np.ndarray:
-    """The mask that keeps the first ⌊C/2⌋ channels (half 0), or the others (half 1)."""
+    """The mask that keeps the first ⌊C/2⌋ channels (half 0) or the others (half 1)."""
     first = np.arange(event_shape[-1]) < event_shape[-1] // 2
     return np.broadcast_to(first if half == 0 else ~first, event_shape)

@@ -9,7 +9,14 @@ import numpy as np
 from mathdnn_jax.bijectors import Bijector, affine_coupling, chain, logit, reshape, split, squeeze, with_labels
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.flows.flow import Flow, flow
-from mathdnn_jax.flows.multiscale import channel_half, check_halvings, check_sizes, checkerboard, latent_prior
+from mathdnn_jax.flows.multiscale import (
+    channel_half,
+    check_halvings,
+    check_sizes,
+    checkerboard,
+    interleaved_half,
+    latent_prior,
+)
 from mathdnn_jax.nets import MLP, ConvNet
 
 
@@ -25,32 +32,42 @@ def real_nvp(
     classes: int | None = None,
     prior: str = "normal",
 ) -> Flow:
-    """Log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| in nats, f made of affine couplings.
+    """log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| in nats, where f consists of affine couplings.
 
-    **Images** (H, W, C) have values in [0, 1] (`dequantize` makes them of bytes) and go through
-    logit(α + (1 − 2α) x) first. Each of the `scales` applies `couplings` couplings on checkerboards in turn, squeezes
-    (H, W, C) to (H/2, W/2, 4C), applies `couplings` couplings on halves of the channels in turn, and factors half of
-    the channels out; the last scale is `couplings` + 1 checkerboards. A coupling's network is a `ConvNet` with `depth`
-    hidden layers of `width` channels, and starts at zero.
+    **Images** (H, W, C) have values in [0, 1] (see `dequantize` for bytes) and pass through logit(α + (1 − 2α) x)
+    first. Each of the `scales` applies `couplings` couplings on alternating checkerboards, squeezes (H, W, C) to
+    (H/2, W/2, 4C), applies `couplings` couplings on alternating halves of the channels, and factors out half of the
+    channels. The last scale consists of `couplings` + 1 checkerboards only. The network of a coupling is a `ConvNet`
+    with `depth` hidden layers of `width` channels, which is zero at initialisation.
 
-    **Vectors** (D,) have any real values: `couplings` couplings that keep the odd entries (counted from 0) and the even
-    ones in turn, each with an MLP of `depth` hidden layers of `width`. `scales` and `alpha` play no part.
+    **Vectors** (D,) may have any real values. They pass through `couplings` couplings that keep the odd entries
+    (counted from 0) and the even entries in turn, each with an MLP of `depth` hidden layers of width `width`. `scales`
+    and `alpha` have no effect.
 
     Args:
         event_shape: (H, W, C) or (D,).
-        scales: how many resolutions an image is seen at; H and W are multiples of 2^(scales − 1).
-        couplings: on each pattern of masks, of each scale.
-        width: of the conditioners' hidden layers.
-        depth: how many hidden layers they have.
-        log_scale_bound: of the couplings, see `affine_coupling`.
+        scales: the number of resolutions; H and W must be multiples of 2^(scales − 1).
+        couplings: the number of couplings on each mask pattern of each scale.
+        width: the width of the conditioners' hidden layers.
+        depth: the number of hidden layers in each conditioner.
+        log_scale_bound: the bound on the couplings' log-scales, see `affine_coupling`.
         alpha: α of `logit`.
-        classes: for a density given a class, log p(x | y): labels from 0 to `classes` − 1 are then the context.
+        classes: the number of classes of a conditional density log p(x | y), whose context is an array of labels from
+            0 to `classes` − 1; None for an unconditional density.
         prior: p_Z, "normal" or "logistic", with independent entries.
 
     Raises:
-        ConfigurationError: a size is too small, the sides cannot be halved so often, or the prior has another name.
+        ConfigurationError: a size is too small, the sides cannot be halved that often, or the prior is unknown.
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016; seed 002 P3 for the coupling.
+    Example:
+        >>> import jax, mathdnn_jax as mj
+        >>> flow = mj.real_nvp((4, 4, 1), couplings=1, width=4, depth=1)
+        >>> params = flow.init(jax.random.key(0))
+        >>> images = flow.sample(params, jax.random.key(1), (3,))
+        >>> images.shape, flow.log_prob(params, images).shape
+        ((3, 4, 4, 1), (3,))
+
+    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016; course 002, P3, for the coupling.
     """
     check_sizes("real_nvp", scales=scales, couplings=couplings, width=width, depth=depth)
     z_prior = latent_prior(prior, event_shape)
@@ -70,7 +87,7 @@ class _Settings(NamedTuple):
     context_shape: tuple[int, ...] | None
 
     def coupling(self, mask: np.ndarray) -> Bijector:
-        """An affine coupling of images: under a checkerboard its network sees the whole image, masked."""
+        """An affine coupling on images; under a checkerboard its network receives the whole masked image."""
         by_channel = bool((mask == mask[0, 0]).all())
         outputs = 2 * (int((~mask[0, 0]).sum()) if by_channel else mask.shape[-1])
         return affine_coupling(
@@ -85,10 +102,9 @@ class _Settings(NamedTuple):
 def _vector(dim: int, settings: _Settings) -> Bijector:
     if dim < 2:
         raise ConfigurationError(f"real_nvp couples at least 2 entries, given events of shape {(dim,)}")
-    parity = np.arange(dim) % 2
     parts = {}
     for i in range(settings.couplings):
-        kept = parity == (i + 1) % 2
+        kept = interleaved_half(dim, i)
         parts[f"coupling_{i}"] = affine_coupling(
             MLP((*settings.hidden, 2 * int((~kept).sum()))),
             kept,
@@ -99,10 +115,13 @@ def _vector(dim: int, settings: _Settings) -> Bijector:
 
 
 def _scale(event_shape: tuple[int, ...], level: int, last: int, settings: _Settings) -> Bijector:
-    """The couplings of one scale and all that follows, from an image to one vector."""
+    """The couplings of one scale and everything after it, from an image to one vector."""
     height, width, channels = event_shape
     if height * width == 1:
-        raise ConfigurationError("real_nvp needs a checkerboard of more than one pixel at its last scale; use fewer")
+        raise ConfigurationError(
+            f"real_nvp needs a checkerboard of more than one pixel on every scale, given one pixel on scale {level}; "
+            f"use fewer scales"
+        )
     boards = settings.couplings + (1 if level == last else 0)
     parts = {f"checkerboard_{i}": settings.coupling(checkerboard(event_shape, i % 2)) for i in range(boards)}
     if level == last:

@@ -1,4 +1,4 @@
-"""Models that generate without a tractable density: VAE, GAN, autoencoder."""
+"""Models without a tractable density: VAE, GAN, autoencoder."""
 
 from mathdnn_jax.generative.autoencoder import Autoencoder, autoencoder
 from mathdnn_jax.generative.gan import GAN, gan

@@ -1,4 +1,4 @@
-"""The autoencoder, whose reconstruction error tells anomalies."""
+"""The autoencoder, whose reconstruction error detects anomalies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from mathdnn_jax.nets import Dense, Layer, Relu, Sequential, Sigmoid
 
 
 class Autoencoder(NamedTuple):
-    """An autoencoder as pure functions, parameters first, any batch axes.
+    """An autoencoder as pure functions that take the parameters first and any batch axes.
 
     - `init(key) -> params`: {"encoder", "decoder"}, each {"dense_0": {"kernel", "bias"}, …};
     - `encode(params, x) -> code` (..., code size), `decode(params, code) -> x` (..., dim) in (0, 1);
-    - `reconstruct(params, x)`, the one after the other;
-    - `reconstruction_error(params, x)`, the mean over an event's entries of (x − reconstruct(x))², of the batch shape.
+    - `reconstruct(params, x)`, which encodes and then decodes;
+    - `reconstruction_error(params, x)`, the mean over an event's entries of (x − reconstruct(x))², of the batch shape;
+    - `event_shape`, (dim,).
     """
 
     init: Callable[[jax.Array], Params]
@@ -32,20 +33,32 @@ class Autoencoder(NamedTuple):
 
 
 def autoencoder(widths: Sequence[int] = (784, 256, 128, 32)) -> Autoencoder:
-    """X → code → x̂, dense layers of these widths and the same backwards, ReLU after each, the code's included.
+    """x → code → x̂ through dense layers of these widths and back again, with a ReLU after each, including the code.
 
-    The last layer has a sigmoid instead, since pixels lie on [0, 1]. It is trained by the mean of
-    `reconstruction_error`, which is the mean squared error over all pixels of all images.
+    The last layer has a sigmoid instead, since pixels lie in [0, 1]. The training loss is the mean of
+    `reconstruction_error`, that is, the mean squared error over all pixels of all images.
 
     Raises:
         ConfigurationError: fewer than two widths, or one below 1.
-        EventShapeError: (when applied) the last axis is not widths[0].
+        EventShapeError: (when applied) the length of the last axis is not widths[0].
 
-    Source: seed 002 P1.
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> model = mj.autoencoder((6, 4, 2))
+        >>> params = model.init(jax.random.key(0))
+        >>> x = jnp.zeros((3, 6))
+        >>> model.encode(params, x).shape, model.reconstruct(params, x).shape
+        ((3, 2), (3, 6))
+        >>> model.reconstruction_error(params, x).shape
+        (3,)
+
+    Source: course 002, P1.
     """
     widths = tuple(widths)
     if len(widths) < 2 or min(widths) < 1:
-        raise ConfigurationError(f"an autoencoder has an input's and a code's width, both at least 1, given {widths}")
+        raise ConfigurationError(
+            f"an autoencoder needs the widths of its input and its code, all widths at least 1, given {widths}"
+        )
     outer, inner = (widths[0],), (widths[-1],)
     encoder = network(Sequential(layers=_dense(widths[1:])), outer, inner, "the encoder")
     back = [*_dense(widths[-2::-1])[:-1], ("sigmoid", Sigmoid())]

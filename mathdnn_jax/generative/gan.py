@@ -1,4 +1,4 @@
-"""The generative adversarial network with weights on the two kinds of error."""
+"""The generative adversarial network with different weights for the two kinds of error."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ Loss = tuple[jax.Array, Any]
 
 
 class GAN(NamedTuple):
-    """A generator and a discriminator as pure functions, parameters and state first, any batch axes.
+    """A generator and a discriminator as pure functions that take parameters and state first and any batch axes.
 
-    `params` and `state` are {"generator": …, "discriminator": …}; the state is what batch norms remember (running
-    statistics), empty dicts where there are none. Losses are in nats, in train mode, and return the state after it.
+    `params` and `state` are {"generator": …, "discriminator": …}. The state holds the running statistics of batch
+    norms; without batch norms its entries are empty dicts. The losses are in nats, run the networks in training mode,
+    and return the updated state.
 
     - `init(key) -> (params, state)`;
     - `sample_latent(key, shape, dtype=float32) -> z` (*shape, latent_dim), standard normal;
-    - `generate(params, state, z) -> x` (..., *event_shape), in eval mode;
-    - `discriminate(params, state, x) -> logits`, of the batch shape, in eval mode; D(x) = sigmoid(logits);
-    - `generator_loss(params, state, z) -> (loss, state)`, differentiated by the generator's parameters;
-    - `discriminator_loss(params, state, x, z) -> (loss, state)`, by the discriminator's; data x, noise z.
+    - `generate(params, state, z) -> x` (..., *event_shape), in evaluation mode;
+    - `discriminate(params, state, x) -> logits` of the batch shape, in evaluation mode; D(x) = sigmoid(logits);
+    - `generator_loss(params, state, z) -> (loss, state)`, to be minimised over the generator's parameters;
+    - `discriminator_loss(params, state, x, z) -> (loss, state)` for data x and noise z, to be minimised over the
+      discriminator's parameters.
     """
 
     init: Callable[[jax.Array], tuple[Params, Any]]
@@ -50,36 +52,46 @@ def gan(
     weight: float = 1.0,
     saturating: bool = False,
 ) -> GAN:
-    """min_G max_D E log D(X) + λ E log(1 − D(G(Z))), Z standard normal, λ the weight of an error of type II.
+    """min_G max_D E log D(X) + λ E log(1 − D(G(Z))), where Z is standard normal and λ weights errors of type II.
 
-    With D = sigmoid(ℓ), ℓ the discriminator's logits, the losses are these, in which no logarithm meets a zero:
+    With D = sigmoid(ℓ), where ℓ are the discriminator's logits, the losses have the following forms, which never take
+    the logarithm of zero:
 
-    - discriminator: E softplus(−ℓ(X)) + λ E softplus(ℓ(G(Z))), minus the objective;
-    - generator, saturating: −λ E softplus(ℓ(G(Z))), the objective's own part, flat where D is sure;
-    - generator, non-saturating: λ E softplus(−ℓ(G(Z))) = −λ E log D(G(Z)), with the same fixed points and a gradient
-      where D is sure.
+    - discriminator: E softplus(−ℓ(X)) + λ E softplus(ℓ(G(Z))), the negative objective;
+    - generator, saturating: −λ E softplus(ℓ(G(Z))), its part of the objective, which is flat where D is certain;
+    - generator, non-saturating: λ E softplus(−ℓ(G(Z))) = −λ E log D(G(Z)), which has the same fixed points and a
+      gradient where D is certain.
 
-    For densities p of X and q of G(Z) the best discriminator is D = p/(p + λ q), that is ℓ = log p − log q − log λ.
+    For densities p of X and q of G(Z), the best discriminator is D = p/(p + λ q), that is, ℓ = log p − log q − log λ.
 
     Args:
-        event_shape: of x: (D,), or (28, 28, 1) for the DCGAN networks.
-        latent_dim: of z.
-        generator: from z to as many numbers as x has; by default `dense_generator`, pixels on (0, 1).
-            `dcgan_generator()` has pixels on (−1, 1).
+        event_shape: the shape of x: (D,), or (28, 28, 1) for the DCGAN networks.
+        latent_dim: the dimension of z.
+        generator: from z to as many numbers as x has; by default `dense_generator`, with pixels in (0, 1).
+            `dcgan_generator()` has pixels in (−1, 1).
         discriminator: from x to one logit; by default `dense_discriminator()`.
         weight: λ > 0.
-        saturating: which loss the generator has.
+        saturating: whether the generator has the saturating loss.
 
     Raises:
-        ConfigurationError: latent_dim < 1, λ not a positive number, or networks that do not fit.
-        EventShapeError: (when applied) x or z has other trailing axes.
+        ConfigurationError: latent_dim < 1, λ is not a positive number, or a network does not fit.
+        EventShapeError: (when applied) the trailing axes of x or z are wrong.
 
-    Source: seed 000 Q5; Goodfellow et al., "Generative adversarial nets", 2014.
+    Example:
+        >>> import jax, mathdnn_jax as mj
+        >>> model = mj.gan(event_shape=(6,), latent_dim=2)
+        >>> params, state = model.init(jax.random.key(0))
+        >>> z = model.sample_latent(jax.random.key(1), (3,))
+        >>> x = model.generate(params, state, z)
+        >>> x.shape, model.discriminate(params, state, x).shape
+        ((3, 6), (3,))
+
+    Source: course 000, Q5; Goodfellow et al., "Generative adversarial nets", 2014.
     """
     if latent_dim < 1:
-        raise ConfigurationError(f"a GAN has at least one latent variable, given latent_dim={latent_dim}")
+        raise ConfigurationError(f"a GAN needs at least one latent variable, given latent_dim={latent_dim}")
     if not 0 < weight < float("inf"):
-        raise ConfigurationError(f"the weight of type II errors is a positive number, given {weight}")
+        raise ConfigurationError(f"the weight of type II errors must be a positive number, given {weight}")
     generator = dense_generator(entries(event_shape)) if generator is None else generator
     discriminator = dense_discriminator() if discriminator is None else discriminator
     maker = network(generator, (latent_dim,), event_shape, "the generator", stateful=True)
@@ -119,7 +131,8 @@ def gan(
 
     def discriminator_loss(params: Params, state: Any, x: jax.Array, z: jax.Array) -> Loss:
         made, state = fake(params, state, z)
-        # Two batches, each with its own statistics in a batch norm, as is usual: in one they would tell the two apart.
+        # Two batches, so that a batch norm computes statistics for each, as is usual: the statistics of one joint batch
+        # would reveal which is which.
         real, state = logits(params, state, x)
         false, state = logits(params, state, jax.lax.stop_gradient(made))
         return jax.nn.softplus(-real).mean() + weight * jax.nn.softplus(false).mean(), state

@@ -1,4 +1,4 @@
-"""Training a GAN: one step of the discriminator, one of the generator, as one pure function."""
+"""Training of a GAN: one step of the discriminator, then one of the generator, as one pure function."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import optax
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.generative.gan import GAN
+from mathdnn_jax.training.update import alternating_update
 
 
 class GANState(NamedTuple):
-    """All that changes in training: the networks' parameters and state, and both optimisers' states."""
+    """Everything that changes during training: parameters and state of the networks, and state of both optimisers."""
 
     params: Params
     state: Any
@@ -23,7 +24,7 @@ class GANState(NamedTuple):
 
 
 class GANLosses(NamedTuple):
-    """Both losses in nats, each before its own network's update."""
+    """Both losses in nats, each before the update of its own network."""
 
     generator: jax.Array
     discriminator: jax.Array
@@ -33,7 +34,7 @@ class GANTraining(NamedTuple):
     """Alternating training as pure functions, ready for jit and `lax.scan`.
 
     - `init(key) -> GANState`;
-    - `step(state, key, x) -> (GANState, GANLosses)`: x is a batch (N, *event_shape).
+    - `step(state, key, x) -> (GANState, GANLosses)`, where x is a batch (N, *event_shape).
     """
 
     init: Callable[[jax.Array], GANState]
@@ -45,55 +46,46 @@ def gan_training(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
 ) -> GANTraining:
-    """One step: the discriminator's optimiser on data and fresh noise, then the generator's on fresh noise again.
+    """Alternate two optimisers: the discriminator's on data and fresh noise, then the generator's on new noise.
 
-    The generator meets the discriminator as it is after its own update. As many noises are drawn as there are data.
-    Usual is `optax.adam(2e-4, b1=0.5)` for both.
+    The generator plays against the discriminator as it is after its update. Each draws as many noises as there are
+    data. `optax.adam(2e-4, b1=0.5)` is a common choice for both.
+
+    Returns:
+        The pure functions `init` and `step`.
 
     Source: Goodfellow et al., 2014, algorithm 1 with one step of the discriminator; Radford, Metz, Chintala, 2015.
     """
 
+    def discriminator_loss(params: Params, state: Any, batch: dict[str, jax.Array], _: jax.Array) -> Any:
+        loss, state = gan.discriminator_loss(params, state, batch["data"], batch["discriminator_noise"])
+        return loss, (state, {})
+
+    def generator_loss(params: Params, state: Any, batch: dict[str, jax.Array], _: jax.Array) -> Any:
+        loss, state = gan.generator_loss(params, state, batch["generator_noise"])
+        return loss, (state, {})
+
+    players = (
+        ("discriminator", discriminator_loss, discriminator_optimizer),
+        ("generator", generator_loss, generator_optimizer),
+    )
+    alternate = alternating_update(players, has_state=True)
+
     def init(key: jax.Array) -> GANState:
         params, state = gan.init(key)
-        return GANState(
-            params,
-            state,
-            generator_optimizer.init(params["generator"]),
-            discriminator_optimizer.init(params["discriminator"]),
-        )
-
-    def update(
-        name: str,
-        optimizer: optax.GradientTransformation,
-        moments: Any,
-        params: Params,
-        loss: Callable[[Params], tuple[jax.Array, Any]],
-    ) -> tuple[Params, Any, Any, jax.Array]:
-        def of_one(part: Params) -> tuple[jax.Array, Any]:
-            return loss({**params, name: part})
-
-        (value, state), gradient = jax.value_and_grad(of_one, has_aux=True)(params[name])
-        change, moments = optimizer.update(gradient, moments, params[name])
-        return {**params, name: optax.apply_updates(params[name], change)}, state, moments, value
+        optimizers = alternate.init(params)
+        return GANState(params, state, optimizers["generator"], optimizers["discriminator"])
 
     def step(now: GANState, key: jax.Array, x: jax.Array) -> tuple[GANState, GANLosses]:
         dtype = jnp.result_type(*jax.tree.leaves(now.params))
-        noise, more_noise = (gan.sample_latent(part, x.shape[:1], dtype) for part in jax.random.split(key))
-        params, state, moments, discriminator_loss = update(
-            "discriminator",
-            discriminator_optimizer,
-            now.discriminator_optimizer,
-            now.params,
-            lambda params: gan.discriminator_loss(params, now.state, x, noise),
+        first, second = (gan.sample_latent(part, x.shape[:1], dtype) for part in jax.random.split(key))
+        batch = {"data": x, "discriminator_noise": first, "generator_noise": second}
+        optimizers = {"generator": now.generator_optimizer, "discriminator": now.discriminator_optimizer}
+        then = alternate.step(now.params, optimizers, now.state, batch, key, None)
+        moments, losses = then.optimizer_state, then.metrics
+        return (
+            GANState(then.params, then.state, moments["generator"], moments["discriminator"]),
+            GANLosses(losses["generator_loss"], losses["discriminator_loss"]),
         )
-        after = state
-        params, state, generator_moments, generator_loss = update(
-            "generator",
-            generator_optimizer,
-            now.generator_optimizer,
-            params,
-            lambda params: gan.generator_loss(params, after, more_noise),
-        )
-        return GANState(params, state, generator_moments, moments), GANLosses(generator_loss, discriminator_loss)
 
     return GANTraining(init, step)

@@ -1,4 +1,4 @@
-"""What a decoder's output says about data: p(x | z) as a Bernoulli or a Gaussian."""
+"""Likelihoods p(x | z) given a decoder's output: Bernoulli and Gaussian."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mathdnn_jax.probability.normal import LOG_TWO_PI
 
 
 class Likelihood(NamedTuple):
-    """p(x | z) given the decoder's output for z, both of the event's shape.
+    """p(x | z) given the decoder's output for z, where x and the output have the event's shape.
 
-    - `init() -> params`, its own, often none;
+    - `init() -> params`, the likelihood's own parameters, often none;
     - `log_prob(params, x, output) -> log p(x | z)` in nats, of the batch shape;
     - `mean(output) -> E[x | z]`;
     - `sample(params, key, output) -> x`.
@@ -30,12 +30,12 @@ class Likelihood(NamedTuple):
 
 
 def bernoulli(event_ndims: int) -> Likelihood:
-    """Independent x_i ∈ {0, 1}: log p(x | z) = Σ_i x_i ℓ_i − log(1 + e^ℓ_i), the decoder's output ℓ being the logits.
+    """Independent x_i ∈ {0, 1}: log p(x | z) = Σ_i x_i ℓ_i − log(1 + e^ℓ_i), where the decoder's output ℓ are logits.
 
-    In this form neither logarithm meets a zero, however certain the decoder is. On grey values x_i ∈ [0, 1], where it
-    is often used, it is not a density (its integral is not 1): it is the mean log-probability of black-and-white images
-    that are drawn with the grey values for probabilities. A bound on it is a bound on E[log p(b)], b ~ Bernoulli(x),
-    and can be compared with other models of the grey images' binarisations, never with densities of grey images.
+    This form never takes the logarithm of zero, however certain the decoder is. For grey values x_i ∈ [0, 1], where it
+    is often used, it is not a density (its integral is not 1) but the mean log-probability of black-and-white images
+    that are drawn with the grey values as probabilities. A bound on it is a bound on E[log p(b)], b ~ Bernoulli(x).
+    It can be compared with other models of the binarised images, but not with densities of grey images.
 
     Source: Kingma, Welling, "Auto-encoding variational Bayes", 2013, appendix C.1.
     """
@@ -54,9 +54,9 @@ def bernoulli(event_ndims: int) -> Likelihood:
 
 @jax.custom_jvp
 def _log_bernoulli(x: jax.Array, logits: jax.Array) -> jax.Array:
-    """X ℓ − log(1 + e^ℓ), with one logarithm, where x log σ(ℓ) + (1 − x) log σ(−ℓ) has two.
+    """x ℓ − log(1 + e^ℓ), which takes one logarithm where x log σ(ℓ) + (1 − x) log σ(−ℓ) takes two.
 
-    log(1 + e^ℓ) = max(ℓ, 0) + log(1 + e^−|ℓ|): for black and white the first difference is exact.
+    log(1 + e^ℓ) = max(ℓ, 0) + log(1 + e^−|ℓ|); for black and white pixels the first difference is exact.
     """
     return x * logits - jnp.maximum(logits, 0) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
@@ -69,17 +69,17 @@ def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array
 
 
 def gaussian(event_ndims: int, variance: float, train_variance: bool) -> Likelihood:
-    """N(f(z), σ² I): log p(x | z) = −Σ_i (x_i − f_i(z))²/(2σ²) − (d/2) log 2πσ², the decoder's output being f(z).
+    """N(f(z), σ² I): log p(x | z) = −Σ_i (x_i − f_i(z))²/(2σ²) − (d/2) log 2πσ², where f(z) is the decoder's output.
 
-    σ² is fixed, or learnt from `variance` on, as one number in `params["log_variance"]`.
+    σ² is either fixed, or learnt starting from `variance`, as one number in `params["log_variance"]`.
 
     Raises:
         ConfigurationError: the variance is not a positive number.
 
-    Source: seed 000 Q6(c).
+    Source: course 000, Q6(c).
     """
     if not 0 < variance < math.inf:
-        raise ConfigurationError(f"a Gaussian likelihood has a variance above 0, given {variance}")
+        raise ConfigurationError(f"the variance of a Gaussian likelihood must be positive, given {variance}")
     axes = tuple(range(-event_ndims, 0))
 
     def init() -> Params:

@@ -15,6 +15,7 @@ from mathdnn_jax.generative.layers import dense_decoder, dense_trunk, entries
 from mathdnn_jax.generative.likelihood import Likelihood, bernoulli, gaussian
 from mathdnn_jax.generative.network import network
 from mathdnn_jax.nets import Dense, Sequential
+from mathdnn_jax.nets.pure_module import pure_module
 from mathdnn_jax.probability import (
     diagonal_gaussian_kl,
     diagonal_gaussian_log_prob,
@@ -27,7 +28,7 @@ Divergence = Literal["analytic", "monte_carlo"]
 
 
 class Elbo(Protocol):
-    """How the bound is called; see `VAE`."""
+    """The signature of `VAE.elbo`."""
 
     def __call__(
         self,
@@ -44,23 +45,25 @@ class Elbo(Protocol):
 
 
 class VAE(NamedTuple):
-    """A variational autoencoder as pure functions, parameters first, keys explicit, any batch axes; all in nats.
+    """A variational autoencoder as pure functions with explicit keys, for any batch axes; log-probabilities in nats.
 
     - `init(key) -> params`: {"encoder": {"trunk", "mean", "log_variance"}, "decoder", "prior", "likelihood"}, the last
-      two only where there is something to learn;
+      two only if they have something to learn;
     - `encode(params, x) -> (mean, log_scale)`, each (..., latent_dim): q_φ(z | x) = N(mean, diag exp(2 log_scale));
     - `decode(params, z) -> E[x | z]` (..., *event_shape);
     - `log_joint(params, x, z) -> log p_θ(x | z) + log r_λ(z)`;
     - `elbo(params, x, key, samples=1, estimator="reparameterized", kl="analytic", baseline=False)`: an unbiased
-      estimate of VLB(x) = E_q[log p_θ(x | z)] − KL(q_φ(z | x) ‖ r_λ) ≤ log p(x), the mean of `samples` draws. The KL
-      has its expectation under q, the approximate posterior. "analytic" is its closed form, "monte_carlo" the mean of
-      log q − log r at the same draws. `jax.grad` of it is an unbiased estimate of the bound's gradient with respect to
-      θ, φ and λ: "reparameterized" goes through z = μ + σ ε, "score_function" through ∇ log q alone (the value is the
-      same), optionally with the mean of the other draws for a `baseline`;
-    - `log_marginal(params, x, key, samples)`: log (1/K) Σ_k p(x, z_k)/q(z_k | x) with K = samples draws from q, one
-      at a time in memory. Its mean bounds log p(x) from below too; it is the ELBO for K = 1 and grows with K;
-    - `sample_latent(params, key, shape=()) -> z` from the prior r_λ, and `sample(params, key, shape=()) -> x` from the
-      model, noise of the likelihood included; `decode(params, sample_latent(…))` is a picture without it.
+      estimate of VLB(x) = E_q[log p_θ(x | z)] − KL(q_φ(z | x) ‖ r_λ) ≤ log p(x), the mean over `samples` draws. The KL
+      divergence is an expectation under q, the approximate posterior; "analytic" uses its closed form, "monte_carlo"
+      the mean of log q − log r at the same draws. Its `jax.grad` is an unbiased estimate of the bound's gradient with
+      respect to θ, φ and λ: "reparameterized" differentiates through z = μ + σ ε, "score_function" uses ∇ log q instead
+      (the value is the same), optionally with the mean of the other draws as a `baseline`;
+    - `log_marginal(params, x, key, samples)`: log (1/K) Σ_k p(x, z_k)/q(z_k | x) with K = samples draws from q, of
+      which one at a time is in memory. Its mean is also a lower bound on log p(x); it is the ELBO for K = 1 and grows
+      with K;
+    - `sample_latent(params, key, shape=()) -> z` draws from the prior r_λ, and `sample(params, key, shape=()) -> x`
+      from the model, including the noise of the likelihood; `decode(params, sample_latent(…))` is an image without it;
+    - `event_shape` of x and `latent_dim` of z.
     """
 
     init: Callable[[jax.Array], Params]
@@ -86,39 +89,50 @@ def vae(
     train_variance: bool = False,
     prior: Literal["trainable", "standard"] = "trainable",
 ) -> VAE:
-    """Z ~ r_λ = N(λ₁, diag λ₂), x ~ p_θ(x | z), with q_φ(z | x) = N(μ_φ(x), diag Σ_φ(x)) for the posterior.
+    """z ~ r_λ = N(λ₁, diag λ₂), x ~ p_θ(x | z), with q_φ(z | x) = N(μ_φ(x), diag Σ_φ(x)) approximating the posterior.
 
     λ₂ = exp(log_variance) > 0 by construction, and so is Σ. VLB(x) = E_q[log(p_θ(x | z) r_λ(z) / q_φ(z | x))] ≤
     log p(x), with equality where q is the posterior: log p(x) − VLB(x) = KL(q_φ(z | x) ‖ p(z | x)).
 
     Args:
-        event_shape: of x: (D,), or (H, W, C).
-        latent_dim: k, of z.
-        trunk: from x to any number of features, from which one dense layer makes μ and another log Σ. By default
-            `dense_trunk()`, 400 of them; `conv_trunk()` for images.
-        decoder: from z to as many numbers as x has, the logits of a Bernoulli or the mean of a Gaussian; by default
-            `dense_decoder`, 400 wide; `conv_decoder()` for images. Both are functions of their parameters alone.
-        likelihood: "bernoulli" (see `mathdnn_jax.generative.likelihood.bernoulli` for what it means on grey images), or
+        event_shape: the shape of x: (D,), or (H, W, C).
+        latent_dim: k, the dimension of z.
+        trunk: from x to any number of features, from which one dense layer computes μ and another log Σ. The default is
+            `dense_trunk()`, with 400 features; use `conv_trunk()` for images.
+        decoder: from z to as many numbers as x has, the logits of a Bernoulli or the mean of a Gaussian. The default is
+            `dense_decoder` with 400 hidden units; use `conv_decoder()` for images. Neither network may keep state.
+        likelihood: "bernoulli" (`mathdnn_jax.generative.likelihood.bernoulli` says what it means for grey images) or
             "gaussian" with variance σ².
-        variance: σ² > 0, where learning starts if `train_variance`.
+        variance: σ² > 0, the initial value if `train_variance`.
         train_variance: whether σ² is learnt.
-        prior: "trainable" λ, starting from N(0, I), or "standard", N(0, I) for good.
+        prior: "trainable" for a learnt λ that starts at N(0, I), or "standard" for a fixed N(0, I).
 
     Raises:
-        ConfigurationError: latent_dim < 1, an unknown likelihood or prior, variance ≤ 0, or networks that do not fit.
-        EventShapeError: (when applied) x or z has other trailing axes.
+        ConfigurationError: latent_dim < 1, an unknown likelihood or prior, variance ≤ 0, or a network that does not
+            fit.
+        EventShapeError: (when applied) the trailing axes of x or z are wrong.
 
-    Source: seed 000 Q6; Kingma, Welling, "Auto-encoding variational Bayes", 2013; Burda, Grosse, Salakhutdinov,
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> model = mj.vae(event_shape=(6,), latent_dim=2)
+        >>> params = model.init(jax.random.key(0))
+        >>> x = jnp.zeros((3, 6))
+        >>> model.elbo(params, x, jax.random.key(1), samples=4).shape
+        (3,)
+        >>> model.sample(params, jax.random.key(2), (5,)).shape
+        (5, 6)
+
+    Source: course 000, Q6; Kingma, Welling, "Auto-encoding variational Bayes", 2013; Burda, Grosse, Salakhutdinov,
     "Importance weighted autoencoders", 2015.
     """
     if latent_dim < 1:
-        raise ConfigurationError(f"a VAE has at least one latent variable, given latent_dim={latent_dim}")
+        raise ConfigurationError(f"a VAE needs at least one latent variable, given latent_dim={latent_dim}")
     if prior not in ("trainable", "standard"):
         raise ConfigurationError(f"the prior is 'trainable' or 'standard', given {prior!r}")
     model = _likelihood(likelihood, len(event_shape), variance, train_variance)
     trunk = dense_trunk() if trunk is None else trunk
     decoder = dense_decoder(entries(event_shape)) if decoder is None else decoder
-    features = _features(trunk, event_shape)
+    features = entries(pure_module(trunk, "the trunk").output_shape((1, *event_shape)))
     body = network(trunk, event_shape, (features,), "the trunk")
     mean_head = network(Sequential(mean=Dense(latent_dim)), (features,), (latent_dim,), "the mean")
     variance_layer = Sequential(log_variance=Dense(latent_dim))
@@ -180,7 +194,7 @@ def vae(
         z = diagonal_gaussian_sample(key, *posterior, shape=(samples,))
         at_z = posterior
         if estimator == "score_function":
-            # The draws, and log q where it is part of what is averaged, are constants then: the mean of ∇ log q is 0.
+            # The draws are then constants, and so is log q where it is part of the average: the mean of ∇ log q is 0.
             z, at_z = jax.lax.stop_gradient((z, posterior))
         if kl == "analytic":
             value = log_likelihood(params, x, z)
@@ -194,7 +208,7 @@ def vae(
 
     def log_marginal(params: Params, x: jax.Array, key: jax.Array, *, samples: int) -> jax.Array:
         if samples < 1:
-            raise ConfigurationError(f"an importance-weighted bound takes at least one draw, given samples={samples}")
+            raise ConfigurationError(f"an importance-weighted bound needs at least one draw, given samples={samples}")
         posterior = encode(params, x)
 
         def log_weight(key: jax.Array) -> jax.Array:
@@ -229,22 +243,15 @@ def _likelihood(name: str, event_ndims: int, variance: float, train_variance: bo
     raise ConfigurationError(f"the likelihood is 'bernoulli' or 'gaussian', given {name!r}")
 
 
-def _features(trunk: nn.Module, event_shape: tuple[int, ...]) -> int:
-    def output(x: jax.Array) -> Any:
-        return trunk.init_with_output(jax.random.key(0), x)[0]
-
-    return entries(jax.eval_shape(output, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32)).shape)
-
-
 def _check_elbo(samples: int, estimator: str, kl: str, baseline: bool) -> None:
     if samples < 1:
-        raise ConfigurationError(f"a bound is the mean of at least one draw, given samples={samples}")
+        raise ConfigurationError(f"the bound is a mean of at least one draw, given samples={samples}")
     if estimator not in ("reparameterized", "score_function"):
         raise ConfigurationError(f"the estimator is 'reparameterized' or 'score_function', given {estimator!r}")
     if kl not in ("analytic", "monte_carlo"):
         raise ConfigurationError(f"the KL is 'analytic' or 'monte_carlo', given {kl!r}")
     if baseline and (estimator != "score_function" or samples < 2):
         raise ConfigurationError(
-            f"a baseline is the mean of the other draws' values in the score-function estimator, so it needs at least "
-            f"two; given estimator={estimator!r} and samples={samples}"
+            f"a baseline is the mean over the other draws of the score-function estimator, so it needs at least two "
+            f"draws; given estimator={estimator!r} and samples={samples}"
         )

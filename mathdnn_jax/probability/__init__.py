@@ -1,4 +1,4 @@
-"""Densities, divergences, and estimates by sampling."""
+"""Densities, divergences and Monte Carlo estimates."""
 
 from mathdnn_jax.probability.covariance import checked_covariance
 from mathdnn_jax.probability.diagonal_gaussian import (

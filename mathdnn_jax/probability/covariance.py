@@ -1,4 +1,4 @@
-"""Covariance matrices: what makes one, and when it can be factored."""
+"""Validation of covariance matrices."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from mathdnn_jax.errors import CovarianceError, EventShapeError
-from mathdnn_jax.probability.checks import concrete
+from mathdnn_jax.probability.checks import concrete_values
 
 LARGEST_RELATIVE_ERROR = 0.1
 
 
 def checked_covariance(covariance: ArrayLike) -> jax.Array:
-    """The covariance as an array, once it is known to be one; shape (..., d, d).
+    """Check that an array of shape (..., d, d) is a covariance, well conditioned enough to be factored.
 
-    What is asked of the values: finite, symmetric to rounding (4 d ε √(Σ_ii Σ_jj), which the entries of any computed
-    A Aᵀ meet), positive definite, and κ ε ≤ 0.1, where κ is the condition number (1-norm) of the correlation matrix
-    and ε the dtype's. A Gaussian's log-density and KL have relative errors of about κ ε, so float64 takes κ to
-    4.5e14 and float32 to 8e5. The scales of the coordinates do not count: variances of 1 and 1e-30 side by side are
-    well conditioned, because Cholesky's method is.
+    The values must be finite, symmetric up to rounding (4 d ε √(Σ_ii Σ_jj), which any computed A Aᵀ satisfies) and
+    positive definite, and κ ε ≤ 0.1, where κ is the condition number (1-norm) of the correlation matrix and ε is the
+    machine epsilon of the dtype. The log-density and the KL of a Gaussian have relative errors of about κ ε, so
+    float64 allows κ up to 4.5e14 and float32 up to 8e5. The scales of the coordinates do not matter: variances of 1 and
+    1e-30 side by side are well conditioned, because the Cholesky factorisation is invariant to scaling.
 
-    While JAX traces, values cannot be checked: a matrix that is not symmetric then becomes NaN in every entry, one
-    that is not positive definite has a NaN factor, and what is computed from either is NaN.
+    Values cannot be checked while JAX traces. A matrix that is not symmetric then becomes NaN in every entry, one that
+    is not positive definite has a NaN factor, and everything computed from either is NaN.
+
+    Returns:
+        The covariance as an array of the same shape.
 
     Raises:
-        EventShapeError: the last two axes are not a square.
-        CovarianceError: a value is not as above, and concrete.
+        EventShapeError: The last two axes do not form a square.
+        CovarianceError: The values are concrete and violate one of the conditions above.
     """
     covariance = jnp.asarray(covariance)
     if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2] or covariance.shape[-1] == 0:
-        raise EventShapeError(f"a covariance has the shape (..., d, d), given {covariance.shape}")
+        raise EventShapeError(f"a covariance must have the shape (..., d, d), given {covariance.shape}")
     epsilon = float(jnp.finfo(covariance.dtype).eps)
-    values = concrete(covariance)
+    values = concrete_values(covariance)
     if values is not None:
         _check_values(values, epsilon)
     return jnp.where(_symmetric(covariance, epsilon)[..., None, None], covariance, jnp.nan)
@@ -48,7 +51,7 @@ def _symmetric(covariance: jax.Array, epsilon: float) -> jax.Array:
 
 def _check_values(values: NDArray[np.floating], epsilon: float) -> None:
     if not np.isfinite(values).all():
-        raise CovarianceError("the covariance holds NaN or infinite entries")
+        raise CovarianceError("the covariance has NaN or infinite entries")
     variances = np.diagonal(values, axis1=-2, axis2=-1)
     if variances.min() <= 0:
         raise CovarianceError(f"the covariance is not positive definite: a variance is {variances.min():.6g}")
@@ -58,7 +61,7 @@ def _check_values(values: NDArray[np.floating], epsilon: float) -> None:
     if asymmetry > 4 * values.shape[-1] * epsilon:
         raise CovarianceError(
             f"the covariance is not symmetric: two opposite correlations differ by {asymmetry:.3g}; "
-            "if that is rounding, give (C + C.T) / 2"
+            "if this is rounding, pass (C + C.T) / 2"
         )
     least = np.linalg.eigvalsh(correlation).min()
     if least <= 0:

@@ -1,4 +1,4 @@
-"""Gaussians with a diagonal covariance, given by the logarithms of their scales."""
+"""Gaussians with a diagonal covariance, parameterised by the logarithms of their scales."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from mathdnn_jax.probability.tangent_gap import tangent_gap
 
 
 def diagonal_gaussian_log_prob(x: ArrayLike, mean: ArrayLike, log_scale: ArrayLike) -> jax.Array:
-    """Log N(x; μ, diag σ²) = Σ_i −½ ((x_i − μ_i)/σ_i)² − log σ_i − ½ log 2π with σ = exp(log_scale), in nats.
+    """log N(x; μ, diag σ²) = Σ_i −½ ((x_i − μ_i)/σ_i)² − log σ_i − ½ log 2π with σ = exp(log_scale), in nats.
 
-    Any real `log_scale` describes a Gaussian; for variances v it is ½ log v. All three have the shape (..., d), their
-    leading axes are batch axes, broadcast against one another, and the shape of the result.
+    Any real `log_scale` describes a Gaussian; for variances v it is ½ log v. All three arguments have the shape
+    (..., d), and their leading batch axes are broadcast against one another.
+
+    Returns:
+        The log-density, with the batch shape.
 
     Raises:
-        EventShapeError: the last axes differ.
+        EventShapeError: The last axes differ.
         DomainError: `mean` or `log_scale` is concrete and NaN. A NaN in `x` gives NaN.
 
-    Source: seed 000 Q6(c).
+    Source: course 000, Q6(c).
     """
     x, mean, log_scale = jnp.asarray(x), jnp.asarray(mean), jnp.asarray(log_scale)
     _check(x=x, mean=mean, log_scale=log_scale)
@@ -34,12 +37,15 @@ def diagonal_gaussian_log_prob(x: ArrayLike, mean: ArrayLike, log_scale: ArrayLi
 def diagonal_gaussian_sample(
     key: jax.Array, mean: ArrayLike, log_scale: ArrayLike, shape: tuple[int, ...] = ()
 ) -> jax.Array:
-    """X = μ + σ ε, ε standard normal, σ = exp(log_scale): of shape `shape + batch + (d,)`, the dtype of the mean.
+    """Draw x = μ + σ ε with ε standard normal and σ = exp(log_scale).
 
-    A differentiable function of μ and log σ, so that expectations can be differentiated through it.
+    The draw is a differentiable function of μ and log σ, so expectations can be differentiated through it.
+
+    Returns:
+        Draws of shape `shape + batch + (d,)` in the dtype of the mean.
 
     Raises:
-        EventShapeError, DomainError: as `diagonal_gaussian_log_prob`.
+        EventShapeError, DomainError: As in `diagonal_gaussian_log_prob`.
     """
     mean, log_scale = jnp.asarray(mean), jnp.asarray(log_scale)
     _check(mean=mean, log_scale=log_scale)
@@ -53,15 +59,18 @@ def diagonal_gaussian_kl(
 ) -> jax.Array:
     """KL(N(μ₀, diag σ₀²) ‖ N(μ₁, diag σ₁²)) = ½ Σ_i (e^yᵢ − 1 − y_i + ((μ₀ − μ₁)/σ₁)_i²), y = log σ₀²/σ₁², in nats.
 
-    No term is negative, so neither is the sum; it is 0 for equal Gaussians, and the sum of its coordinates' KL. All
-    four have the shape (..., d); the result has the batch shape. The expectation is under the first Gaussian: KL is
-    not symmetric.
+    No term is negative, so the sum is not negative either; it is 0 for equal Gaussians and equals the sum of the
+    coordinates' KL. All four arguments have the shape (..., d). KL is not symmetric: the expectation is under the
+    first Gaussian.
+
+    Returns:
+        The divergence, with the batch shape.
 
     Raises:
-        EventShapeError: the last axes differ.
-        DomainError: an argument is concrete and NaN.
+        EventShapeError: The last axes differ.
+        DomainError: An argument is concrete and NaN.
 
-    Source: seeds 001 P5(b), P6 and 002 P4, P5; 000 Q6(c).
+    Source: course 001, P5(b), P6; course 002, P4, P5; course 000, Q6(c).
     """
     mean, log_scale = jnp.asarray(mean), jnp.asarray(log_scale)
     other_mean, other_log_scale = jnp.asarray(other_mean), jnp.asarray(other_log_scale)
@@ -75,4 +84,4 @@ def diagonal_gaussian_kl(
 def _check(**named: jax.Array) -> None:
     shapes = {name: x.shape for name, x in named.items()}
     if any(not shape for shape in shapes.values()) or len({shape[-1] for shape in shapes.values()}) > 1:
-        raise EventShapeError(f"the last axes, that of the event, must agree; given the shapes {shapes}")
+        raise EventShapeError(f"the last axes, which hold the event, must agree; given the shapes {shapes}")

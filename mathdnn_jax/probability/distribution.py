@@ -1,4 +1,4 @@
-"""The shape of a distribution without parameters, as a flow's prior is."""
+"""The interface of a distribution without parameters, such as the prior of a flow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mathdnn_jax.errors import EventShapeError
 
 
 class Distribution(NamedTuple):
-    """A density on events of a fixed shape.
+    """A probability density on events of a fixed shape.
 
-    - `log_prob(x) -> log p(x)` in nats: x has the event as its trailing axes, the result has the batch shape;
+    - `log_prob(x) -> log p(x)` in nats: the trailing axes of x are the event, and the result has the batch shape;
     - `sample(key, shape, dtype) -> x` of shape `shape + event_shape`;
-    - `event_shape`.
+    - `event_shape`: the shape of an event.
     """
 
     log_prob: Callable[[jax.Array], jax.Array]
@@ -23,11 +23,11 @@ class Distribution(NamedTuple):
     event_shape: tuple[int, ...]
 
 
-def check_event(x: jax.Array, event_shape: tuple[int, ...], name: str) -> None:
-    """Check that the trailing axes of `x` are the event of the distribution of that name.
+def check_trailing_axes(x: jax.Array, event_shape: tuple[int, ...], name: str) -> None:
+    """Check that the trailing axes of `x` are an event of the distribution called `name`.
 
     Raises:
-        EventShapeError: they are not.
+        EventShapeError: They are not.
     """
     if x.ndim < len(event_shape) or x.shape[x.ndim - len(event_shape) :] != event_shape:
-        raise EventShapeError(f"{name} is on events of shape {event_shape}, given an array of shape {x.shape}")
+        raise EventShapeError(f"{name} is defined on events of shape {event_shape}, given an array of shape {x.shape}")

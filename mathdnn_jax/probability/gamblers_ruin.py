@@ -1,8 +1,8 @@
-"""The gambler's ruin: the chance of reaching a goal before ruin, exactly and by importance sampling.
+"""The gambler's ruin: the probability of reaching a goal before ruin, exactly and by importance sampling.
 
-A gambler starts with `start`, wins or loses 1 at each play, and stops at 0, at `goal`, or after `max_plays`.
+A gambler starts with `start`, wins or loses 1 in each play, and stops at 0, at `goal`, or after `max_plays` plays.
 
-Source: seed 003 P5.
+Source: course 003, P5.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mathdnn_jax.errors import ConfigurationError, DomainError, SupportError
 from mathdnn_jax.probability.importance import ImportanceEstimate, importance_estimate
 
 WORDS_AT_A_TIME = 2**18
-"""Random words, of two plays each, that are drawn at once: 1 MiB. Fewer or more take longer each."""
+"""Number of random words, for two plays each, that are drawn at once: 1 MiB, the fastest size per play."""
 
 RESOLUTION = 2**16
 """A play is decided by sixteen random bits."""
@@ -26,20 +26,25 @@ RESOLUTION = 2**16
 def gamblers_ruin_exact(
     start: int = 100, goal: int = 200, max_plays: int = 600, win_probability: float = 18 / 37
 ) -> float:
-    """P(the goal is reached) by dynamic programming, in float64: 2.3883834506e-06 for the seed's game.
+    """The probability of reaching the goal, by dynamic programming in float64.
 
     Raises:
-        ConfigurationError, DomainError: as `gamblers_ruin`.
+        ConfigurationError, DomainError: As in `gamblers_ruin`.
+
+    Example:
+        >>> import mathdnn_jax as mj
+        >>> f"{mj.probability.gamblers_ruin_exact():.10e}"  # the course's game
+        '2.3883834506e-06'
     """
     _check_game(start, goal, max_plays, win_probability)
     return absorbed_mass(start, goal, max_plays, win_probability, 1 - win_probability)
 
 
 def absorbed_mass(start: int, goal: int, max_plays: int, win: float, loss: float) -> float:
-    """Σ win^wins · loss^losses over the paths that reach the goal: a probability where the two sum to 1.
+    """Σ win^wins · loss^losses over the paths that reach the goal: a probability if `win` and `loss` sum to 1.
 
-    With p²/q and (1−p)²/(1−q) it is the second moment of an importance-sampling weight, so that the estimate's true
-    variance is known.
+    With p²/q and (1−p)²/(1−q) it is the second moment of an importance weight, from which the true variance of the
+    estimate follows.
     """
     alive = np.zeros(goal + 1)
     alive[start] = 1.0
@@ -64,22 +69,26 @@ def gamblers_ruin(
     win_probability: float = 18 / 37,
     proposal_probability: float = 0.55,
 ) -> ImportanceEstimate:
-    """P(the goal is reached) by playing with a better chance of winning and weighting each path by the ratio of laws.
+    """Estimate the probability of reaching the goal by importance sampling.
 
-    A path that ends at the goal after T plays has won (T + goal − start)/2 of them, so that the logarithm of its
-    weight follows from T alone; any other path has weight 0. The proposal is rounded to a multiple of 2⁻¹⁶, and the
-    weights are those of the rounded one, so that the estimate is unbiased. In the result `log_mean_weight` is the
-    logarithm of the estimate, and `effective_sample_size` counts winning paths.
+    The game is played with a better chance of winning, and each path is weighted by the ratio of its probabilities
+    under the two games. A path that reaches the goal after T plays has won (T + goal − start)/2 of them, so the
+    logarithm of its weight depends on T alone; all other paths have weight 0. The proposal is rounded to a multiple of
+    2⁻¹⁶, and the weights are those of the rounded proposal, so the estimate is unbiased.
 
-    Trajectories are played as many at a time as 2¹⁸ random words serve (873 of 600 plays), and eight bytes
-    are kept of each. For speed, jit it with the number of trajectories static.
+    The trajectories are played in chunks of 2¹⁸ random words (873 trajectories of 600 plays), and each takes eight
+    bytes of memory afterwards. For speed, compile the function with the number of trajectories static.
+
+    Returns:
+        The estimate. Its `log_mean_weight` is the logarithm of its mean, and its `effective_sample_size` counts
+        winning paths.
 
     Raises:
-        ConfigurationError: not 0 < start < goal, no plays, or fewer than two trajectories.
-        DomainError: a probability outside (0, 1).
-        SupportError: a proposal that never wins or never loses, once rounded.
+        ConfigurationError: 0 < start < goal does not hold, there are no plays, or fewer than two trajectories.
+        DomainError: A probability is outside (0, 1).
+        SupportError: The rounded proposal never wins or never loses.
 
-    Source: seed 003 P5.
+    Source: course 003, P5.
     """
     _check_game(start, goal, max_plays, win_probability)
     if num_trajectories < 2:
@@ -90,7 +99,7 @@ def gamblers_ruin(
     if not 0 < threshold < RESOLUTION:
         raise SupportError(
             f"a proposal of {proposal_probability} never {'loses' if threshold else 'wins'}, but the game does: "
-            "choose one well inside (0, 1)"
+            "choose one in the interior of (0, 1)"
         )
     chunk = max(1, min(WORDS_AT_A_TIME // _words(max_plays), num_trajectories))
     keys = jax.random.split(key, -(-num_trajectories // chunk))
@@ -108,7 +117,7 @@ def gamblers_ruin(
 
 
 def _winning_times(key: jax.Array, count: int, start: int, goal: int, max_plays: int, threshold: int) -> jax.Array:
-    """After how many plays each of `count` gamblers reached the goal; 0 for those who did not."""
+    """The number of plays after which each of `count` gamblers reached the goal; 0 for those who did not."""
 
     def two_plays(
         state: tuple[jax.Array, jax.Array], turn: tuple[jax.Array, jax.Array]
@@ -135,7 +144,7 @@ def _words(max_plays: int) -> int:
 def _check_game(start: int, goal: int, max_plays: int, win_probability: float) -> None:
     if not 0 < start < goal or max_plays < 1:
         raise ConfigurationError(
-            f"a game has 0 < start < goal and at least one play; given start {start}, goal {goal}, {max_plays} plays"
+            f"a game needs 0 < start < goal and at least one play; given start {start}, goal {goal}, {max_plays} plays"
         )
     if not 0 < win_probability < 1:
         raise DomainError(f"the probability of winning a play lies between 0 and 1, given {win_probability}")

@@ -1,4 +1,4 @@
-"""Gaussians with a full covariance: log-density, sampling, and KL in closed form, all by Cholesky factors."""
+"""Gaussians with a full covariance: log-density, sampling and closed-form KL, all by Cholesky factorisation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,28 @@ from mathdnn_jax.probability.tangent_gap import tangent_gap
 
 
 def gaussian_log_prob(x: ArrayLike, mean: ArrayLike, covariance: ArrayLike) -> jax.Array:
-    """Log N(x; μ, Σ) = −½ ‖L⁻¹ (x − μ)‖² − Σ_i log L_ii − (d/2) log 2π with L Lᵀ = Σ, in nats.
+    """log N(x; μ, Σ) = −½ ‖L⁻¹ (x − μ)‖² − Σ_i log L_ii − (d/2) log 2π with L Lᵀ = Σ, in nats.
 
-    `x` and `mean` have the shape (..., d), `covariance` (..., d, d); their leading axes are batch axes, broadcast
-    against one another, and the shape of the result. The arguments are those of `jax.scipy.stats`, which computes it.
+    `x` and `mean` have the shape (..., d), `covariance` has (..., d, d), and their leading batch axes are broadcast
+    against one another. The arguments are those of `jax.scipy.stats.multivariate_normal.logpdf`, which computes it.
+
+    Returns:
+        The log-density, with the batch shape.
 
     Raises:
-        EventShapeError: the event axes do not agree.
-        CovarianceError: the covariance is concrete and not symmetric, not positive definite, or too ill-conditioned;
-            see `checked_covariance` for the limits, and for what a traced one gives (NaN).
+        EventShapeError: The event axes do not agree.
+        CovarianceError: The covariance is concrete and not symmetric, not positive definite, or too ill-conditioned.
+            `checked_covariance` describes the limits, and how a traced covariance leads to NaN instead.
         DomainError: `mean` is concrete and NaN. A NaN in `x` gives NaN.
 
-    Source: seed 001 P6 and 002 P5 (the density), 001 P4.
+    Source: course 001, P4, P6; course 002, P5 (the density).
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> x = jnp.array([[0.0, 0.0], [1.0, 2.0]])
+        >>> log_p = mj.probability.gaussian_log_prob(x, jnp.zeros(2), jnp.diag(jnp.array([1.0, 4.0])))
+        >>> [round(float(value), 3) for value in log_p]
+        [-2.531, -3.531]
     """
     x, mean, covariance = jnp.asarray(x), jnp.asarray(mean), checked_covariance(covariance)
     _check_events(covariance, x=x, mean=mean)
@@ -35,13 +45,16 @@ def gaussian_log_prob(x: ArrayLike, mean: ArrayLike, covariance: ArrayLike) -> j
 
 
 def gaussian_sample(key: jax.Array, mean: ArrayLike, covariance: ArrayLike, shape: tuple[int, ...] = ()) -> jax.Array:
-    """X = μ + L ε, ε standard normal, L Lᵀ = Σ: of shape `shape + batch + (d,)` and the dtype of the mean.
+    """Draw x = μ + L ε with ε standard normal and L Lᵀ = Σ.
 
-    A differentiable function of μ and Σ, so that expectations can be differentiated through it. The arguments are
-    those of `jax.random`, but for `shape`, which does not repeat the batch axes.
+    The draw is a differentiable function of μ and Σ, so expectations can be differentiated through it. The arguments
+    are those of `jax.random.multivariate_normal`, except that `shape` does not repeat the batch axes.
+
+    Returns:
+        Draws of shape `shape + batch + (d,)` in the dtype of the mean.
 
     Raises:
-        EventShapeError, CovarianceError, DomainError: as `gaussian_log_prob`.
+        EventShapeError, CovarianceError, DomainError: As in `gaussian_log_prob`.
     """
     mean, covariance = jnp.asarray(mean), checked_covariance(covariance)
     _check_events(covariance, mean=mean)
@@ -56,16 +69,25 @@ def gaussian_kl(
 ) -> jax.Array:
     """KL(N(μ₀, Σ₀) ‖ N(μ₁, Σ₁)) = ½ (tr(Σ₁⁻¹Σ₀) + ‖L₁⁻¹(μ₁ − μ₀)‖² − d + log(det Σ₁ / det Σ₀)), in nats, ≥ 0.
 
-    Computed as a sum of terms none of which is negative, so that rounding cannot make it so: with M = L₁⁻¹ L₀, which
-    is lower triangular, ½ (Σ_{i>j} M_ij² + Σ_i (M_ii² − 1 − log M_ii²) + ‖L₁⁻¹(μ₁ − μ₀)‖²). Means have the shape
-    (..., d), covariances (..., d, d); the result has the batch shape.
+    It is computed as a sum of terms that cannot be negative, so rounding cannot make it negative: with the lower
+    triangular matrix M = L₁⁻¹ L₀ it is ½ (Σ_{i>j} M_ij² + Σ_i (M_ii² − 1 − log M_ii²) + ‖L₁⁻¹(μ₁ − μ₀)‖²). Means have
+    the shape (..., d) and covariances (..., d, d). KL is not symmetric: the expectation is under the first Gaussian.
 
-    KL is not symmetric: the expectation is under the first Gaussian.
+    Returns:
+        The divergence, with the batch shape.
 
     Raises:
-        EventShapeError, CovarianceError, DomainError: as `gaussian_log_prob`.
+        EventShapeError, CovarianceError, DomainError: As in `gaussian_log_prob`.
 
-    Source: seed 001 P6, 002 P5.
+    Source: course 001, P6; course 002, P5.
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> mean, covariance = jnp.zeros(2), jnp.eye(2)
+        >>> float(mj.probability.gaussian_kl(mean, covariance, mean, covariance))
+        0.0
+        >>> round(float(mj.probability.gaussian_kl(mean, covariance, mean + 1, 4 * covariance)), 4)
+        0.8863
     """
     mean, other_mean = jnp.asarray(mean), jnp.asarray(other_mean)
     covariance, other_covariance = checked_covariance(covariance), checked_covariance(other_covariance)
@@ -92,6 +114,6 @@ def _check_events(covariance: jax.Array, **vectors: jax.Array) -> None:
     for name, vector in vectors.items():
         if vector.ndim < 1 or vector.shape[-1] != covariance.shape[-1]:
             raise EventShapeError(
-                f"{name} must have {covariance.shape[-1]} as its last axis, as the covariance of shape "
-                f"{covariance.shape} has; given the shape {vector.shape}"
+                f"{name} must have {covariance.shape[-1]} as its last axis, to match the covariance of shape "
+                f"{covariance.shape}; given the shape {vector.shape}"
             )

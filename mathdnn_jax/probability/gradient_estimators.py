@@ -1,4 +1,4 @@
-"""Two unbiased estimators of ∇_φ E_{X~q_φ}[h_φ(X)], with their standard errors."""
+"""Two unbiased estimators of ∇_φ E_{X~q_φ}[h_φ(X)] and their standard errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Sample = Callable[[Params, jax.Array, tuple[int, ...]], Draw]
 
 
 class GradientEstimate(NamedTuple):
-    """A Monte-Carlo estimate of E_q[h] and of its gradient.
+    """A Monte Carlo estimate of E_q[h] and of its gradient.
 
-    - `gradient`: a tree like the parameters, the mean over the draws;
-    - `standard_error`: a tree like it, the standard deviation of a draw's gradient over √(number of draws): the
-      gradient lies within ± 1.96 of these about 95 % of the time. It shrinks as 1/√num_samples;
+    - `gradient`: the mean of the draws' gradients, a tree like the parameters;
+    - `standard_error`: the standard deviation of a draw's gradient divided by √(number of draws), a tree like the
+      parameters. The true gradient is within ± 1.96 standard errors about 95 % of the time;
     - `value`, `value_standard_error`: the same for E_q[h] itself.
 
-    With antithetic draws a pair counts as one draw, so that the standard errors account for its correlation.
+    A pair of antithetic draws counts as one draw, so that the standard errors account for the correlation.
     """
 
     gradient: Params
@@ -35,12 +35,16 @@ class GradientEstimate(NamedTuple):
 
 
 def score_function_surrogate(value: jax.Array, log_prob: jax.Array, baseline: jax.Array | float = 0.0) -> jax.Array:
-    """A quantity equal to `value` whose gradient is ∇h + (h − b) ∇ log q, the score-function estimator's.
+    """Attach the score-function gradient, ∇h + (h − b) ∇ log q, to a value.
 
     `value` is h(x) and `log_prob` is log q(x), both at draws x that do not depend on the parameters (stop their
-    gradient). It is what to differentiate inside a larger objective; the baseline `b` must not depend on the draw.
+    gradient). Use the result inside a larger objective that is differentiated. The baseline b must not depend on the
+    draw.
 
-    Source: seed 003 P1 (the log-derivative identity).
+    Returns:
+        A quantity that equals `value` and has this gradient.
+
+    Source: course 003, P1 (the log-derivative identity).
     """
     weight = jax.lax.stop_gradient(value - baseline)
     return value + weight * (log_prob - jax.lax.stop_gradient(log_prob))
@@ -58,30 +62,34 @@ def score_function_gradient(
     antithetic: Callable[[Params, Draw], Draw] | None = None,
     chunk_size: int | None = None,
 ) -> GradientEstimate:
-    """∇_φ E_q[h_φ(X)] as the mean of ∇_φ h_φ(X) + (h_φ(X) − b) ∇_φ log q_φ(X): needs no derivative of h or of X in x.
+    """Estimate ∇_φ E_q[h_φ(X)] by the mean of ∇_φ h_φ(X) + (h_φ(X) − b) ∇_φ log q_φ(X).
 
-    The functions see one draw: `sample(params, key, ()) -> x`, `log_prob(params, x)` and `h(params, x)` return
-    scalars; x and `params` may be any trees. A flow's `log_prob` and `sample` serve as they are.
+    Neither h nor the sampler needs to be differentiable in x. The functions are called with a single draw:
+    `sample(params, key, ()) -> x`, and `log_prob(params, x)` and `h(params, x)` return scalars; x and `params` may be
+    any trees. The `log_prob` and `sample` of a flow can be passed unchanged.
 
-    Where h depends on the parameters, its own gradient is the first term, and the estimate is unbiased for the whole
-    derivative. For h = log(g/q) that term is −∇ log q, whose mean is zero: seed 003's form, E[∇ log q · log(g/q)],
-    leaves it out, and so does an h that stops the gradient of its parameters.
+    If h depends on the parameters, its own gradient is the first term, and the estimate is unbiased for the whole
+    derivative. For h = log(g/q) this term is −∇ log q, which has mean zero. The course's form (003, P1),
+    E[∇ log q · log(g/q)], omits it, and so does an h that stops the gradient of its parameters.
 
-    `baseline="leave_one_out"` takes for b the mean of h over the other draws (with antithetic draws, the other
-    pairs): unbiased still, and rarely worse. The terms then share their baselines, so that the standard error holds
-    for many draws rather than a few. `antithetic(params, x)` is a map that leaves q as it is, such as x ↦ 2μ − x; half
-    of the `num_samples` draws are then the images of the others. `chunk_size` bounds how many draws' gradients exist
-    at a time; it divides the number of draws, or of pairs.
+    With `baseline="leave_one_out"`, b is the mean of h over the other draws (with antithetic draws, over the other
+    pairs); the estimate remains unbiased and is rarely worse. The terms then share their baselines, so the standard
+    error is reliable for many draws rather than for a few. `antithetic(params, x)` is a map that preserves q, such as
+    x ↦ 2μ − x; half of the `num_samples` draws are then the images of the others. `chunk_size` limits the number of
+    draws whose gradients are in memory at the same time; it must divide the number of draws, or of pairs.
+
+    Returns:
+        The estimates of the gradient and of E_q[h] with their standard errors.
 
     Raises:
-        ConfigurationError: fewer than two draws (or pairs), an odd number of antithetic draws, a chunk size that does
-            not divide, or an unknown baseline.
-        NonFiniteError: the estimate is NaN or infinite (where values are concrete).
+        ConfigurationError: There are fewer than two draws (or pairs), an odd number of antithetic draws, a chunk size
+            that does not divide their number, or an unknown baseline.
+        NonFiniteError: The estimate is concrete, and NaN or infinite.
 
-    Source: seeds 003 P1, P6(a) and 000 Q6(b); Williams, Machine Learning 8 (1992), 229–256.
+    Source: course 003, P1, P6(a); course 000, Q6(b); Williams, Machine Learning 8 (1992), 229–256.
     """
     if baseline not in ("none", "leave_one_out"):
-        raise ConfigurationError(f'the baseline is "none" or "leave_one_out", given {baseline!r}')
+        raise ConfigurationError(f'the baseline must be "none" or "leave_one_out", given {baseline!r}')
     units, chunk = _units(num_samples, antithetic is not None, chunk_size)
     keys = jax.random.split(key, units)
 
@@ -120,17 +128,30 @@ def reparameterized_gradient(
     antithetic: Callable[[Params, Draw], Draw] | None = None,
     chunk_size: int | None = None,
 ) -> GradientEstimate:
-    """∇_φ E_q[h_φ(X)] as the mean of ∇_φ h_φ(X_φ(ε)): differentiates through the draw.
+    """Estimate ∇_φ E_q[h_φ(X)] by the mean of ∇_φ h_φ(X_φ(ε)), which differentiates through the draw.
 
-    `sample(params, key, ()) -> x` must be differentiable in the parameters at a fixed key, as μ + σ ε is; a sampler
-    that is not (of a discrete law, or by rejection) gives a wrong answer, not an error. No density is needed, and
-    where h depends on the parameters its own gradient is included. Everything else is as in
-    `score_function_gradient`; there is no baseline, because none helps.
+    `sample(params, key, ()) -> x` must be differentiable in the parameters for a fixed key, as μ + σ ε is. A sampler
+    that is not (for a discrete distribution, or by rejection) gives a wrong answer, not an error. No density is needed,
+    and if h depends on the parameters, its own gradient is included. Everything else is as in
+    `score_function_gradient`, except that there is no baseline, because none would help.
+
+    Returns:
+        The estimates of the gradient and of E_q[h] with their standard errors.
 
     Raises:
-        ConfigurationError, NonFiniteError: as `score_function_gradient`.
+        ConfigurationError, NonFiniteError: As in `score_function_gradient`.
 
-    Source: seeds 003 P6(b) and 000 Q6(c); Kingma and Welling, "Auto-Encoding Variational Bayes" (2014).
+    Source: course 003, P6(b); course 000, Q6(c); Kingma and Welling, "Auto-Encoding Variational Bayes" (2014).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> def sample(mean, key, shape):
+        ...     return mean + jax.random.normal(key, shape)
+        >>> estimate = mj.probability.reparameterized_gradient(
+        ...     lambda mean, x: x**2, sample, jnp.float32(3.0), jax.random.key(0), 1000
+        ... )
+        >>> bool(abs(estimate.gradient - 6) < 4 * estimate.standard_error)  # ∇E[X²] = 2 · mean
+        True
     """
     units, chunk = _units(num_samples, antithetic is not None, chunk_size)
 

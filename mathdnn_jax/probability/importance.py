@@ -1,4 +1,4 @@
-"""Importance sampling with weights in log space, and an estimate that keeps its digits when printed."""
+"""Importance sampling with weights in log space, and estimates that keep their digits when printed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import ConfigurationError, DomainError, EventShapeError, SupportError
-from mathdnn_jax.probability.checks import check_no_nan, concrete
+from mathdnn_jax.probability.checks import check_no_nan, concrete_values
 
 
 class ImportanceEstimate(NamedTuple):
-    """An estimate of E_p[f(X)] from draws X_1, …, X_N of a proposal q, with w_i = p(X_i)/q(X_i).
+    """An estimate of E_p[f(X)] from draws X_1, …, X_N of a proposal q, with weights w_i = p(X_i)/q(X_i).
 
-    - `mean`: N⁻¹ Σ w_i f(X_i), or Σ w_i f(X_i) / Σ w_i when self-normalised;
-    - `standard_error`: the standard deviation of its terms over √N (of the linearised ratio when self-normalised);
-    - `effective_sample_size`: (Σ w_i)² / Σ w_i², between 1 and N: how many draws of p these are worth;
-    - `log_mean_weight`: log N⁻¹ Σ w_i, an estimate of log ∫ p over q's support: 0 for normalised densities, so that a
-      value well below 0 betrays a proposal that misses mass of the target.
+    - `mean`: N⁻¹ Σ w_i f(X_i), or Σ w_i f(X_i) / Σ w_i if self-normalised;
+    - `standard_error`: the standard deviation of its terms divided by √N (of the linearised ratio if self-normalised);
+    - `effective_sample_size`: (Σ w_i)² / Σ w_i², between 1 and N, the equivalent number of draws from p;
+    - `log_mean_weight`: log N⁻¹ Σ w_i, an estimate of log ∫ p over the support of q. It is 0 for normalised densities;
+      a value well below 0 reveals a proposal that misses mass of the target.
 
-    As text, and in any format, it is in scientific notation: `2.386e-06 ± 1.2e-07`.
+    Its text is always in scientific notation: `2.386e-06 ± 1.2e-07`.
     """
 
     mean: jax.Array
@@ -38,13 +38,13 @@ class ImportanceEstimate(NamedTuple):
         """`f"{estimate:.3e}"` has three digits after the point; fixed notation would lose a small estimate's digits.
 
         Raises:
-            ConfigurationError: another notation is asked for.
+            ConfigurationError: The format is not in scientific notation.
         """
         specification = specification or ".6e"
         if not specification.endswith("e"):
             raise ConfigurationError(
                 f"an estimate is printed in scientific notation, such as '.3e'; given {specification!r}, "
-                "which can print a small one as zero"
+                "which can print a small estimate as zero"
             )
         mean, error = np.asarray(self.mean), np.asarray(self.standard_error)
         pairs = [
@@ -56,25 +56,28 @@ class ImportanceEstimate(NamedTuple):
 def importance_estimate(
     values: ArrayLike, log_weights: ArrayLike, *, self_normalized: bool = False
 ) -> ImportanceEstimate:
-    """E_p[f] from f(X_i) and log w_i = log p(X_i) − log q(X_i) along the last axis, X_i drawn from q.
+    """Estimate E_p[f] from f(X_i) and log w_i = log p(X_i) − log q(X_i) along the last axis, with X_i drawn from q.
 
-    Sums are taken relative to the greatest weight, so that densities known up to a factor, or far from 1, neither
-    overflow nor vanish on the way. Self-normalised, p and q may be unnormalised, at the price of a bias of order 1/N;
+    Sums are computed relative to the greatest weight, so that densities known up to a factor, or far from 1, neither
+    overflow nor underflow. With `self_normalized`, p and q may be unnormalised, at the price of a bias of order 1/N;
     otherwise the estimate is unbiased. Leading axes are batch axes. A log weight of −∞ (the target has no mass) is a
     weight of 0, whatever the value there.
 
-    Raises:
-        EventShapeError: fewer than two draws, or shapes that differ.
-        SupportError: a log weight is +∞ (the proposal has no mass where the target has some), or all weights are 0
-            and self-normalised; where values are concrete.
-        DomainError: NaN among concrete values or log weights, or an infinite value with a positive weight.
+    Returns:
+        The estimate, with the batch shape.
 
-    Source: seed 003 P5; Owen, "Monte Carlo theory, methods and examples" (2013), chapter 9.
+    Raises:
+        EventShapeError: There are fewer than two draws, or the shapes differ.
+        SupportError: A concrete log weight is +∞ (the proposal has no mass where the target has some), or all of them
+            are −∞ with `self_normalized`.
+        DomainError: Concrete values or log weights contain NaN, or an infinite value has a positive weight.
+
+    Source: course 003, P5; Owen, "Monte Carlo theory, methods and examples" (2013), chapter 9.
     """
     values, log_weights = jnp.asarray(values), jnp.asarray(log_weights)
     if values.shape != log_weights.shape or values.ndim == 0 or values.shape[-1] < 2:
         raise EventShapeError(
-            f"values and log weights have one shape, with at least two draws along the last axis; given "
+            f"values and log weights must have the same shape, with at least two draws along the last axis; given "
             f"{values.shape} and {log_weights.shape}"
         )
     _check_weights(values, log_weights, self_normalized)
@@ -82,7 +85,7 @@ def importance_estimate(
     log_sum = jax.nn.logsumexp(log_weights, -1)
     effective = jnp.exp(2 * log_sum - jax.nn.logsumexp(2 * log_weights, -1))
     log_mean_weight = log_sum - np.log(count)
-    # Relative weights are w_i over their mean; a mean weight of 0 leaves them all 0.
+    # Relative weights are the w_i divided by their mean; if the mean is 0, they are all 0.
     positive = log_sum > -jnp.inf
     relative = jnp.exp(log_weights - jnp.where(positive, log_mean_weight, 0)[..., None])
     terms = jnp.where(relative > 0, relative * values, 0)
@@ -107,36 +110,45 @@ def importance_sampling(
     *,
     self_normalized: bool = False,
 ) -> ImportanceEstimate:
-    """E_p[f(X)] by `num_samples` draws of a proposal q, each weighted by p/q; see `importance_estimate`.
+    """Estimate E_p[f(X)] from `num_samples` draws of a proposal q, each weighted by p/q; see `importance_estimate`.
 
-    `sample(key, (num_samples,))` draws from q; the other three map the draws to one number each, f, log p and log q.
-    p may be unnormalised where `self_normalized` is set. A proposal that has no mass somewhere can only be caught by
-    drawing there or by `log_mean_weight`: choose one with heavier tails than the target.
+    `sample(key, (num_samples,))` draws from q; the other three functions map the draws to f, log p and log q, one
+    number for each draw. p may be unnormalised with `self_normalized=True`. A proposal that misses a part of the target
+    is noticed only if a draw lands there, or by its `log_mean_weight`: choose one with heavier tails than the target.
 
     Raises:
-        EventShapeError, SupportError, DomainError: as `importance_estimate`.
+        EventShapeError, SupportError, DomainError: As in `importance_estimate`.
 
-    Source: seed 003 P5.
+    Source: course 003, P5.
+
+    Example:
+        >>> import jax, mathdnn_jax as mj
+        >>> normal, wide = mj.probability.normal(()), mj.probability.logistic(())
+        >>> estimate = mj.probability.importance_sampling(
+        ...     lambda x: x**2, normal.log_prob, wide.log_prob, wide.sample, jax.random.key(0), 10_000
+        ... )
+        >>> bool(abs(estimate.mean - 1) < 4 * estimate.standard_error)  # the variance of N(0, 1)
+        True
     """
     x = sample(key, (num_samples,))
     target, proposal = log_target(x), log_proposal(x)
-    # A draw with log q = −∞ did not come from q, but one with no mass under p either is harmless.
+    # A draw with log q = −∞ cannot come from q, but it is harmless if it has no mass under p either.
     log_weights = jnp.where(target == -jnp.inf, -jnp.inf, target - proposal)
     return importance_estimate(function(x), log_weights, self_normalized=self_normalized)
 
 
 def _check_weights(values: jax.Array, log_weights: jax.Array, self_normalized: bool) -> None:
     check_no_nan(values=values, log_weights=log_weights)
-    weights = concrete(log_weights)
+    weights = concrete_values(log_weights)
     if weights is None:
         return
     if np.isposinf(weights).any():
         raise SupportError(
             f"{np.isposinf(weights).sum()} of {weights.size} weights are infinite: the proposal has no mass where the "
-            "target has some; widen the proposal"
+            "target has some; use a wider proposal"
         )
     if self_normalized and np.isneginf(weights).all(-1).any():
         raise SupportError("all weights are zero: no draw of the proposal lies where the target has mass")
-    f = concrete(values)
+    f = concrete_values(values)
     if f is not None and (np.isinf(f) & (weights > -np.inf)).any():
-        raise DomainError("a value of infinity has a positive weight; its expectation is not a number")
+        raise DomainError("an infinite value has a positive weight; the expectation is not finite")

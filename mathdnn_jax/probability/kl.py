@@ -1,4 +1,4 @@
-"""The Kullback–Leibler divergence of two distributions given by their values."""
+"""The Kullback–Leibler divergence between two distributions given by their values."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from jax.scipy.special import rel_entr
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import DomainError
-from mathdnn_jax.probability.checks import check_densities, concrete
+from mathdnn_jax.probability.checks import check_densities, concrete_values
 
 
 def kl_divergence(
     p: ArrayLike, q: ArrayLike, cell_volume: ArrayLike | None = None, axis: int | tuple[int, ...] = -1
 ) -> jax.Array:
-    """KL(p ‖ q) = Σ_i p_i log(p_i / q_i) v_i, in nats: 0 log 0 = 0, and infinite where q_i = 0 < p_i.
+    """KL(p ‖ q) = Σ_i p_i log(p_i / q_i) v_i, in nats, with 0 log 0 = 0; infinite if q_i = 0 < p_i for some i.
 
-    Without `cell_volume`, p and q are probabilities, each summing to 1 over `axis` (v = 1). With it, they are
-    densities on a grid and v_i the volumes of its cells (or the weights of a quadrature; one number if all are the
-    same): the error is that of the quadrature, and sums are not checked. Shapes are broadcast; `axis` is summed.
+    Without `cell_volume`, p and q are probabilities that sum to 1 over `axis` (v = 1). With it, they are densities on a
+    grid, and v_i are the volumes of its cells or the weights of a quadrature (one number if all are equal); the error
+    is that of the quadrature, and sums are not checked. Shapes are broadcast, and `axis` is summed over.
 
-    For independent coordinates the KL of the products is the sum of the coordinates' KL.
+    For independent coordinates, the KL of the products is the sum of the coordinates' KL.
 
     Raises:
-        DomainError: concrete values that are NaN, infinite or negative; concrete probabilities that do not sum to 1
-            within √ε. Traced values are not checked; a NaN among them gives NaN.
+        DomainError: Concrete values are NaN, infinite or negative, or concrete probabilities do not sum to 1 within √ε.
+            Traced values are not checked; a NaN among them gives NaN.
 
-    Source: seeds 001 P5, 002 P4.
+    Source: course 001, P5; course 002, P4.
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> p, q = jnp.array([0.5, 0.5, 0.0]), jnp.array([0.25, 0.5, 0.25])
+        >>> round(float(mj.probability.kl_divergence(p, q)), 4)  # ½ log 2
+        0.3466
+        >>> float(mj.probability.kl_divergence(q, p))
+        inf
     """
     p, q = jnp.asarray(p), jnp.asarray(q)
     check_densities(p=p, q=q)
@@ -35,7 +43,7 @@ def kl_divergence(
         _check_sums(axis, p=p, q=q)
     else:
         check_densities(cell_volume=cell_volume)
-    # rel_entr takes NaN for a value outside its domain and returns infinity.
+    # rel_entr treats NaN as a value outside its domain and returns infinity.
     terms = jnp.where(jnp.isnan(p) | jnp.isnan(q), jnp.nan, rel_entr(p, q))
     if cell_volume is None:
         return terms.sum(axis)
@@ -45,13 +53,13 @@ def kl_divergence(
 
 def _check_sums(axis: int | tuple[int, ...], **named: jax.Array) -> None:
     for name, x in named.items():
-        values = concrete(x)
+        values = concrete_values(x)
         if values is None:
             continue
         sums = values.sum(axis)
         if np.abs(sums - 1).max() > np.sqrt(jnp.finfo(x.dtype).eps):
             worst = sums.ravel()[np.abs(sums - 1).argmax()]
             raise DomainError(
-                f"probabilities sum to 1 over axis {axis}; {name} sums to {worst:.9g} "
-                "(for densities on a grid, give cell_volume)"
+                f"probabilities must sum to 1 over axis {axis}, but {name} sums to {worst:.9g} "
+                "(for densities on a grid, pass cell_volume)"
             )

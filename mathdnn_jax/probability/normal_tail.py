@@ -1,7 +1,7 @@
-"""The normal distribution function Φ in logarithms, accurate in both tails, and its inverse.
+"""The logarithm of the normal distribution function Φ, accurate in both tails, and its inverse.
 
-`jax.scipy.special` of JAX 0.10 falls short in three places: its erfcx is 0 from 9.20 to 9.24 in float32 and near 26.6
-in float64, where e^(y²) erfc(y) is computed with an erfc that has underflowed; its log_ndtr loses its relative accuracy
+`jax.scipy.special` in JAX 0.10 is inaccurate in three places. Its erfcx is 0 from 9.20 to 9.24 in float32 and near 26.6
+in float64, because e^(y²) erfc(y) is computed with an erfc that has underflowed. Its log_ndtr loses relative accuracy
 above 0 (1.5e-10 at 5 in float64), and its derivative loses three digits in float32 at −100.
 """
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# The Chebyshev coefficients of (1 + 2y) e^(y²) erfc(y) in (y − 3) / (y + 3) on y ≥ 0, of relative error 1.3e-15.
+# The Chebyshev coefficients of (1 + 2y) e^(y²) erfc(y) in (y − 3) / (y + 3) on y ≥ 0, with a relative error of 1.3e-15.
 _CENTRE = 3.0
 _SCALED_ERFC = (
     1.17756257419656, 0.005353904539615759, -0.09377550342284219, 0.054366525557443285, -0.01897659670784529,
@@ -34,14 +34,15 @@ NEWTON_STEPS = 3
 
 @jax.custom_jvp
 def log_cdf_and_log_hazard(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(log Φ(x), log h(x)) with h = φ/Φ = (log Φ)′, elementwise, each of relative accuracy in both tails.
+    """(log Φ(x), log h(x)) with h = φ/Φ = (log Φ)′, elementwise, with small relative errors in both tails.
 
-    Both come from e^(y²) erfc(y), y = |x|/√2, so that below 0 nothing underflows as long as x² does not overflow; h is
-    then free of the cancellation between log φ and log Φ. Within ½ of 0 log Φ is log(1 + erf(x/√2)) − log 2, which is
-    exact at the median, where the two sides would otherwise meet with a step. The derivatives are h and −x − h.
+    Both are computed from e^(y²) erfc(y), y = |x|/√2, so that nothing underflows below 0 unless x² overflows; h then
+    does not suffer from the cancellation between log φ and log Φ. For |x| < ½, log Φ is log(1 + erf(x/√2)) − log 2,
+    which is exact at the median, where the two sides would otherwise meet with a step. The derivatives are h and
+    −x − h.
 
-    Source: the Chebyshev expansion is that of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²)
-    erfc x in 0 ≤ x < ∞", 1981, computed anew.
+    Source: the Chebyshev expansion of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x in
+    0 ≤ x < ∞", 1981, with recomputed coefficients.
     """
     below = x <= 0
     exponent = -x * x / 2
@@ -64,10 +65,10 @@ def _log_cdf_and_log_hazard_jvp(
 
 @jax.custom_jvp
 def quantile_of_log(log_p: jax.Array) -> jax.Array:
-    """Φ⁻¹(p) from log p for p ≤ ½, elementwise: accurate where p itself underflows; for the upper tail take −Φ⁻¹(1−p).
+    """Φ⁻¹(p) from log p for p ≤ ½, elementwise, accurate even if p itself underflows; the upper tail is −Φ⁻¹(1−p).
 
-    Three steps of Newton's method on log Φ from a rational approximation of four digits. The derivative with respect
-    to log p is 1 / h(Φ⁻¹(p)).
+    Computed by three steps of Newton's method on log Φ from a rational approximation with four correct digits. The
+    derivative with respect to log p is 1 / h(Φ⁻¹(p)).
     """
     s = jnp.sqrt(-2 * log_p)
     z = _polynomial(s, _NUMERATOR) / _polynomial(s, _DENOMINATOR) - s
@@ -94,7 +95,7 @@ def _scaled_erfc(y: jax.Array) -> jax.Array:
 
 
 def _polynomial(x: jax.Array, coefficients: tuple[float, ...]) -> jax.Array:
-    """The value of a polynomial, highest power first."""
+    """The value of a polynomial whose coefficients start with the highest power."""
     value = jnp.zeros_like(x)
     for coefficient in coefficients:
         value = value * x + coefficient

@@ -1,4 +1,4 @@
-"""The mean of a function over many draws and its standard error, a chunk of draws at a time."""
+"""The mean and standard error of a function over many draws, computed one chunk of draws at a time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.errors import NonFiniteError
-from mathdnn_jax.probability.checks import concrete
+from mathdnn_jax.probability.checks import concrete_values
 
 Tree = Any
 
 
 def moments_of(function: Callable[[Any], Tree], draws: Any, count: int, chunk: int) -> tuple[Tree, Tree]:
-    """The mean of `function(draw)` over the `count` draws, and its standard error, as trees like its value.
+    """The mean of `function(draw)` over the `count` draws and its standard error, as trees like the function's value.
 
-    Within a chunk the function is mapped in parallel. Chunks are merged by their means and sums of squared
-    deviations, never by sums of squares, which cancel (Chan, Golub and LeVeque, The American Statistician 37, 1983).
+    The draws of a chunk are processed in parallel. Chunks are merged by their means and sums of squared deviations,
+    never by sums of squares, which cancel (Chan, Golub and LeVeque, The American Statistician 37, 1983).
     """
 
     def chunk_moments(part: Any) -> tuple[Tree, Tree]:
@@ -47,20 +47,20 @@ def moments_of(function: Callable[[Any], Tree], draws: Any, count: int, chunk: i
         rest = jax.tree.map(lambda d: d[1:], parts)
         seen = jnp.asarray(float(chunk))
         (_, mean, squares), _ = jax.lax.scan(merge, (seen, *first), rest)
-    # A float, because a large count squared is no 32-bit integer.
+    # A float, because the square of a large count does not fit into a 32-bit integer.
     return mean, jax.tree.map(lambda s: jnp.sqrt(s / float((count - 1) * count)), squares)
 
 
 def check_finite(estimate: Tree) -> None:
-    """Check that every leaf is finite, where it is concrete.
+    """Check that every concrete leaf is finite.
 
     Raises:
-        NonFiniteError: a leaf is not; the message says which.
+        NonFiniteError: A leaf is not; the message names it.
     """
     for path, leaf in jax.tree.leaves_with_path(estimate):
-        values = concrete(leaf)
+        values = concrete_values(leaf)
         if values is not None and not np.isfinite(values).all():
             raise NonFiniteError(
-                f"the Monte-Carlo estimate{jax.tree_util.keystr(path)} is not finite: "
+                f"the Monte Carlo estimate{jax.tree_util.keystr(path)} is not finite: "
                 "h, log q or one of their derivatives is NaN or infinite at a draw"
             )

@@ -13,21 +13,27 @@ from mathdnn_jax.probability.checks import check_positive
 def smooth_max(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
     """ν_β(x) = β⁻¹ log Σ_i exp(β x_i) over `axis`, for 0 < β ≤ ∞: max x ≤ ν_β(x) ≤ max x + log(n) / β.
 
-    Computed as m + β⁻¹ log Σ exp(β (x_i − m)) with m = max x, which neither overflows nor loses m, whatever β and x.
-    It decreases in β, to max x at β = ∞. β is one number, or an array that broadcasts against the result.
+    It is computed as m + β⁻¹ log Σ exp(β (x_i − m)) with m = max x, which neither overflows nor loses m for any β and
+    x. It decreases in β and reaches max x at β = ∞. β is one number, or an array that broadcasts against the result.
 
-    Its gradient is that of `smooth_max_gradient`, its derivative in β likewise exact. An entry of −∞ counts for
-    nothing; NaN gives NaN.
+    The gradient equals `smooth_max_gradient`, and the derivative in β is exact too. Entries of −∞ do not contribute;
+    NaN gives NaN.
 
     Raises:
-        DomainError: β is concrete, and not greater than 0 or NaN (for a smooth minimum take −ν_β(−x)).
-        EventShapeError: there is nothing to take the maximum of, or β has more axes than the result.
+        DomainError: β is concrete and NaN or not greater than 0 (for a smooth minimum, use −ν_β(−x)).
+        EventShapeError: There are no entries to take the maximum of, or β has more axes than the result.
 
-    Source: seed 004 P1(a).
+    Source: course 004, P1(a).
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> x = jnp.array([1.0, 3.0, 2.0])
+        >>> [round(float(mj.probability.smooth_max(x, beta)), 3) for beta in (1, 10, jnp.inf)]
+        [3.408, 3.0, 3.0]
     """
     x, beta = _checked(x, beta, axis)
     highest = jnp.max(x, axis, keepdims=True)
-    # Where β is infinite the maximum is the answer, and the other branch must still have a derivative.
+    # If β is infinite, the maximum is the answer, and the other branch must still have a finite derivative.
     finite = jnp.isfinite(beta)
     slope = jnp.where(finite, beta, 1)
     excess = jax.nn.logsumexp(jnp.expand_dims(slope, axis) * _below_max(x, axis), axis) / slope
@@ -37,15 +43,18 @@ def smooth_max(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
 
 
 def smooth_max_gradient(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
-    """∇ν_β(x) = softmax(β x) over `axis`, of the shape of `x`: at least 0, and its sum is 1.
+    """∇ν_β(x) = softmax(β x) over `axis`.
 
-    For β → ∞ it tends to 1/k on each of the k entries that attain the maximum, and 0 elsewhere: an indicator only
-    where the maximum is unique. That limit is what β = ∞ gives.
+    For β → ∞ it tends to 1/k on each of the k entries that attain the maximum and to 0 elsewhere, which is an indicator
+    only if the maximum is unique. β = ∞ gives this limit.
+
+    Returns:
+        The gradient, with the shape of `x`; its entries are at least 0 and sum to 1 over `axis`.
 
     Raises:
-        DomainError, EventShapeError: as `smooth_max`.
+        DomainError, EventShapeError: As in `smooth_max`.
 
-    Source: seed 004 P1(b), and (c) as corrected for ties.
+    Source: course 004, P1(b), and (c) as corrected by erratum E7.
     """
     x, beta = _checked(x, beta, axis)
     finite = jnp.expand_dims(jnp.isfinite(beta), axis)
@@ -69,6 +78,6 @@ def _checked(x: ArrayLike, beta: ArrayLike, axis: int) -> tuple[jax.Array, jax.A
 
 
 def _below_max(x: jax.Array, axis: int) -> jax.Array:
-    """Entries relative to the greatest, at most 0; the greatest is a constant to derivatives, for it cancels."""
+    """The entries minus the greatest one, which is treated as a constant by derivatives, because it cancels."""
     highest = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True))
     return x - jnp.where(jnp.isfinite(highest), highest, 0)

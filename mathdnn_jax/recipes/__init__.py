@@ -1,4 +1,4 @@
-"""Recipes: how each family of models is trained, evaluated and sampled, with sensible defaults."""
+"""Recipes: how each family of models is trained, evaluated and sampled, with sensible default settings."""
 
 from mathdnn_jax.recipes.mixture_cdf import three_gaussians
 from mathdnn_jax.recipes.recipe import Recipe, Sets, Task

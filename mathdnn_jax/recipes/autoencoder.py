@@ -1,4 +1,4 @@
-"""The autoencoder that tells anomalies by its reconstruction error."""
+"""The recipe of the autoencoder, which detects anomalies by its reconstruction error."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from mathdnn_jax.training.update import Tree
 
 
 def load(settings: Settings) -> Sets:
-    """Images as vectors, uint8; the outliers are another data set's test images.
+    """Load images as vectors, uint8; the outliers are the test images of another data set.
 
     Raises:
-        ConfigurationError: nothing is held out for validation, on which the threshold rests.
+        ConfigurationError: nothing is held out for validation, which determines the threshold.
     """
     if settings["validation"] == 0:
-        raise ConfigurationError("an autoencoder's threshold rests on a validation set: give validation above 0")
+        raise ConfigurationError(
+            "the threshold of an autoencoder needs a validation set, given validation=0; set validation above 0"
+        )
     sets = load_images(settings)
     if settings["outliers"] != "none":
         outliers = data.load(settings["outliers"], "test", settings["data_dir"] or None)
         if outliers.images.shape[1:] != sets.image_shape:
             raise ConfigurationError(
-                f"outliers have the images' size {sets.image_shape}, given {settings['outliers']} with "
-                f"{outliers.images.shape[1:]}; give outliers=none for none"
+                f"outliers must have the size of the images, {sets.image_shape}, given {settings['outliers']} with "
+                f"{outliers.images.shape[1:]}; set outliers=none to go without"
             )
         sets = sets._replace(outliers={"image": outliers.images})
     return with_events(sets, (math.prod(sets.image_shape),))
@@ -41,10 +43,10 @@ def load(settings: Settings) -> Sets:
 def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
     """Minimise the mean squared error over all pixels.
 
-    Figures: the threshold, mean + 3 std of the validation set's errors; errors of type I, test images above it, and of
-    type II, outliers not above it, as counts and rates; and the mean error of the test images.
+    The metrics are the threshold, mean + 3 std of the validation set's errors; type I errors (test images above it) and
+    type II errors (outliers not above it), as counts and rates; and the mean error of the test images.
 
-    Source: seed 002 P1; erratum E9.
+    Source: course 002, P1; erratum E9.
     """
     model = autoencoder((math.prod(image_shape), *settings["widths"]))
 
@@ -69,11 +71,11 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
     def evaluate(params: Tree, state: Tree, sets: Sets) -> dict[str, float]:
         del state
         validation, test = errors(params, sets.validation), errors(params, sets.test)
-        figures = {"mean_squared_error": float(test.mean()), "examples": len(test)}
+        metrics = {"mean_squared_error": float(test.mean()), "examples": len(test)}
         if sets.outliers is None:
             threshold = error_threshold(validation)
             above = int((test > threshold).sum())
-            return figures | {
+            return metrics | {
                 "threshold": threshold,
                 "type_1_errors": above,
                 "type_1_total": len(test),
@@ -81,7 +83,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
             }
         found = detect_by_error(validation, test, errors(params, sets.outliers))
         return {
-            **figures,
+            **metrics,
             **found._asdict(),
             "type_1_rate": found.type_1_errors / found.type_1_total,
             "type_2_rate": found.type_2_errors / found.type_2_total,

@@ -1,4 +1,4 @@
-"""The generative adversarial network: two players that alternate."""
+"""The recipe of the generative adversarial network, whose two players alternate."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from mathdnn_jax.recipes.recipe import Recipe, Sets, Settings, Task
 from mathdnn_jax.training.update import Tree
 
 PLAYERS = ("discriminator", "generator")
-"""In the order in which they move."""
+"""The networks in the order in which they are updated."""
 
 
 def load(settings: Settings) -> Sets:
-    """Images uint8 as the networks take them: vectors for dense ones, (H, W, C) for the DCGAN's."""
+    """Load images, uint8, in the shape that the networks take: vectors if dense, (H, W, C) for the DCGAN."""
     sets = load_images(settings)
     return with_events(sets, _event_shape(settings, sets.image_shape))
 
 
 def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
-    """In every step the discriminator minimises its loss on data and fresh noise, then the generator its own.
+    """In every step the discriminator minimises its loss on data and fresh noise, then the generator minimises its own.
 
-    Figures: the mean of D's logits on the test images and on as many generated ones, and how often D tells them apart:
-    0.5 where it cannot.
+    The metrics are the mean of D's logits on the test images and on as many generated ones, and how often D tells them
+    apart, which is 0.5 if it cannot.
 
-    Source: seed 000 Q5; Goodfellow et al., 2014, algorithm 1.
+    Source: course 000, Q5; Goodfellow et al., 2014, algorithm 1.
     """
     model = _model(settings, _event_shape(settings, image_shape))
     signed = settings["network"] == "dcgan"
@@ -136,6 +136,6 @@ ADVERSARIAL = Recipe(
     },
     load=load,
     build=build,
-    # A batch norm would see the filling of a padded batch.
+    # Padding would enter the statistics of the batch norms.
     choices={"network": ("dense", "dcgan"), "remainder": ("drop", "wrap")},
 )

@@ -1,4 +1,4 @@
-"""Flows on images, by maximum likelihood: NICE, RealNVP, Glow."""
+"""The recipes of flows on images, trained by maximum likelihood: NICE, RealNVP, Glow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mathdnn_jax.bijectors import dequantize
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.flows import Flow, bits_per_dim, glow, nice, real_nvp
 from mathdnn_jax.recipes.images import LEVELS, channels_last, load_images, to_levels, with_events
-from mathdnn_jax.recipes.measure import finite_mean, in_batches, masked_mean
+from mathdnn_jax.recipes.maximum_likelihood import log_likelihood, sampler
 from mathdnn_jax.recipes.recipe import NOTHING, Recipe, Sets, Settings, Task
 from mathdnn_jax.training.update import Tree
 
@@ -25,9 +25,9 @@ def _vector(image_shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def flow_task(flow: Flow, event_shape: tuple[int, ...], image_shape: tuple[int, ...], levels: int, seed: int) -> Task:
-    """Minimise −mean log p(y) in nats, y the images dequantised afresh in every step.
+    """Minimise −mean log p(y) in nats, where y are the images, dequantised afresh in every step.
 
-    Figures: the mean log p(y) in nats of the test images, dequantised once, and the same in bits for each entry.
+    The metrics are the mean log p(y) of the test images, dequantised once, in nats, and the same in bits per dimension.
 
     Source: Dinh, Krueger, Bengio, "NICE", 2014, section 5; Theis, van den Oord, Bethge, 2016, for the dequantisation.
     """
@@ -43,32 +43,16 @@ def flow_task(flow: Flow, event_shape: tuple[int, ...], image_shape: tuple[int, 
         y, _ = dequantize(second, batch, levels, event_ndims=len(event_shape))
         return flow.init_from_data(flow.init(first), y), None
 
-    def loss(params: Tree, batch: Tree, key: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        return masked_mean(-log_prob(params, batch, key), mask)
-
-    measured = in_batches(lambda params, _, batch, key: log_prob(params, batch, key))
-    noise = jax.random.fold_in(jax.random.key(seed), 1)
-
-    def mean_log_prob(params: Tree, images: Tree) -> float:
-        return finite_mean(measured(params, None, images, noise), "log p")
-
-    def validate(params: Tree, state: Tree, examples: Tree) -> dict[str, float]:
-        del state
-        return {"validation_loss": -mean_log_prob(params, examples)}
+    density = log_likelihood(log_prob, "log p", jax.random.fold_in(jax.random.key(seed), 1))
 
     def evaluate(params: Tree, state: Tree, sets: Sets) -> dict[str, float]:
         del state
-        nats = mean_log_prob(params, sets.test)
+        nats = density.mean(params, sets.test)
         bits = bits_per_dim(np.float64(nats), event_shape, levels)  # type: ignore[arg-type]
         return {"log_likelihood_nats": nats, "bits_per_dim": float(bits), "examples": len(sets.test)}
 
-    draw = jax.jit(flow.sample, static_argnums=2)
-
-    def sample(params: Tree, state: Tree, key: jax.Array, count: int, temperature: float) -> np.ndarray:
-        del state
-        return np.asarray(draw(params, key, (count,), None, temperature)).reshape(count, *image_shape)
-
-    return Task(init=init, loss=loss, validate=validate, evaluate=evaluate, sample=sample)
+    sample = sampler(flow, image_shape)
+    return Task(init=init, loss=density.loss, validate=density.validate, evaluate=evaluate, sample=sample)
 
 
 def _recipe(
@@ -90,7 +74,7 @@ def _recipe(
     def make(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         levels, event_shape = settings["levels"], as_event(image_shape)
         if not 2 <= levels <= 256:
-            raise ConfigurationError(f"pixels have 2 to 256 levels, given levels={levels}")
+            raise ConfigurationError(f"pixels must have 2 to 256 levels, given levels={levels}")
         task = flow_task(build(settings, event_shape), event_shape, image_shape, levels, settings["seed"])
         return task._replace(torch=torch or NOTHING)
 
@@ -121,7 +105,7 @@ def _build_glow(settings: Settings, event_shape: tuple[int, ...]) -> Flow:
 NICE = _recipe(
     _build_nice,
     _vector,
-    # The paper's network, and its optimiser: there β₂ = 0.01 is the weight of the newest square.
+    # The network of the paper and its optimiser; the paper's β₂ = 0.01 is the weight of the newest square.
     {"width": 1000, "depth": 5, "couplings": 4, "epochs": 100, "batch_size": 200, "b2": 0.99, "eps": 1e-4},
     {"": "nice"},
 )

@@ -1,4 +1,4 @@
-"""Images of a run: training, validation and test sets."""
+"""The images of a run: training, validation and test sets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from mathdnn_jax.errors import DataSetError
 from mathdnn_jax.recipes.recipe import Sets, Settings
 
 GREATEST = 255
+"""The greatest value of a byte."""
 LEVELS: Mapping[str, int] = MappingProxyType({"digits": 17, "photographs": 17})
-"""Of data sets whose pixels have fewer values than bytes have."""
+"""The number of values of a pixel, for data sets that have fewer than 256."""
 
 
 def load_images(settings: Settings) -> Sets:
-    """{"image": uint8 (N, H, W[, 3]), "label": int32 (N,)}; validation is a random part of the training set.
+    """Load {"image": uint8 (N, H, W[, 3]), "label": int32 (N,)}; validation is a random part of the training set.
 
     Raises:
         DataSetError: the validation set leaves nothing to train on.
@@ -30,7 +31,7 @@ def load_images(settings: Settings) -> Sets:
     count = len(training["label"])
     held = round(settings["validation"] * count)
     if held >= count:
-        raise DataSetError(f"{held} of {count} examples are held out for validation, and none is left to train on")
+        raise DataSetError(f"{held} of {count} examples are held out for validation, which leaves none to train on")
     order = np.random.default_rng(settings["seed"]).permutation(count) if held else np.arange(count)
     return Sets(
         training=_rows(training, np.sort(order[held:])),
@@ -42,7 +43,7 @@ def load_images(settings: Settings) -> Sets:
 
 
 def with_events(sets: Sets, event_shape: tuple[int, ...]) -> Sets:
-    """Images alone, as events: uint8 (N, *event_shape)."""
+    """Drop the labels and turn the images into events, uint8 (N, *event_shape)."""
 
     def events(examples: Any) -> Any:
         return None if examples is None else examples["image"].reshape(-1, *event_shape)
@@ -56,19 +57,19 @@ def with_events(sets: Sets, event_shape: tuple[int, ...]) -> Sets:
 
 
 def to_levels(images: np.ndarray, levels: int) -> np.ndarray:
-    """Bytes as whole numbers from 0 to levels − 1, the nearest: uint8."""
+    """Round bytes to integers from 0 to levels − 1, uint8."""
     return np.rint(images * np.float32((levels - 1) / GREATEST)).astype(np.uint8)
 
 
 def unit_pixels(images: jax.Array, dtype: Any) -> jax.Array:
-    """Bytes as numbers of [0, 1]; other dtypes, which are there already, in this one."""
+    """Scale bytes to [0, 1] in the given dtype; images of other dtypes are already scaled and only cast."""
     if images.dtype == jnp.uint8:
         return images.astype(dtype) / jnp.asarray(GREATEST, dtype)
     return images.astype(dtype)
 
 
 def channels_last(image_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(H, W) → (H, W, 1); (H, W, 3) as it is."""
+    """(H, W) → (H, W, 1); (H, W, 3) stays as it is."""
     return image_shape if len(image_shape) == 3 else (*image_shape, 1)
 
 

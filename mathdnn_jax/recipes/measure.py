@@ -1,4 +1,4 @@
-"""Figures of many examples, batch by batch."""
+"""Metrics of many examples, computed batch by batch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from mathdnn_jax.errors import NonFiniteError
 from mathdnn_jax.training.update import Tree
 
 BATCH = 500
+"""The number of examples evaluated at a time."""
 
 
 def in_batches(
     function: Callable[[Tree, Tree, Tree, jax.Array], Any], batch_size: int = BATCH
 ) -> Callable[[Tree, Tree, Tree, jax.Array], Any]:
-    """`run(params, state, examples, key)` → whatever `function` returns for each example, float64 NumPy arrays (N, …).
+    """Return `run(params, state, examples, key)`, which evaluates `function` on all examples.
 
-    `function(params, state, batch, key)` is compiled once, for batches of one size. The last one is filled up from the
-    beginning, over again if need be, and the filling dropped. Matrix products are as exact as float32 is.
+    `run` returns what `function` returns, concatenated to float64 NumPy arrays (N, …).
+    `function(params, state, batch, key)` is compiled once, for batches of one size. The last batch is filled up with
+    examples from the beginning, repeatedly if necessary, whose values are dropped. Matrix products have full float32
+    precision.
     """
     compiled = jax.jit(function)
 
@@ -44,16 +47,18 @@ def finite_mean(values: np.ndarray, what: str) -> float:
     """The mean of (N,).
 
     Raises:
-        NonFiniteError: some value is NaN or infinite; the first such example is named.
+        NonFiniteError: a value is NaN or infinite; the message names the first such example.
     """
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
-        raise NonFiniteError(f"{what} is {values[wrong[0]]} for example {wrong[0]}, and not finite for {len(wrong)}")
+        raise NonFiniteError(
+            f"{what} is {values[wrong[0]]} for example {wrong[0]}, and not finite for {len(wrong)} of {len(values)}"
+        )
     return float(values.mean())
 
 
 def masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """The mean of (N,), over those where the mask is true: a scalar."""
+    """The mean of those of the values (N,) for which the mask is true; a scalar."""
     if mask is None:
         return values.mean()
     kept = jnp.where(mask, values, jnp.zeros_like(values))
@@ -61,5 +66,5 @@ def masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
 
 
 def dtype_of(params: Tree) -> Any:
-    """The dtype that the model computes in."""
+    """The dtype in which the model computes."""
     return jnp.result_type(*jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""What a recipe is: a model with its loss, its data, and what is measured of it."""
+"""Recipes and tasks: a family of models with its settings and data, and one model with its loss and its metrics."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from mathdnn_jax.training.update import Loss, Tree
 
 Value = str | int | float | bool | list[int]
-"""What a setting may be: whatever TOML has for it."""
+"""The value of a setting, as TOML represents it."""
 Settings = Mapping[str, Any]
-"""Names to `Value`s, all of a recipe's, checked by `resolve`."""
+"""The `Value`s of all settings of a recipe by name, checked by `resolve`."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Sets(NamedTuple):
-    """The examples of a run, each a pytree of arrays with one common length, or None.
+    """The data sets of a run, each a pytree of arrays of equal length, or None.
 
-    - `training`: what is trained on; `validation`: what was held out of the training set; `test`;
-    - `outliers`: of another kind, for tasks that tell them apart;
+    - `training` and `test`; `validation`, which is held out of the training set;
+    - `outliers`: examples of another kind, for tasks that detect them;
     - `image_shape`: (H, W), or (H, W, 3); () for numbers.
     """
 
@@ -37,17 +37,20 @@ class Sets(NamedTuple):
 class Task(NamedTuple):
     """A model as pure functions, to be trained by `fit`. `state` is None for models without mutable state.
 
-    - `init(key, batch) -> (params, state)`, where a model may look at a first batch, None where there is none;
-    - `loss`: as `fit` takes it, a dict for players that alternate;
-    - `validate(params, state, examples) -> figures`, with "validation_loss", after every epoch; None where no number
-      tells how good the model is;
-    - `evaluate(params, state, sets) -> figures`: the final evaluation;
+    - `init(key, batch) -> (params, state)`; a model may initialise itself from a first batch, which is None if there is
+      none;
+    - `loss`: as in `fit`, a dict for players that alternate;
+    - `validate(params, state, examples) -> metrics`, including "validation_loss", after every epoch; None if no single
+      number says how good the model is;
+    - `evaluate(params, state, sets) -> metrics`: the final evaluation;
     - `sample(params, state, key, count, temperature) -> np.ndarray`: images (count, *image_shape) with values about
-      [0, 1], or numbers (count,); None for models that draw nothing;
-    - `reconstruct(params, state, images) -> np.ndarray` of the same shape, where there is such a thing;
-    - `curve(params, x) -> (p(x), z(x))`, each (N,), for a flow on the line;
-    - `variables(params, state) -> tree` and `restore(tree) -> (params, state)`: the model as a file holds it;
-    - `torch`: which parts of that tree (the empty name: all of it) a PyTorch model of `parity` is known for, by name.
+      [0, 1], or numbers (count,); None for models that cannot be sampled;
+    - `reconstruct(params, state, images) -> np.ndarray` of the same shape; None for models that do not reconstruct;
+    - `curve(params, x) -> (p(x), z(x))`, each (N,), for a flow on the real line; None for other models;
+    - `variables(params, state) -> tree` and `restore(tree) -> (params, state)`: conversion to and from the tree that is
+      saved to a file;
+    - `torch`: the parts of that tree that have a PyTorch counterpart in `parity`, with the counterpart's name; the
+      empty key stands for the whole tree.
     """
 
     init: Callable[[jax.Array, Tree], tuple[Tree, Tree]]
@@ -63,13 +66,13 @@ class Task(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How models of one family are trained.
+    """How the models of one family are trained.
 
-    - `defaults`: its settings, beside those that all recipes have, or instead of their defaults;
+    - `defaults`: the settings of this family, in addition to the common settings or with other defaults;
     - `load(settings) -> Sets`;
     - `build(settings, image_shape) -> Task`;
-    - `choices`: the values that a setting may have, for those that are a choice;
-    - `by_data`: defaults that go with a data set: {setting: {data set: value}}.
+    - `choices`: the allowed values of settings that are a choice;
+    - `by_data`: defaults that depend on the data set, {setting: {data set: value}}.
     """
 
     defaults: Mapping[str, Value]

@@ -29,11 +29,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe of this name.
+    """Look up a recipe by the name of its model.
+
+    Returns:
+        The recipe.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: the name is unknown.
     """
     if name not in RECIPES:
-        raise ConfigurationError(f"no recipe is known for {name!r}; known: {', '.join(RECIPES)}")
+        raise ConfigurationError(f"there is no recipe for {name!r}; known: {', '.join(RECIPES)}")
     return RECIPES[name]

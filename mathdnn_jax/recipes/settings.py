@@ -1,4 +1,4 @@
-"""The settings of a run: defaults, a file, and what was said on top of it."""
+"""The settings of a run: defaults, overridden by a file, overridden by assignments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ COMMON: Mapping[str, Value] = MappingProxyType(
         "keep": 3,
     }
 )
-"""Of all recipes. Adam has `b1`, `b2`, `eps`; `clip_norm` and `ema_decay` are off at 0; `validation` is a fraction."""
+"""The settings that all recipes have, with their defaults.
+
+`b1`, `b2` and `eps` belong to Adam; `clip_norm` and `ema_decay` are off at 0; `validation` is a fraction.
+"""
 
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -45,52 +48,75 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 COUNTS = ("epochs", "batch_size", "checkpoint_epochs", "keep")
-KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "a list of numbers"}
+KINDS = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "true or false",
+    list: "a list of whole numbers",
+}
 
 
 def known_settings(recipe: Recipe) -> dict[str, Value]:
-    """All settings of a recipe with their defaults."""
+    """List all settings of a recipe.
+
+    Returns:
+        The names of the settings with their defaults.
+    """
     return {**COMMON, **recipe.defaults}
 
 
 def resolve(name: str, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run: the recipe's defaults, with what was given in their place, checked.
+    """Combine the defaults of a recipe with given settings and check them.
+
+    Returns:
+        The settings of a run.
 
     Raises:
-        ConfigurationError: a key is unknown, or a value of the wrong kind or out of range.
+        ConfigurationError: a key is unknown, or a value has the wrong type or is out of range.
+
+    Example:
+        >>> import mathdnn_jax as mj
+        >>> settings = mj.recipes.resolve("nice", mj.recipes.find_recipe("nice"), {"epochs": 3})
+        >>> settings["epochs"], settings["batch_size"]
+        (3, 200)
     """
     defaults = known_settings(recipe)
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ConfigurationError(
-            f"{name} has no setting {', '.join(map(repr, unknown))}; its settings are {', '.join(sorted(defaults))}"
+            f"{name} has no setting named {', '.join(map(repr, unknown))}; its settings are "
+            f"{', '.join(sorted(defaults))}"
         )
     data = given.get("data", defaults["data"])
-    going_with_it = {key: values[data] for key, values in recipe.by_data.items() if data in values}
-    settings = {
-        key: _of_kind(key, value, defaults[key]) for key, value in {**defaults, **going_with_it, **given}.items()
-    }
+    for_data = {key: values[data] for key, values in recipe.by_data.items() if data in values}
+    settings = {key: _typed(key, value, defaults[key]) for key, value in {**defaults, **for_data, **given}.items()}
     for key, choices in {**CHOICES, **recipe.choices}.items():
         if settings[key] not in choices:
             raise ConfigurationError(f"{key} of {name} is one of {', '.join(choices)}; given {settings[key]!r}")
     check_seed(settings["seed"])
     few = [f"{key}={settings[key]}" for key in COUNTS if settings[key] < 1]
     if few:
-        raise ConfigurationError(f"these are counted from one: given {', '.join(few)}")
+        raise ConfigurationError(f"{', '.join(COUNTS)} must be at least 1, given {', '.join(few)}")
     if not (settings["learning_rate"] > 0 and math.isfinite(settings["learning_rate"])):
-        raise ConfigurationError(f"a learning rate is a positive number, given {settings['learning_rate']}")
+        raise ConfigurationError(f"a learning rate must be a positive number, given {settings['learning_rate']}")
     if not 0 <= settings["validation"] < 1:
-        raise ConfigurationError(f"a fraction in [0, 1) is held out for validation, given {settings['validation']}")
+        raise ConfigurationError(
+            f"the fraction held out for validation must be in [0, 1), given {settings['validation']}"
+        )
     return settings
 
 
 def read_config(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    """The settings that a TOML file gives for a model, such as the `config.toml` of a run.
+    """Read the settings for a model from a TOML file, such as the `config.toml` of a run.
 
-    Its `model`, if there is one, is `name`; tables, which tell what a run was made with, are left out.
+    The file's `model`, if present, must be `name`. Tables, which record the environment of a run, are skipped.
+
+    Returns:
+        The settings in the file, not yet checked; see `resolve`.
 
     Raises:
-        ConfigurationError: it cannot be read, is no TOML, or is for another model.
+        ConfigurationError: the file cannot be read, is not TOML, or is for another model.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -98,21 +124,26 @@ def read_config(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
         raise ConfigurationError(f"the settings in {path} cannot be read: {error}") from error
     model = content.pop("model", name)
     if model != name:
-        raise ConfigurationError(f"{path} has settings of {model!r}, not of {name!r}")
+        raise ConfigurationError(f"{path} has the settings of {model!r}, not of {name!r}")
     return {key: value for key, value in content.items() if not isinstance(value, dict)}
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """`key=value` texts as settings; a value is read as TOML, and as a plain text where it is none.
+    """Parse `key=value` assignments; a value that is not valid TOML is taken as a plain string.
 
     Raises:
         ConfigurationError: a text has no "=", or a key is given twice.
+
+    Example:
+        >>> import mathdnn_jax as mj
+        >>> mj.recipes.parse_assignments(["epochs=3", "data=digits", "hidden=[64, 32]"])
+        {'epochs': 3, 'data': 'digits', 'hidden': [64, 32]}
     """
     given: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not key:
-            raise ConfigurationError(f"a setting is given as key=value, given {text!r}")
+            raise ConfigurationError(f"settings have the form key=value, given {text!r}")
         if key in given:
             raise ConfigurationError(f"the setting {key!r} is given twice")
         try:
@@ -122,8 +153,12 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
     return given
 
 
-def _of_kind(key: str, value: Any, default: Value) -> Any:
-    """The value in the default's type."""
+def _typed(key: str, value: Any, default: Value) -> Any:
+    """Return the value in the default's type.
+
+    Raises:
+        ConfigurationError: the value has another type.
+    """
     kind = type(default)
     if kind is float and type(value) is int:
         value = float(value)
@@ -131,5 +166,5 @@ def _of_kind(key: str, value: Any, default: Value) -> Any:
     if right and kind is list:
         right = all(type(entry) is int for entry in value)
     if not right:
-        raise ConfigurationError(f"{key} is {KINDS[kind]}, such as {default!r}; given {value!r}")
+        raise ConfigurationError(f"{key} must be {KINDS[kind]}, such as {default!r}; given {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""The small convolutional network, as a classifier."""
+"""The recipe of the small convolutional network, as a classifier."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import optax
 
 from mathdnn_jax.errors import DataSetError
 from mathdnn_jax.nets import small_net
+from mathdnn_jax.nets.pure_module import pure_module
 from mathdnn_jax.recipes.images import channels_last, load_images, unit_pixels
 from mathdnn_jax.recipes.measure import dtype_of, finite_mean, in_batches
 from mathdnn_jax.recipes.recipe import Recipe, Sets, Settings, Task
@@ -17,10 +18,10 @@ from mathdnn_jax.training.update import Tree
 
 
 def load(settings: Settings) -> Sets:
-    """{"image": uint8 (N, H, W, C), "label": int32 (N,)}.
+    """Load {"image": uint8 (N, H, W, C), "label": int32 (N,)}.
 
     Raises:
-        DataSetError: a label is none of the classes.
+        DataSetError: a label exceeds the number of classes.
     """
     sets = load_images(settings)
     for examples in (sets.training, sets.validation, sets.test):
@@ -28,53 +29,53 @@ def load(settings: Settings) -> Sets:
             continue
         if int(examples["label"].max()) >= settings["classes"]:
             raise DataSetError(
-                f"{settings['data']} has the label {examples['label'].max()}, and labels of classes="
-                f"{settings['classes']} go to {settings['classes'] - 1}"
+                f"{settings['data']} has the label {examples['label'].max()}, but with "
+                f"classes={settings['classes']} labels go from 0 to {settings['classes'] - 1}; set classes higher"
             )
         examples["image"] = examples["image"].reshape(-1, *channels_last(sets.image_shape))
     return sets
 
 
 def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
-    """Minimise the mean cross-entropy in nats of softmax of the outputs, with batch norms in train mode.
+    """Minimise the mean cross-entropy of the outputs' softmax in nats, with batch norms in training mode.
 
-    Figures of the test images: the share that is classified rightly, and the mean cross-entropy in nats.
+    The metrics on the test images are the accuracy and the mean cross-entropy in nats.
 
-    Source: seeds 001 P1, 004 P3 for the network.
+    Source: course 001, P1 and course 004, P3 for the network.
     """
-    network = small_net(channels=settings["channels"], hidden=settings["hidden"], classes=settings["classes"])
+    layers = small_net(channels=settings["channels"], hidden=settings["hidden"], classes=settings["classes"])
+    network = pure_module(layers, "the classifier", stateful=True)
     event_shape = channels_last(image_shape)
 
     def init(key: jax.Array, batch: Tree) -> tuple[Tree, Tree]:
         del batch
-        variables = dict(network.init(key, jnp.zeros((1, *event_shape), jnp.float32)))
-        return variables.pop("params"), variables
+        return network.init(key, (1, *event_shape))
 
     def loss(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Any:
         del key
         x = unit_pixels(batch["image"], dtype_of(params))
-        outputs, state = network.apply({"params": params, **state}, x, train=True, mutable=["batch_stats"])
+        outputs, state = network.apply(params, state, x, train=True)
         value = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, batch["label"]).mean()
-        return value, (state, {"accuracy": _right(outputs, batch["label"]).mean()})
+        return value, (state, {"accuracy": _correct(outputs, batch["label"]).mean()})
 
-    def judge(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> dict[str, jax.Array]:
+    def classify(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> dict[str, jax.Array]:
         del key
-        outputs: Any = network.apply({"params": params, **state}, unit_pixels(batch["image"], dtype_of(params)))
+        outputs, _ = network.apply(params, state, unit_pixels(batch["image"], dtype_of(params)))
         entropy = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, batch["label"])
-        return {"cross_entropy": jnp.asarray(entropy), "right": _right(outputs, batch["label"])}
+        return {"cross_entropy": jnp.asarray(entropy), "correct": _correct(outputs, batch["label"])}
 
-    measured = in_batches(judge)
+    measured = in_batches(classify)
 
-    def figures(params: Tree, state: Tree, examples: Tree) -> tuple[float, float]:
+    def metrics(params: Tree, state: Tree, examples: Tree) -> tuple[float, float]:
         found = measured(params, state, examples, jax.random.key(0))
-        return finite_mean(found["cross_entropy"], "the cross-entropy"), float(found["right"].mean())
+        return finite_mean(found["cross_entropy"], "the cross-entropy"), float(found["correct"].mean())
 
     def validate(params: Tree, state: Tree, examples: Tree) -> dict[str, float]:
-        entropy, accuracy = figures(params, state, examples)
+        entropy, accuracy = metrics(params, state, examples)
         return {"validation_loss": entropy, "validation_accuracy": accuracy}
 
     def evaluate(params: Tree, state: Tree, sets: Sets) -> dict[str, float]:
-        entropy, accuracy = figures(params, state, sets.test)
+        entropy, accuracy = metrics(params, state, sets.test)
         return {"accuracy": accuracy, "cross_entropy_nats": entropy, "examples": len(sets.test["label"])}
 
     return Task(
@@ -88,7 +89,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
     )
 
 
-def _right(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+def _correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return (outputs.argmax(-1) == labels).astype(jnp.float32)
 
 
@@ -103,6 +104,6 @@ SMALL_NET = Recipe(
     },
     load=load,
     build=build,
-    # A batch norm would see the filling of a padded batch.
+    # Padding would enter the statistics of the batch norms.
     choices={"remainder": ("drop", "wrap")},
 )

@@ -1,4 +1,4 @@
-"""Training by a recipe."""
+"""Training as a recipe's settings say."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ def train(
     checkpoints: Checkpoints | None = None,
     callback: Callable[[EpochReport], bool | None] | None = None,
 ) -> FitResult:
-    """Train as the settings say, from parameters and in an order that follow from `settings["seed"]`.
+    """Train as the settings say; `settings["seed"]` determines the initial parameters and the order of the examples.
 
-    The checkpoint with the least validation loss stays beside the last ones; where there is no validation set but one
-    loss alone, that with the least of it.
+    Besides the last checkpoints, the one with the least validation loss is kept. Without a validation set, it is the
+    one with the least loss, if there is only one loss.
+
+    Returns:
+        What `fit` returns.
 
     Raises:
-        MathdnnError: as `fit` does.
+        MathdnnError: as in `fit`.
     """
     init_key, fit_key = jax.random.split(jax.random.key(settings["seed"]))
     rows = slice(settings["batch_size"])
@@ -59,23 +62,27 @@ def train(
 
 
 def trained(result: FitResult) -> tuple[Tree, Tree]:
-    """(params, state) of a trained model on the host: the averaged parameters where they were kept."""
+    """Copy a trained model to the host.
+
+    Returns:
+        (params, state) as NumPy arrays, where the parameters are the averaged ones if there are any.
+    """
     params = result.params if result.ema is None else result.ema
     return to_host(params), to_host(result.state)
 
 
 def to_host(tree: Tree) -> Tree:
-    """The leaves as NumPy arrays, which one process can compute with alone."""
+    """Convert the leaves to NumPy arrays, with which a single process can compute."""
     return jax.tree.map(np.asarray, tree)
 
 
 def count(examples: Tree) -> int:
-    """How many there are; 0 for None."""
+    """The number of examples; 0 for None."""
     return len(jax.tree.leaves(examples)[0]) if examples is not None else 0
 
 
 def steps_per_epoch(settings: Settings, examples: int) -> int:
-    """Batches of an epoch."""
+    """The number of batches in an epoch."""
     size: int = settings["batch_size"]
     return examples // size if settings["remainder"] == "drop" else -(-examples // size)
 

@@ -1,4 +1,4 @@
-"""The variational autoencoder."""
+"""The recipe of the variational autoencoder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import numpy as np
 
 from mathdnn_jax.generative import dense_decoder, dense_trunk, vae
 from mathdnn_jax.recipes.images import GREATEST, load_images, unit_pixels, with_events
-from mathdnn_jax.recipes.measure import dtype_of, finite_mean, in_batches, masked_mean
+from mathdnn_jax.recipes.maximum_likelihood import log_likelihood
+from mathdnn_jax.recipes.measure import dtype_of, finite_mean, in_batches
 from mathdnn_jax.recipes.recipe import NOTHING, Recipe, Sets, Settings, Task
 from mathdnn_jax.training.update import Tree
 
 
 def load(settings: Settings) -> Sets:
-    """Images as vectors, uint8; with `binarize` each pixel is white with its grey value for probability, drawn once."""
+    """Load images as vectors, uint8.
+
+    With `binarize`, every pixel is black or white, drawn once with its grey value as the probability of white.
+    """
     sets = load_images(settings)
     sets = with_events(sets, (math.prod(sets.image_shape),))
     if not settings["binarize"]:
@@ -33,12 +37,12 @@ def load(settings: Settings) -> Sets:
 
 
 def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
-    """Minimise −mean ELBO in nats, one draw an image, reparameterised, with the KL in closed form.
+    """Minimise −mean ELBO in nats, with one reparameterised draw per image and the KL divergence in closed form.
 
-    Figures of the test images in nats: the mean ELBO, and the mean importance-weighted bound of `importance_samples`
-    draws, which lies between it and log p.
+    The metrics on the test images, in nats, are the mean ELBO and the mean importance-weighted bound with
+    `importance_samples` draws, which lies between the ELBO and log p.
 
-    Source: seed 000 Q6; Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2015.
+    Source: course 000, Q6; Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2015.
     """
     dim, hidden = math.prod(image_shape), settings["hidden"]
     model = vae(
@@ -52,24 +56,18 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         prior=settings["prior"],
     )
 
-    def loss(params: Tree, batch: Tree, key: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        return masked_mean(-model.elbo(params, unit_pixels(batch, dtype_of(params)), key), mask)
-
-    def elbo(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> jax.Array:
-        del state
+    def elbo(params: Tree, batch: Tree, key: jax.Array) -> jax.Array:
         return model.elbo(params, unit_pixels(batch, dtype_of(params)), key)
 
     def bounds(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> dict[str, jax.Array]:
+        del state
         first, second = jax.random.split(key)
         x = unit_pixels(batch, dtype_of(params))
         bound = model.log_marginal(params, x, second, samples=settings["importance_samples"])
-        return {"elbo": elbo(params, state, batch, first), "importance": bound}
+        return {"elbo": elbo(params, batch, first), "importance": bound}
 
-    measured_elbo, measured_bounds = in_batches(elbo), in_batches(bounds)
     noise = jax.random.fold_in(jax.random.key(settings["seed"]), 1)
-
-    def validate(params: Tree, state: Tree, examples: Tree) -> dict[str, float]:
-        return {"validation_loss": -finite_mean(measured_elbo(params, state, examples, noise), "the ELBO")}
+    lower_bound, measured_bounds = log_likelihood(elbo, "the ELBO", noise), in_batches(bounds)
 
     def evaluate(params: Tree, state: Tree, sets: Sets) -> dict[str, float]:
         found = measured_bounds(params, state, sets.test, noise)
@@ -94,8 +92,8 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
 
     return Task(
         init=lambda key, _: (model.init(key), None),
-        loss=loss,
-        validate=validate,
+        loss=lower_bound.loss,
+        validate=lower_bound.validate,
         evaluate=evaluate,
         sample=sample,
         reconstruct=reconstruct,

@@ -1,4 +1,4 @@
-"""What the models are for."""
+"""Tasks that models are used for: anomaly detection and inpainting."""
 
 from mathdnn_jax.tasks.anomaly import Detection, Scores, auroc, detect, halve, likelihood_threshold, score
 from mathdnn_jax.tasks.inpainting import Inpainted, corrupt, inpaint, rectangle

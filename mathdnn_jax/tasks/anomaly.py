@@ -1,36 +1,33 @@
-"""Anomaly detection by likelihood: what a flow finds improbable did not come from where its data came from."""
+"""Anomaly detection by likelihood: images that a flow finds improbable are unlike its training data."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
-from mathdnn_jax.data import unit_interval
-from mathdnn_jax.errors import ConfigurationError, DataSetError, ImageError, NonFiniteError
+from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.seeds import check_seed
+from mathdnn_jax.tasks.per_image import evaluate_per_image
 
 DEVIATIONS = 3.0
-"""How many standard deviations below the mean the threshold lies."""
+"""The distance of the threshold below the mean, in standard deviations."""
 
 Split = Literal["halves", "random"]
 
 
 class Scores(NamedTuple):
-    """log p(x) in nats of some images, and the seconds it took, compilation apart."""
+    """log p(x) in nats for some images, and the seconds it took, excluding compilation."""
 
     log_prob: np.ndarray
     seconds: float
 
 
 class Detection(NamedTuple):
-    """A threshold and how it does: errors of type I are inliers below it, of type II outliers not below it."""
+    """A threshold and its errors: type I errors are inliers below it, type II errors are outliers not below it."""
 
     threshold: float
     type_1_errors: int
@@ -38,22 +35,6 @@ class Detection(NamedTuple):
     type_2_errors: int
     type_2_total: int
     auroc: float
-
-
-def as_events(images: np.ndarray, event_shape: tuple[int, ...]) -> np.ndarray:
-    """Images (N, H, W[, 3]), uint8 or floating on [0, 1], as a flow's events (N, *event_shape), float32 on [0, 1].
-
-    Raises:
-        ImageError: an image has another number of pixels than the event has entries, or values out of range.
-        DataSetError: there are no images.
-    """
-    images = np.asarray(images)
-    if len(images) and math.prod(images.shape[1:]) != math.prod(event_shape):
-        raise ImageError(
-            f"the flow is on events {event_shape}, {math.prod(event_shape)} numbers; given images of shape "
-            f"{images.shape[1:]}, {math.prod(images.shape[1:])} pixels; take a data set of the flow's image size"
-        )
-    return unit_interval(images).reshape(len(images), *event_shape)
 
 
 def score(
@@ -65,60 +46,56 @@ def score(
     precision: str = "highest",
     on_batch: Callable[[int], object] | None = None,
 ) -> Scores:
-    """Log p(x) of each image, in batches of one shape, so that one compiled program serves all of them.
+    """Compute log p(x) of each image, in batches of one shape, so that one compiled program serves them all.
 
     Args:
         flow: the density.
         params: its parameters.
-        images: as `as_events` takes them.
-        batch_size: images at a time; the last batch is filled up and the filling dropped.
-        precision: of float32 matrix products. JAX's default on a GPU is TF32, whose rounding is 2¹³ times
+        images: (N, H, W[, 3]), uint8 or floating on [0, 1].
+        batch_size: the number of images evaluated at a time; the last batch is padded and the padding dropped.
+        precision: the precision of float32 matrix products. JAX's default on a GPU is TF32, whose rounding is 2¹³ times
             coarser; on a CPU all precisions are the same.
         on_batch: called with the number of images of each finished batch.
 
     Raises:
-        ImageError, DataSetError: as `as_events` does.
+        ImageError: the images have another number of pixels than the flow's events, or values out of range.
+        DataSetError: there are no images.
         ConfigurationError: batch_size < 1.
-        NonFiniteError: a log-likelihood is NaN or infinite; the first such image is named.
+        NonFiniteError: a log-likelihood is NaN or infinite; the message names the first such image.
+
+    Example:
+        >>> import jax, numpy as np, mathdnn_jax as mj
+        >>> flow = mj.nice(dim=4, width=8)
+        >>> params = flow.init(jax.random.key(0))
+        >>> images = np.zeros((3, 2, 2), np.uint8)
+        >>> mj.tasks.score(flow, params, images).log_prob.shape
+        (3,)
     """
-    if batch_size < 1:
-        raise ConfigurationError(f"images are scored at least one at a time, given batch_size={batch_size}")
-    events = as_events(images, flow.prior.event_shape)
-    batch_size = min(batch_size, len(events))
-    first = np.ascontiguousarray(events[:batch_size])
-    log_prob = jax.jit(flow.log_prob)
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        with jax.default_matmul_precision(precision):
-            return np.asarray(log_prob(params, batch))
-
-    run(first)  # compiles
-    values, seconds = [], 0.0
-    for start in range(0, len(events), batch_size):
-        batch = events[start : start + batch_size]
-        filling = np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)
-        began = time.perf_counter()
-        values.append(run(np.concatenate([batch, filling]))[: len(batch)])
-        seconds += time.perf_counter() - began
-        if on_batch is not None:
-            on_batch(len(batch))
-    result = np.concatenate(values)
-    if not np.isfinite(result).all():
-        wrong = np.flatnonzero(~np.isfinite(result))
-        raise NonFiniteError(
-            f"log p is {result[wrong[0]]} for image {wrong[0]} and {len(wrong)} of {len(result)} images in all; "
-            f"the parameters or the images are beyond what float32 holds"
+    return Scores(
+        *evaluate_per_image(
+            flow.log_prob,
+            params,
+            images,
+            flow.prior.event_shape,
+            "log p",
+            batch_size=batch_size,
+            precision=precision,
+            on_batch=on_batch,
+            compile_first=True,
         )
-    return Scores(result, seconds)
+    )
 
 
 def halve(count: int, split: Split = "halves", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The indices of the validation and of the test half of `count` inliers; the test half has the odd one.
+    """Split the indices of `count` inliers into halves for validation and for testing; the latter gets the odd one.
 
     "halves" takes the first half for validation; "random" shuffles first, by NumPy's generator with `seed`.
 
+    Returns:
+        (validation, test): two arrays of indices.
+
     Raises:
-        ConfigurationError: another split, or an impossible seed.
+        ConfigurationError: the split is unknown, or the seed is impossible.
         DataSetError: fewer than 4 images, whose first half would have no standard deviation.
     """
     if split not in ("halves", "random"):
@@ -126,25 +103,28 @@ def halve(count: int, split: Split = "halves", seed: int = 0) -> tuple[np.ndarra
     check_seed(seed)
     if count < 4:
         raise DataSetError(
-            f"{count} images cannot be halved into a validation set of at least two and a test set; give more images"
+            f"{count} images cannot be halved into a validation set of at least two and a test set; provide more images"
         )
     order = np.arange(count) if split == "halves" else np.random.default_rng(seed).permutation(count)
     return order[: count // 2], order[count // 2 :]
 
 
 def likelihood_threshold(log_prob: np.ndarray, deviations: float = DEVIATIONS) -> float:
-    """Mean − deviations · std of a validation set's log-likelihoods (N,), in nats, with the N − 1 estimator.
+    """Mean − deviations · std of a validation set's log-likelihoods (N,), with the N − 1 estimator of the variance.
+
+    Returns:
+        The threshold in nats.
 
     Raises:
-        DataSetError: fewer than two values have no standard deviation.
+        DataSetError: fewer than two values, which have no standard deviation.
         NonFiniteError: a value is NaN or infinite.
 
-    Source: seed 000 Q3.
+    Source: course 000, Q3.
     """
     log_prob = np.asarray(log_prob, dtype=np.float64)
     if log_prob.size < 2:
         raise DataSetError(
-            f"a standard deviation needs at least two validation images, given {log_prob.size}; give more images"
+            f"a standard deviation needs at least two validation images, given {log_prob.size}; provide more images"
         )
     _check_finite(log_prob, "validation")
     return float(log_prob.mean() - deviations * log_prob.std(ddof=1))
@@ -154,8 +134,13 @@ def auroc(inlier: np.ndarray, outlier: np.ndarray) -> float:
     """P(log p(inlier) > log p(outlier)) + ½ P(equal): the area under the ROC curve, as the Mann-Whitney statistic.
 
     Raises:
-        DataSetError: one of the two has no values.
+        DataSetError: one of the two sets is empty.
         NonFiniteError: a value is NaN or infinite.
+
+    Example:
+        >>> import numpy as np, mathdnn_jax as mj
+        >>> mj.tasks.auroc(inlier=np.array([1.0, 3.0]), outlier=np.array([0.0, 2.0]))
+        0.75
     """
     if not (inlier.size and outlier.size):
         raise DataSetError(f"an AUROC needs inliers and outliers, given {inlier.size} and {outlier.size}")
@@ -168,12 +153,23 @@ def auroc(inlier: np.ndarray, outlier: np.ndarray) -> float:
 
 
 def detect(validation: np.ndarray, inlier: np.ndarray, outlier: np.ndarray) -> Detection:
-    """Judge log-likelihoods (N,) of inliers and outliers by the threshold of a validation set; below is an anomaly.
+    """Detect anomalies: images whose log-likelihood lies below the threshold of a validation set.
+
+    Args:
+        validation: log-likelihoods (N,) of the validation set, which determine the threshold.
+        inlier: log-likelihoods of test images of the same kind.
+        outlier: log-likelihoods of anomalies.
 
     Raises:
-        DataSetError, NonFiniteError: as `likelihood_threshold` and `auroc` do.
+        DataSetError, NonFiniteError: as in `likelihood_threshold` and `auroc`.
 
-    Source: seed 000 Q3.
+    Example:
+        >>> import numpy as np, mathdnn_jax as mj
+        >>> found = mj.tasks.detect(np.array([0.0, 1.0, 2.0]), np.array([1.0, -9.0]), np.array([-5.0, 3.0, -4.0]))
+        >>> found.threshold, found.type_1_errors, found.type_2_errors
+        (-2.0, 1, 1)
+
+    Source: course 000, Q3.
     """
     threshold = likelihood_threshold(validation)
     area = auroc(inlier, outlier)

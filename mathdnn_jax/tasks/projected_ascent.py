@@ -1,4 +1,4 @@
-"""Climbing a density inside a box, with some entries held fixed."""
+"""Gradient ascent on a density inside a box, with some entries held fixed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from mathdnn_jax.bijectors import Params
 
 LogProb = Callable[[Params, jax.Array], jax.Array]
 
-
 SUFFICIENT = 1e-4
-"""The part of the rise that the slope promises, with which backtracking is content."""
+"""The fraction of the increase predicted by the slope that backtracking accepts as sufficient."""
 
 
 class _Point(NamedTuple):
@@ -34,33 +33,33 @@ def projected_ascent(
     steps: int,
     halvings: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
-    """X ← Π(x + u) on the missing entries, `steps` times; u is the optimiser's update for the loss −log p(x).
+    """x ← Π(x + u) on the missing entries, `steps` times, where u is the optimiser's update for the loss −log p(x).
 
-    Π is the projection on {y : 0 ≤ y ≤ 1, y = x where nothing is missing}, in closed form: entries that are missing are
-    clipped, the others kept to the bit. With `optax.sgd(η)` it is projected gradient ascent, x ← Π(x + η ∇log p(x)). A
-    pure function, one `lax.scan`; every event of the batch climbs for itself, as optimisers that act entry by entry
-    (sgd, momentum, Adam) make it.
+    Π is the projection onto {y : 0 ≤ y ≤ 1, y = x where nothing is missing}, in closed form: missing entries are
+    clipped, the others kept bit for bit. With `optax.sgd(η)` this is projected gradient ascent, x ← Π(x + η ∇log p(x)).
+    The function is pure and runs one `lax.scan`. With optimisers that act entry by entry (SGD, momentum, Adam), the
+    events of a batch do not influence each other.
 
-    A fixed step may overshoot, and log p then falls. With `halvings` > 0 an event takes the first of s u, s u/2, …,
-    s u/2^halvings after which log p has risen by 1e-4 of what its slope promises (Armijo's rule along the projected
-    path), and stays where it is if there is none: its log p never decreases. The fraction s is twice the one tried
-    last in the step before, and at most 1. A halving costs one more gradient of the batch, and only when some event
-    needs it.
+    A fixed step may overshoot, so that log p falls. With `halvings` > 0, an event takes the first of s u, s u/2, …,
+    s u/2^halvings for which log p rises by at least 1e-4 of the increase that its slope predicts (Armijo's rule along
+    the projected path). If there is none, it stays where it is, so its log p never decreases. The fraction s is twice
+    the last one tried in the previous step, but at most 1. A halving costs one more gradient of the batch, and happens
+    only if some event needs it.
 
     Args:
         log_prob: (params, x) → log p(x) in nats, of the batch shape.
         params: its parameters.
-        x: (*batch_shape, *event_shape) on [0, 1], the values at the missing entries being the start.
+        x: (*batch_shape, *event_shape) on [0, 1]; the values at the missing entries are the starting point.
         missing: boolean, of the shape of x or broadcast to it; True where an entry may change.
-        optimizer: any optax optimiser, its step size or schedule included.
-        steps: how many.
-        halvings: how often at most an update is halved.
+        optimizer: any optax optimiser, including its step size or schedule.
+        steps: the number of steps.
+        halvings: the maximal number of halvings of an update.
 
     Returns:
-        x after the last step, and log p (steps + 1, *batch_shape) before the first step and after each.
+        x after the last step, and log p (steps + 1, *batch_shape) before the first step and after each step.
 
-    Sources: seed 003 P3, without its accumulating gradient (erratum E2), and P2 for the projection; Bertsekas, "On the
-    Goldstein-Levitin-Polyak gradient projection method", 1976, for backtracking.
+    Source: course 003, P3, without its accumulating gradient (erratum E2), and P2 for the projection; Bertsekas, "On
+    the Goldstein-Levitin-Polyak gradient projection method", 1976, for backtracking.
     """
     original, missing = x, jnp.broadcast_to(missing, x.shape)
 
@@ -74,7 +73,7 @@ def projected_ascent(
     def search(now: _Point, update: jax.Array, fraction: jax.Array) -> tuple[_Point, jax.Array]:
         def too_low(trial: _Point) -> jax.Array:
             slope = (now.gradient * (trial.x - now.x)).sum(tuple(range(now.log_prob.ndim, x.ndim)))
-            # A momentum may point downhill, where nothing is promised. Negated, so that a NaN is too low.
+            # Momentum may point downhill, where no increase is predicted. Negated, so that a NaN is too low.
             return ~(trial.log_prob >= now.log_prob + SUFFICIENT * jnp.maximum(slope, jnp.zeros_like(slope)))
 
         def unfinished(carry: tuple[jax.Array, jax.Array, _Point]) -> jax.Array:

@@ -1,16 +1,15 @@
-"""Anomaly detection by reconstruction: what an autoencoder rebuilds badly is not of the kind it was trained on."""
+"""Anomaly detection by reconstruction: images that an autoencoder reconstructs badly are unlike its training data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
-from mathdnn_jax.errors import ConfigurationError, NonFiniteError
 from mathdnn_jax.generative import Autoencoder
-from mathdnn_jax.tasks.anomaly import DEVIATIONS, Detection, as_events, detect, likelihood_threshold
+from mathdnn_jax.tasks.anomaly import DEVIATIONS, Detection, detect, likelihood_threshold
+from mathdnn_jax.tasks.per_image import evaluate_per_image
 
 
 def reconstruction_errors(
@@ -22,68 +21,83 @@ def reconstruction_errors(
     precision: str = "highest",
     on_batch: Callable[[int], object] | None = None,
 ) -> np.ndarray:
-    """The mean squared reconstruction error (N,) of each image, in batches of one shape.
+    """Compute the mean squared reconstruction error of each image, in batches of one shape.
 
-    The number of images need not be a multiple of the batch size: the last batch is filled up, and the filling dropped
+    The number of images need not be a multiple of the batch size: the last batch is padded, and the padding dropped
     (erratum E9).
 
     Args:
         model: the autoencoder.
         params: its parameters.
         images: (N, H, W) or (N, dim), uint8 or floating on [0, 1].
-        batch_size: images at a time.
-        precision: of float32 matrix products, as `score` takes it.
+        batch_size: the number of images evaluated at a time.
+        precision: the precision of float32 matrix products, as in `score`.
         on_batch: called with the number of images of each finished batch.
 
+    Returns:
+        The errors (N,).
+
     Raises:
-        ImageError, DataSetError: the images are not the model's, or not on [0, 1], or there are none.
+        ImageError, DataSetError: the images do not fit the model or have values outside [0, 1], or there are none.
         ConfigurationError: batch_size < 1.
         NonFiniteError: an error is NaN or infinite.
 
-    Source: seed 002 P1.
+    Example:
+        >>> import jax, numpy as np, mathdnn_jax as mj
+        >>> model = mj.autoencoder((4, 3, 2))
+        >>> params = model.init(jax.random.key(0))
+        >>> mj.tasks.reconstruction_errors(model, params, np.zeros((5, 2, 2), np.uint8), batch_size=2).shape
+        (5,)
+
+    Source: course 002, P1.
     """
-    if batch_size < 1:
-        raise ConfigurationError(f"images are judged at least one at a time, given batch_size={batch_size}")
-    events = as_events(images, model.event_shape)
-    batch_size = min(batch_size, len(events))
-    error = jax.jit(model.reconstruction_error)
-    values = []
-    for start in range(0, len(events), batch_size):
-        batch = events[start : start + batch_size]
-        filling = np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)
-        with jax.default_matmul_precision(precision):
-            values.append(np.asarray(error(params, np.concatenate([batch, filling])))[: len(batch)])
-        if on_batch is not None:
-            on_batch(len(batch))
-    result = np.concatenate(values)
-    if not np.isfinite(result).all():
-        wrong = np.flatnonzero(~np.isfinite(result))
-        raise NonFiniteError(
-            f"the reconstruction error is {result[wrong[0]]} for image {wrong[0]}, {len(wrong)} in all"
-        )
-    return result
+    errors, _ = evaluate_per_image(
+        model.reconstruction_error,
+        params,
+        images,
+        model.event_shape,
+        "the reconstruction error",
+        batch_size=batch_size,
+        precision=precision,
+        on_batch=on_batch,
+    )
+    return errors
 
 
 def error_threshold(errors: np.ndarray, deviations: float = DEVIATIONS) -> float:
     """Mean + deviations · std of a validation set's reconstruction errors (N,), with the N − 1 estimator.
 
-    Raises:
-        DataSetError, NonFiniteError: as `likelihood_threshold` does.
+    Returns:
+        The threshold, in the unit of the errors.
 
-    Source: seed 002 P1.
+    Raises:
+        DataSetError, NonFiniteError: as in `likelihood_threshold`.
+
+    Source: course 002, P1.
     """
     return -likelihood_threshold(-np.asarray(errors), deviations)
 
 
 def detect_by_error(validation: np.ndarray, inlier: np.ndarray, outlier: np.ndarray) -> Detection:
-    """Judge reconstruction errors (N,) by the threshold of a validation set; above it is an anomaly.
+    """Detect anomalies: images whose reconstruction error lies above the threshold of a validation set.
 
-    Rates are counts divided by the number of images, whatever the batches were (erratum E9).
+    Totals are numbers of images, whatever the batches were (erratum E9).
+
+    Args:
+        validation: errors (N,) of the validation set, which determine the threshold.
+        inlier: errors of test images of the same kind.
+        outlier: errors of anomalies.
 
     Raises:
-        DataSetError, NonFiniteError: as `detect` does.
+        DataSetError, NonFiniteError: as in `detect`.
 
-    Source: seed 002 P1.
+    Example:
+        >>> import numpy as np, mathdnn_jax as mj
+        >>> found = mj.tasks.detect_by_error(np.array([1.0, 2.0, 3.0]), np.array([2.0, 9.0]), np.array([8.0, 1.0]))
+        >>> found.threshold, found.type_1_errors, found.type_2_errors
+        (5.0, 1, 1)
+
+    Source: course 002, P1.
     """
     found = detect(-np.asarray(validation), -np.asarray(inlier), -np.asarray(outlier))
     return found._replace(threshold=-found.threshold)

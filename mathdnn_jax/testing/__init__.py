@@ -1,7 +1,4 @@
-"""The public property checks, for anybody's maps, and adapters for those of other libraries.
-
-Not imported by `mathdnn_jax` itself; say `from mathdnn_jax.testing import check_bijector`.
-"""
+"""Property checks for bijectors written by anyone, and adapters for the bijectors of other libraries."""
 
 from mathdnn_jax.errors import BijectorCheckError
 from mathdnn_jax.testing.adapted import Adapted

@@ -1,4 +1,4 @@
-"""What the adapters return, and what they share."""
+"""The result of the adapters, and the code that they share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 
 class Adapted(NamedTuple):
-    """A map of another library as two plain functions: `check_bijector(*from_distrax(bijector), event_shape=...)`.
+    """Another library's map as two plain functions: `check_bijector(*from_distrax(bijector), event_shape=...)`.
 
-    - `forward(x) -> (z, log_det)` and `inverse(z) -> (x, log_det)`, leading axes being batch axes; where the adapter
-      was given a function params → bijector, `forward(params, x)` and `inverse(params, z)`.
+    - `forward(x) -> (z, log_det)` and `inverse(z) -> (x, log_det)`. Leading axes are batch axes. If the adapter was
+      given a function params → bijector, these are `forward(params, x)` and `inverse(params, z)`.
     """
 
     forward: Callable[..., Any]
@@ -23,15 +23,15 @@ class Adapted(NamedTuple):
 
 
 def makes_bijectors(given: object) -> bool:
-    """Whether an adapter was given a function and not a bijector; bijectors of some libraries can be called too."""
+    """Return whether an adapter was given a function rather than a bijector, which may be callable too."""
     return isinstance(given, types.FunctionType | types.MethodType | functools.partial)
 
 
 def adapted(given: Any, apply: Callable[..., Any]) -> Adapted:
-    """The two directions of `apply(bijector, direction, x, *context)`, under the promotion that libraries expect.
+    """Return the two directions of `apply(bijector, direction, x, *context)`, with the promotion that libraries expect.
 
-    A bijector that is given as an object has its float arrays cast to the dtype of x, where it is a pytree, so that
-    one object serves float32 and float64.
+    If a bijector is given as an object that is a pytree, its float arrays are cast to the dtype of x, so that one
+    object serves both float32 and float64.
     """
 
     def direction(name: str) -> Callable[..., Any]:
@@ -53,7 +53,7 @@ def adapted(given: Any, apply: Callable[..., Any]) -> Adapted:
 
 
 def sum_event(log_det: jax.Array, axes: int) -> jax.Array:
-    """Sum over so many trailing axes."""
+    """Sum over this many trailing axes."""
     return log_det.sum(tuple(range(-axes, 0))) if axes else log_det
 
 

@@ -1,135 +1,252 @@
-"""The checks on one event in float64: numbers, the determinant of the full Jacobian, derivatives and gradients."""
+"""The checks of one direction at one event, in float64 and high precision together.
+
+A failure in float64 counts only if high precision confirms it. High precision also decides what float64 cannot. If it
+cannot follow a map (PyTorch's, an unsupported primitive, a program that would take too long), a failure in float64
+counts only if float64 can be trusted alone, see `float64_alone`. Otherwise the case is undecided.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
-from mathdnn_jax.testing.condition import determinant_condition, inverse_matrix, tolerance_of
-from mathdnn_jax.testing.determinant import log_abs_det
-from mathdnn_jax.testing.diagnosis import guesses
-from mathdnn_jax.testing.differences import Differences
-from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.programs import Analysis, Direction
+from mathdnn_jax.testing.cases import Case
+from mathdnn_jax.testing.check_float64 import (
+    NOT_FINITE,
+    check_derivative,
+    check_finite,
+    check_log_det,
+    is_decisive,
+    neighbours,
+)
+from mathdnn_jax.testing.condition import Slack, matrix_slack, tolerance_of, unlimited
+from mathdnn_jax.testing.differences import differences
+from mathdnn_jax.testing.exact_failures import derivative_failure, finite_failure, log_det_failure
+from mathdnn_jax.testing.failure import Failure
+from mathdnn_jax.testing.float64_alone import Float32, certainly_singular, has_zero_pattern, in_float32
+from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
+from mathdnn_jax.testing.high_precision.point import Point
+from mathdnn_jax.testing.high_precision.verdict import SIZE, TIMES, moved
+from mathdnn_jax.testing.programs import FAR, STEP, Analysis, Direction
+from mathdnn_jax.testing.support import Support
 
-NOT_FINITE = "value and log_det must be finite"
-SINGULAR = "the Jacobian is singular, so the map is no bijector, and log_det cannot be a number"
-ADMITTED = "the Jacobian is singular: the map is no bijector here"
+SPECULATIVE_WORK = 1e6
+"""The work, about a second, that one check spends on cases in which float64 finds nothing wrong and cannot decide."""
 
 
-def check_finite(direction: Direction, analysis: Analysis) -> Finding | None:
-    """Value, log_det and Jacobian are numbers, and the Jacobian is no singular matrix that log_det admits to."""
-    value, log_det, jacobian = analysis.value, float(analysis.log_det), analysis.jacobian
-    numbers: list[tuple[str, object]] = [("log_det", log_det)]
-    if np.isfinite(value).all() and np.isfinite(log_det):
-        if np.isfinite(jacobian).all():
+class CheckState:
+    """What all cases of one check share: its options, the work in high precision, and why that could not decide."""
+
+    def __init__(self, tolerance: float, *, float32: bool) -> None:
+        self.tolerance = tolerance
+        self.float32 = float32
+        self.unresolved: str | None = None
+        self._spent = 0.0
+
+    def spend(self, work: float) -> None:
+        """Count work that has been done."""
+        self._spent += work
+
+    @property
+    def may_spend_more(self) -> bool:
+        """Whether there is work left for cases in which nothing was found wrong."""
+        return self._spent < SPECULATIVE_WORK
+
+
+class Outcome(NamedTuple):
+    """A failure or None, whether log_det was decided, and whether float64 has finite numbers for further checks."""
+
+    failure: Failure | None
+    decided: bool
+    go_on: bool = True
+
+
+class EventChecker:
+    """Checks a direction at an event, by its analysis in float64 and, if needed, by its point in high precision.
+
+    If the event is the value of another map, `origin` is the checker of that map.
+    """
+
+    def __init__(
+        self,
+        state: CheckState,
+        direction: Direction,
+        support: Support,
+        case: Case,
+        analysis: Analysis,
+        origin: EventChecker | None = None,
+    ) -> None:
+        self.state = state
+        self.direction = direction
+        self.support = support
+        self.case = case
+        self.analysis = analysis
+        self.origin = origin
+
+    @functools.cached_property
+    def point(self) -> Point:
+        """The map at this event in high precision."""
+        x = self.analysis.x.reshape(self.direction.shape)
+        return Point(self.direction, self.case.params, self.case.context, x, spend=self.state.spend)
+
+    @functools.cached_property
+    def is_decisive(self) -> bool:
+        """Whether float64 would notice a log_det that is off by a hundredth."""
+        return is_decisive(self.analysis, self.state.tolerance)
+
+    def at(self, x: np.ndarray, step: float | np.ndarray = STEP) -> EventChecker:
+        """Return the checker of another event, with central differences of this step."""
+        analysis = self.direction.analyse(self.case.params, self.case.context, x, step)
+        return EventChecker(self.state, self.direction, self.support, self.case, analysis)
+
+    def float64_suffices(self, failure: Failure) -> bool:
+        """Return whether a failure in float64 counts although high precision cannot follow the map."""
+        if failure.check == "singular":
+            return certainly_singular(self.analysis)
+        return self.is_decisive and (self._in_float32 is None or self._in_float32.hides_nothing)
+
+    def finite(self) -> Outcome:
+        """Check that value, log_det and Jacobian are finite, unless the condition of the case explains it."""
+        analysis = self.analysis
+        failure = check_finite(self.direction, analysis)
+        if failure is None:
+            return Outcome(None, decided=False)
+        try:
+            if np.isfinite(analysis.value).all() and analysis.log_det == -np.inf:
+                found, decided = log_det_failure(self.direction, analysis, self.point, self._tolerance, failure)
+                return Outcome(found, decided, go_on=False)
+            return Outcome(finite_failure(self.point, analysis, failure), decided=False, go_on=False)
+        except UnresolvedError as error:
+            self.state.unresolved = str(error)
+        if failure.check == "singular":
+            # −∞ may be the logarithm of a pivot that rounding made zero, unless the Jacobian's zeros explain it.
+            kept = failure._replace(check="finite", claim=NOT_FINITE) if has_zero_pattern(analysis.jacobian) else None
+            return Outcome(kept, decided=False, go_on=False)
+        return Outcome(failure, decided=False, go_on=False)
+
+    def log_det(self) -> Outcome:
+        """Check that log_det is log|det J|. At a kink of a piecewise map it must be wrong nearby too."""
+        here = self._log_det_here(self.state.may_spend_more)
+        if here.failure is None:
+            return here
+        seen = False
+        for near in self.neighbours():
+            there = self.at(near)
+            if not np.isfinite(there.analysis.log_det):
+                continue
+            # A failure must not depend on how much work other cases have left, so it is always examined to the end.
+            if there._log_det_here(True).failure is not None:
+                return here
+            seen = True
+        return Outcome(None, self.is_decisive) if seen else here
+
+    def _log_det_here(self, may_spend_more: bool) -> Outcome:
+        failure = check_log_det(self.direction, self.analysis, self.state.tolerance)
+        if failure is None and (self.is_decisive or not may_spend_more):
+            return Outcome(None, self.is_decisive)
+        try:
+            return Outcome(*log_det_failure(self.direction, self.analysis, self.point, self._tolerance, failure))
+        except UnresolvedError as error:
+            self.state.unresolved = str(error)
+        return Outcome(failure if failure is not None and self.float64_suffices(failure) else None, decided=False)
+
+    def derivative(self) -> Failure | None:
+        """Check that J is the derivative of the values.
+
+        Several kinks may lie within one step. So the derivative must also be wrong with a short step, and everywhere
+        around the event.
+        """
+        failure = found = check_derivative(self.direction, self.analysis, differences(self.analysis))
+        if failure is None and (self.is_decisive or not self.state.may_spend_more):
             return None
-        return finding_of("finite", direction, analysis, "the Jacobian of the value must be finite", numbers)
-    if log_det == -np.inf and np.isfinite(jacobian).all() and inverse_matrix(analysis) is None:
-        sign, expected = log_abs_det(jacobian)
-        numbers += [("log|det J|", float(expected)), ("sign of det J", float(sign))]
-        return finding_of("singular", direction, analysis, ADMITTED, numbers)
-    numbers.append(("value", value.reshape(direction.value_shape)))
-    return finding_of("finite", direction, analysis, NOT_FINITE, numbers)
+        resolved = True
+        for place in self._around():
+            if failure is not None and place is not self:
+                again = check_derivative(self.direction, place.analysis, differences(place.analysis))
+                if again is None:
+                    return None
+            if not resolved:
+                continue
+            try:
+                exact = derivative_failure(self.direction, place.analysis, place.point, self._tolerance)
+            except UnresolvedError as error:
+                self.state.unresolved = str(error)
+                if failure is None:
+                    return None
+                resolved = False
+            else:
+                if exact is None:
+                    return None
+                found = found or exact
+        return found if resolved or (found is not None and self.float64_suffices(found)) else None
 
+    def slack(self) -> Slack:
+        """Return how far two evaluations in float64 may differ beyond what moving the arguments explains.
 
-def overflows(analysis: Analysis) -> bool:
-    """Whether a result left the range of float64 at an event that is not small: the case's fault, not the map's."""
-    value, log_det = analysis.value, float(analysis.log_det)
-    if np.isnan(value).any() or np.isnan(log_det) or np.abs(analysis.x).max(initial=0) <= 1:
-        return False
-    return bool(np.isinf(value).any()) or log_det == np.inf
+        That is the change caused by rounding of constants, inputs, sums and solves, plus the error of float64.
+        """
+        try:
+            error = np.abs(self.analysis.value - nearest(self.point.value.value))
+            log_det_error = abs(float(self.analysis.log_det) - float(self.point.value.log_det))
+            change = moved(self.point, SIZE)
+        except UnresolvedError as unresolved:
+            self.state.unresolved = str(unresolved)
+            seen = self._in_float32 is None or self._in_float32.hides_nothing
+            return matrix_slack(self.analysis, TIMES * SIZE) if seen else unlimited(self.analysis)
+        return Slack(TIMES * (change.value + error), TIMES * (change.log_det + log_det_error))
 
+    def float32_slack(self) -> Slack:
+        """Return the same for an evaluation in float32, where constants, sums and solves are moved like arguments."""
+        try:
+            change = moved(self.point, STEP)
+        except UnresolvedError as unresolved:
+            self.state.unresolved = str(unresolved)
+            seen = self._in_float32 is None or self._in_float32.keeps_the_jacobian
+            return matrix_slack(self.analysis, FAR * STEP) if seen else unlimited(self.analysis)
+        return Slack(FAR * change.value, FAR * change.log_det)
 
-def check_log_det(direction: Direction, analysis: Analysis, tolerance: float) -> Finding | None:
-    """log_det = log|det J| within tolerance · κ, both derived in `condition`."""
-    log_det, inverse = float(analysis.log_det), inverse_matrix(analysis)
-    sign, expected = log_abs_det(analysis.jacobian)
-    numbers: list[tuple[str, object]] = [("log_det", log_det), ("log|det J|", float(expected))]
-    if inverse is None:
-        return finding_of("singular", direction, analysis, SINGULAR, numbers)
-    tolerance = max(tolerance_of(dtype, tolerance) for dtype in (analysis.value_dtype, analysis.log_det_dtype))
-    allowed = tolerance * determinant_condition(analysis, inverse)
-    if abs(log_det - expected) <= allowed:
-        return None
-    numbers += [
-        ("difference", log_det - float(expected)),
-        ("allowed", allowed),
-        ("sign of det J", float(sign)),
-    ]
-    hints = guesses(log_det, analysis.jacobian, direction.shape, allowed)
-    return finding_of("log_det", direction, analysis, log_det_claim(direction), numbers, hints)
+    @functools.cached_property
+    def _in_float32(self) -> Float32 | None:
+        if not self.state.float32:
+            return None
+        return in_float32(self.direction, self.analysis, self.case.params, self.case.context)
 
+    def _around(self) -> Iterator[EventChecker]:
+        x = self.analysis.x.reshape(self.direction.shape)
+        yield self
+        # In a map that stretches a lot, the values of neighbours are too close, and share the kinks within one step.
+        for near in (x, *self.support.keep_inside(x, neighbours(x))):
+            yield self.at(near, self._short_step)
 
-def log_det_claim(direction: Direction) -> str:
-    """Return the claim that a failed log_det breaks."""
-    return f"{direction.name}'s log_det must be log|det J| of its own full Jacobian"
+    @property
+    def _short_step(self) -> np.ndarray:
+        """A step for central differences that is shorter than `STEP`, for each entry of the event.
 
+        Around a value it is at most the change that a step of the origin causes. Beyond the values of the events that
+        are tried, it does not matter what the inverse of, say, tanh + 10⁻¹⁰ x is.
+        """
+        short = np.full(self.direction.shape, STEP / 64)
+        if self.origin is None:
+            return short
+        first, z = self.origin.analysis, np.abs(self.analysis.x)
+        reach = STEP * np.abs(first.jacobian) @ (1 + np.abs(first.x)) / (1 + z)
+        return np.asarray(np.minimum(short, reach.reshape(short.shape)))
 
-def decides(analysis: Analysis, tolerance: float) -> bool:
-    """Whether a log_det that is off by a hundredth would have been seen in this case."""
-    inverse = inverse_matrix(analysis)
-    if inverse is None:
-        return False
-    tolerance = max(tolerance_of(dtype, tolerance) for dtype in (analysis.value_dtype, analysis.log_det_dtype))
-    return tolerance * determinant_condition(analysis, inverse) < 1e-2
+    def neighbours(self) -> np.ndarray:
+        """Return points around this event, inside its support.
 
+        Around a value they are the values of points around its origin: tanh(14) + 10⁻⁴ is not a value of tanh.
+        """
+        x = self.analysis.x.reshape(self.direction.shape)
+        if self.origin is not None:
+            values = [self.origin.at(near).analysis.value for near in self.origin.neighbours()]
+            return self.support.keep_inside(x, np.reshape(values, (-1, *x.shape)))
+        return self.support.keep_inside(x, neighbours(x))
 
-def check_derivative(direction: Direction, analysis: Analysis, found: list[Differences]) -> Finding | None:
-    """J dx agrees with central differences (f(x + dx) − f(x − dx)) / 2, where |dx_j| = step · (1 + |x_j|)."""
-    for one in found:
-        if (one.excess > 0).any():
-            i = int(one.excess.argmax())
-            numbers: list[tuple[str, object]] = [
-                ("(J dx)_i by autodiff", one.along[i]),
-                ("by central differences", one.along[i] - one.gap[i]),
-                ("i", tuple(int(k) for k in np.unravel_index(i, direction.value_shape))),
-            ]
-            hints = (
-                "a rule of differentiation is wrong: stop_gradient on what depends on x, a custom_jvp or custom_vjp, "
-                "rounding with a straight-through gradient, or autodiff through a root finder",
-            )
-            claim = f"{direction.name}'s derivative by autodiff must be the derivative of its values"
-            return finding_of("derivative", direction, analysis, claim, numbers, hints)
-    return None
-
-
-def check_gradients(direction: Direction, analysis: Analysis) -> Finding | None:
-    """The gradients of value and log_det are finite, in x and in every parameter."""
-    broken = []
-    if not np.isfinite(analysis.log_det_gradient).all():
-        broken.append("∂ log_det / ∂x (forward mode)")
-    if analysis.gradients is not None:
-        for name, (leaves, x) in zip(("value", "log_det"), analysis.gradients, strict=True):
-            if not x:
-                broken.append(f"∂ {name} / ∂x")
-            broken += [f"∂ {name} / ∂(leaf {k} of parameters and context)" for k, fine in enumerate(leaves) if not fine]
-    if not broken:
-        return None
-    hints = (
-        "sqrt, log or a power has an infinite slope at zero; a where that selects the good branch afterwards does not "
-        "help, since 0 · ∞ is NaN: make the argument safe before the function too",
-    )
-    numbers: list[tuple[str, object]] = [("not finite", ", ".join(broken))]
-    return finding_of("gradient", direction, analysis, "gradients must be finite", numbers, hints)
-
-
-def finding_of(
-    check: str,
-    direction: Direction,
-    analysis: Analysis,
-    claim: str,
-    numbers: list[tuple[str, object]],
-    hints: tuple[str, ...] = (),
-) -> Finding:
-    """Return a finding about an event, with a picture of its Jacobian."""
-    event = analysis.x.reshape(direction.shape)
-    picture = (f"Jacobian of {direction.name}", analysis.jacobian)
-    shown = None if check == "gradient" else picture
-    return Finding(check, direction.name, claim, tuple(numbers), event, hints, shown)
-
-
-def neighbours(x: np.ndarray, count: int = 4, distance: float = 1e-4) -> np.ndarray:
-    """Points around x, each entry moved by about `distance` of its scale."""
-    rng = np.random.default_rng(1)
-    size = distance * (1 + np.abs(x)) * rng.uniform(0.5, 1, (count, *x.shape))
-    return np.asarray(x + size * rng.choice([-1.0, 1.0], (count, *x.shape)))
+    @property
+    def _tolerance(self) -> float:
+        dtypes = self.analysis.value_dtype, self.analysis.log_det_dtype
+        return max(tolerance_of(dtype, self.state.tolerance) for dtype in dtypes)

@@ -6,10 +6,11 @@ import numpy as np
 
 
 def equilibrated(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(A, r, c) with matrix_ij = A_ij 2^(r_i + c_j), the greatest entry of each row and column of A between ½ and 1.
+    """Return (A, r, c) with matrix_ij = A_ij 2^(r_i + c_j), where each row and column of A has its maximum in [½, 1).
 
-    The powers are whole numbers, so that nothing is rounded, and applied at once, so that nothing on the way underflows
-    where a map stretches one entry by 10⁷⁰ and shrinks another by 10⁻²⁵⁰. None where a row or a column is zero.
+    The exponents are whole numbers, so nothing is rounded. They are applied all at once, so nothing underflows on the
+    way if a map stretches one entry by 10⁷⁰ and shrinks another by 10⁻²⁵⁰. If a row or a column is zero, the result is
+    None.
     """
     mantissas, powers = np.frexp(matrix)
     powers = np.where(matrix == 0, -np.inf, powers)
@@ -19,13 +20,16 @@ def equilibrated(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     columns = (powers - rows[:, None]).max(0)
     rows = (powers - columns).max(1)
     powers = powers - rows[:, None] - columns
-    # Below 2^-1000 there is nothing that the determinant could feel.
+    # The determinant does not depend on anything below 2^-1000.
     shift = np.where(powers > -1000, powers, -1000).astype(np.int64)
     return np.where(powers > -1000, np.ldexp(mantissas, shift), 0.0), rows.astype(np.int64), columns.astype(np.int64)
 
 
 def log_abs_det(jacobian: np.ndarray) -> tuple[float, float]:
-    """Sign and log|det|, equilibrated first: elimination loses the small rows and columns of a wide range."""
+    """Return the sign and log|det| of a square matrix.
+
+    The matrix is equilibrated first, because elimination loses small rows and columns beside large ones.
+    """
     scaled = equilibrated(jacobian)
     if scaled is None:
         return 0.0, -np.inf

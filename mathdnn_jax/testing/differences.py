@@ -1,4 +1,4 @@
-"""Central differences, and the derivative by autodiff that they are compared with."""
+"""Central differences, compared with the derivative by autodiff."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Differences(NamedTuple):
 
     @property
     def excess(self) -> np.ndarray:
-        """By how much the two differ beyond what is allowed. Of the scale, |dx|² f‴ / f′ is the third derivative's."""
-        with np.errstate(invalid="ignore"):  # NaN, which exceeds nothing, where both are infinite
+        """By how much the two differ beyond what is allowed. The third derivative adds |dx|² f‴ / f′ of the scale."""
+        with np.errstate(invalid="ignore"):  # If both are infinite, the result is NaN, which exceeds nothing.
             return np.asarray(np.abs(self.gap) - (DERIVATIVE_TOLERANCE * self.scale + self.slack))
 
 
 def differences(analysis: Analysis) -> list[Differences]:
     """Compare in float64, along all tangents that stay in the domain.
 
-    The slack is the second difference, because a kink is not a mistake, and four roundings of `inside`.
+    The slack is the second difference, because a kink is not a mistake, plus four roundings of `term_magnitude`.
     """
     rounding = 4 * (EPS if analysis.value_dtype == np.float64 else float(np.finfo(np.float32).eps))
-    slack = rounding * inside(analysis.jacobian, analysis.x, analysis.value)
+    slack = rounding * term_magnitude(analysis.jacobian, analysis.x, analysis.value)
     found = []
     for tangent, ahead, behind in zip(analysis.tangents, analysis.ahead, analysis.behind, strict=True):
         if not (np.isfinite(tangent).all() and np.isfinite(ahead).all() and np.isfinite(behind).all()):
@@ -51,6 +51,6 @@ def differences(analysis: Analysis) -> list[Differences]:
     return found
 
 
-def inside(jacobian: np.ndarray, x: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return Σ_j |J_ij| |x_j| + |z_i| + 1, the size of the terms that a value is made of."""
+def term_magnitude(jacobian: np.ndarray, x: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return Σ_j |J_ij| |x_j| + |z_i| + 1, the magnitude of the terms that a value is made of."""
     return np.asarray(np.abs(jacobian) @ np.abs(x) + np.abs(value) + 1)

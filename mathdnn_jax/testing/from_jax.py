@@ -1,6 +1,6 @@
 """Bijectors of distrax, flowjax and TensorFlow Probability's JAX substrate as plain functions.
 
-None of these libraries is imported: the adapters call methods of what they are given.
+None of these libraries is imported, because the adapters only call methods of the given object.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from mathdnn_jax.testing.adapted import Adapted, adapted, sum_event
 
 
 def from_distrax(bijector: Any, event_ndims: int | None = None) -> Adapted:
-    """Adapt a `distrax.Bijector`, or a function params → one, by `forward_and_log_det` and `inverse_and_log_det`.
+    """Adapt a `distrax.Bijector` for `check_bijector`, by `forward_and_log_det` and `inverse_and_log_det`.
 
     Args:
-        bijector: the map, or the function.
-        event_ndims: how many trailing axes make one event, at least the bijector's own `event_ndims_in`, which is the
-            default; the log-dets of further axes are summed, as `distrax.Block` does.
+        bijector: the bijector, or a function params → bijector.
+        event_ndims: the number of trailing axes of one event. The default is the bijector's own `event_ndims_in`, which
+            is also the minimum. The log-dets of further axes are summed, as `distrax.Block` does.
+
+    Returns:
+        The forward and the inverse map as plain functions, of (params, x) if a function params → bijector was given.
 
     Source: the methods are those of distrax 0.1.
     """
@@ -34,10 +37,16 @@ def from_distrax(bijector: Any, event_ndims: int | None = None) -> Adapted:
 
 
 def from_flowjax(bijection: Any) -> Adapted:
-    """Adapt a flowjax bijection, or a function params → one, by `transform_and_log_det` and `inverse_and_log_det`.
+    """Adapt a flowjax bijection for `check_bijector`, by `transform_and_log_det` and `inverse_and_log_det`.
 
-    Flowjax maps one event of shape `bijection.shape`; leading axes are mapped over. A context is its `condition`.
-    Parameters that are wrapped (constrained, frozen) are unwrapped, as flowjax's distributions do.
+    Flowjax maps one event of shape `bijection.shape`, so leading axes are mapped over. A context is flowjax's
+    `condition`. Wrapped parameters (constrained, frozen) are unwrapped, as flowjax's distributions do.
+
+    Args:
+        bijection: the bijection, or a function params → bijection.
+
+    Returns:
+        The forward and the inverse map as plain functions, of (params, x) if a function params → bijection was given.
 
     Source: the methods are those of flowjax 19.
     """
@@ -48,7 +57,7 @@ def from_flowjax(bijection: Any) -> Adapted:
         bijection = unwrap(bijection)
         method = bijection.transform_and_log_det if direction == "forward" else bijection.inverse_and_log_det
         if not context and bijection.cond_shape is not None:
-            raise TypeError(f"this bijection is conditional: give a context of shape {bijection.cond_shape}")
+            raise TypeError(f"given no context for a conditional bijection; pass one of shape {bijection.cond_shape}")
         batch_shape = x.shape[: x.ndim - len(bijection.shape)]
         if not batch_shape:
             result: tuple[jax.Array, jax.Array] = method(x, *context)
@@ -62,15 +71,18 @@ def from_flowjax(bijection: Any) -> Adapted:
 
 
 def from_tfp(bijector: Any, event_ndims: int | None = None) -> Adapted:
-    """Adapt a bijector of `tensorflow_probability.substrates.jax` (`tfp-nightly`), or a function params → one.
+    """Adapt a bijector of `tensorflow_probability.substrates.jax` (`tfp-nightly`) for `check_bijector`.
 
-    TFP computes value and log-det by two methods, and its log-dets are of any shape that broadcasts to the batch shape
-    (one number for a map whose Jacobian is constant); here they are broadcast.
+    TFP computes value and log-det by two methods. Its log-dets have any shape that broadcasts to the batch shape, such
+    as () for a map whose Jacobian is constant. Here they are broadcast.
 
     Args:
-        bijector: the map, or the function. TFP fixes its dtype when it is built: to be checked in float32 and float64
-            it must have been built without one, or come from a function of the parameters.
-        event_ndims: how many trailing axes make one event; by default the bijector's own minimum.
+        bijector: the bijector, or a function params → bijector. TFP fixes the dtype when a bijector is built. To be
+            checked in both float32 and float64, it must be built without one, or by a function of the parameters.
+        event_ndims: the number of trailing axes of one event. The default is the bijector's own minimum.
+
+    Returns:
+        The forward and the inverse map as plain functions, of (params, x) if a function params → bijector was given.
 
     Source: the methods are those of tfp-nightly 0.26.
     """

@@ -1,6 +1,6 @@
-"""PyTorch maps as JAX functions: values by a callback, derivatives from autograd's Jacobian.
+"""PyTorch maps as JAX functions, with values from a callback and derivatives from autograd's Jacobian.
 
-This is the one file of the library that imports PyTorch, when the adapter is called and not before.
+This is the only file of the library that imports PyTorch, and it does so only when the adapter is called.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ from mathdnn_jax.errors import MissingDependencyError
 from mathdnn_jax.testing.adapted import Adapted, makes_bijectors
 
 Function = Callable[[Any], tuple[Any, Any]]
-"""Tensors (N, …) to (value (N, …), log_det)."""
+"""A function from a tensor (N, …) to (value (N, …), log_det)."""
 
 
 def from_torch(module: Any, event_ndims: int | None = None) -> Adapted:
-    """Adapt a PyTorch map, for checks alone: each call leaves JAX, and each Jacobian is a backward pass per entry.
+    """Adapt a PyTorch map for `check_bijector`.
 
-    The functions of JAX that it returns have autograd's Jacobian as their derivative, in forward and reverse mode, so
-    that the same checks apply as to any map. Events are mapped independently of each other in a Jacobian. Parameters
-    stay as they are; load or draw the ones to be checked.
+    The adapter is for checks only, because each call leaves JAX and each Jacobian takes one backward pass per entry.
+    The derivative of the returned JAX functions is autograd's Jacobian, in forward and reverse mode, so the same checks
+    apply as to any other map. In a Jacobian, events are mapped independently of each other. Parameters stay as they
+    are, so load or draw the ones that are to be checked first.
 
     Args:
         module: one of
-            - an `nn.Module` whose forward returns (z, log_det) for x of shape (N, …), and which may have an `inverse`
-              likewise; float32 and float64 copies of it are made, in evaluation mode;
-            - a `torch.distributions.Transform` (zuko's are such too), taken as it is for both dtypes;
+            - an `nn.Module` whose forward returns (z, log_det) for x of shape (N, …), and which may have a similar
+              method `inverse`. Copies in float32 and float64 are made, in evaluation mode.
+            - a `torch.distributions.Transform` (zuko's transforms are such too), used as it is for both dtypes.
             - a function dtype → one of these.
-        event_ndims: how many trailing axes make one event; by default 1 for a module, and for a transform what its
-            domain says. Log-dets of further axes are summed.
+        event_ndims: the number of trailing axes of one event. The default is 1 for a module, and the number that its
+            domain states for a transform. Log-dets of further axes are summed.
+
+    Returns:
+        The forward and the inverse map as plain functions of x. The inverse is None for a module without `inverse`.
 
     Raises:
         MissingDependencyError: PyTorch is not installed.
@@ -47,7 +51,9 @@ def from_torch(module: Any, event_ndims: int | None = None) -> Adapted:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingDependencyError('from_torch needs PyTorch: pip install "mathdnn_jax[parity]"') from error
+        raise MissingDependencyError(
+            'from_torch needs PyTorch; install it with pip install "mathdnn_jax[parity]"'
+        ) from error
 
     dtypes = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
     made = {name: _make(module, dtype, torch) for name, dtype in dtypes.items()}
@@ -92,7 +98,7 @@ def _as_jax(functions: dict[Any, Function], axes: int, torch: Any) -> Callable[[
         with torch.no_grad():
             value, log_det = functions[x.dtype](torch.tensor(rows))
         value, log_det = value.numpy(), log_det.numpy()
-        # A log_det that is not one number per row is passed on in its own shape, for the checker to name.
+        # A log_det that is not one number per row is passed on in its own shape, so that the checker can report it.
         if log_det.shape == rows.shape[:1]:
             log_det = np.reshape(log_det, batch_shape)
         return np.reshape(value, (*batch_shape, *value.shape[1:])), log_det
@@ -109,7 +115,7 @@ def _as_jax(functions: dict[Any, Function], axes: int, torch: Any) -> Callable[[
         return tuple(np.reshape(array, (*batch_shape, *array.shape[1:])) for array in (value, log_det))
 
     def shapes(x: Any) -> Any:
-        # One half lies in every common domain; only the shapes matter.
+        # Only the shapes matter, and one half lies in every common domain.
         return jax.tree.map(lambda y: jax.ShapeDtypeStruct(y.shape, y.dtype), values(np.full(x.shape, 0.5, x.dtype)))
 
     @jax.custom_jvp

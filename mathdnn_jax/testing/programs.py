@@ -1,4 +1,4 @@
-"""One direction of a map as a handful of compiled functions, each compiled once per check."""
+"""One direction of a map as a few compiled functions, each of which is compiled once per check."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from mathdnn_jax.testing.support import Support
 
 BATCH = 3
 DIRECTIONS = 8
-"""How many random directions a case is moved in, to see how much it feels a small change."""
+"""Number of random directions in which a case is moved, to measure its sensitivity to small changes."""
 DIFFERENCES = 2
-"""How many directions central differences are taken in."""
+"""Number of directions in which central differences are taken."""
 STEP = 32 * float(np.finfo(np.float32).eps)
-"""How far: so many times 1 + |entry|. 32 roundings in float32."""
+"""Step size relative to 1 + |entry|: 32 float32 ulps."""
 FAR = 4
-"""And so many times as far, in other directions, for maps that are flat nearby alone."""
+"""A second step, in other directions, is this many times as long, for maps that are flat only nearby."""
 
 
 class Analysis(NamedTuple):
-    """What is computed about one event in float64, as NumPy arrays; entries of value and event are flattened.
+    """The float64 results at one event, as NumPy arrays, with the entries of value and event flattened.
 
-    `moved_*` are at points where parameters, context and event are moved by `STEP`, `far_*` where they are moved by
-    `FAR` times that; `ahead` and `behind` at x ± h v for the tangents h v. `gradients` says for each leaf of
-    (parameters, event) whether the gradients of value and log_det are finite, None where they were not asked for.
+    - `moved_*`: results at points where parameters, context and event are moved by `STEP`;
+    - `far_*`: results at points where they are moved by `FAR` times as much;
+    - `ahead` and `behind`: values at x + dx and x − dx for the tangents dx;
+    - `gradients`: for each leaf of (parameters, event), whether the gradients of value and log_det are finite; None if
+      they are not checked.
     """
 
     x: np.ndarray
@@ -51,12 +53,13 @@ class Analysis(NamedTuple):
 class Direction(NamedTuple):
     """A map in one direction: its name, the shapes of its event and value, and its compiled functions.
 
-    - `call(params, context, x) -> (value, log_det)`, the plain function, not compiled;
-    - `analyse(params, context, x, step=STEP) -> Analysis`, the step being that of `ahead` and `behind`, for all
-      entries of x or for each;
-    - `batch(params, contexts, xs) -> (batched, vmapped)`, each (value, log_det); batched is None where not asked for;
-    - `single(params, context, x) -> (value, log_det)`, compiled, for float32 and for what can be traced alone;
-    - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`, likewise.
+    - `call(params, context, x) -> (value, log_det)`: the plain function, not compiled;
+    - `analyse(params, context, x, step=STEP) -> Analysis`: `step` is that of `ahead` and `behind`, one number for all
+      entries of x or one for each;
+    - `batch(params, contexts, xs) -> (batched, vmapped)`: both are (value, log_det); `batched` is None if leading axes
+      are not batch axes;
+    - `single(params, context, x) -> (value, log_det)`: compiled, for float32 and for high precision, which traces it;
+    - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`: likewise.
     """
 
     name: str
@@ -80,7 +83,7 @@ def direction(
     batched: bool,
     gradients: bool,
 ) -> Direction:
-    """Wrap a plain function; nothing is compiled before it is used."""
+    """Wrap a plain function. Nothing is compiled before it is used."""
 
     def call(params: Tree, context: Tree, x: jax.Array, /) -> tuple[jax.Array, jax.Array]:
         first = (params,) if with_params else ()
@@ -120,10 +123,10 @@ def direction(
         rng = np.random.default_rng(0)
         floats, _ = _split((params, context))
         moved_leaves = [_move(rng, np.asarray(leaf, np.float64)) for leaf in floats]
-        moved_xs = support.keep(x, _move(rng, x))
+        moved_xs = support.keep_inside(x, _move(rng, x))
         tangents = step * (1 + np.abs(x)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *x.shape))
         sides = np.concatenate([x + tangents, x - tangents])
-        if support.left(sides).any():
+        if support.outside(sides).any():
             tangents, sides = tangents * np.nan, np.broadcast_to(x, sides.shape)
         computed = everything(as_arrays(params), as_arrays(context), jnp.asarray(x), (moved_leaves, moved_xs), sides)
         value, log_det, jacobian, log_det_gradient, moved_value, moved_log_det, side_value, finite = computed
@@ -157,13 +160,13 @@ def direction(
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    """`jax.jit`, compiled in haste: every function here is compiled for a few dozen calls on one event."""
+    """Compile fast rather than well, because every function here is called only a few dozen times, on one event."""
     hasty = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     return jax.jit(function, compiler_options=hasty if jax.default_backend() == "cpu" else None)
 
 
 def _derivative(function: Callable[[jax.Array], Any], x: jax.Array, *, has_aux: bool = False) -> Any:
-    """Return the Jacobian by forward mode, or by reverse mode if a map has a rule for that alone."""
+    """Return the Jacobian by forward mode, or by reverse mode if a map has only a rule for that."""
     try:
         return jax.jacfwd(function, has_aux=has_aux)(x)
     except TypeError as error:
@@ -173,12 +176,12 @@ def _derivative(function: Callable[[jax.Array], Any], x: jax.Array, *, has_aux: 
 
 
 def flat(array: Any, rows: int | None = None) -> np.ndarray:
-    """As a float64 vector, or as so many of them."""
+    """Return an array as a float64 vector, or as this many of them."""
     return np.asarray(array, np.float64).reshape(-1 if rows is None else (rows, -1))
 
 
 def as_arrays(tree: Tree, dtype: Any = np.float64) -> Tree:
-    """The tree with its floats as JAX arrays of a dtype; a leaf of another kind stays."""
+    """Return the tree with its floats as JAX arrays of a dtype. Other leaves stay as they are."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if is_float(leaf) else leaf, tree)
 
 

@@ -1,4 +1,4 @@
-"""A failure as a person reads it."""
+"""The message of a failure."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import numpy as np
 
 from mathdnn_jax.errors import BijectorCheckError
 from mathdnn_jax.testing.cases import Case
-from mathdnn_jax.testing.finding import Finding
+from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.structure import LEGEND, blocks, picture
 
 WIDEST = 40
 MOST_BLOCKS = 12
 
 
-def error_of(finding: Finding, case: Case | None = None, examples: int = 0) -> BijectorCheckError:
-    """The exception that tells of a finding, with the smallest case that shows it."""
-    lines = [f"{finding.direction} fails the check {finding.check!r}: {finding.claim}"]
-    width = max([len(name) for name, _ in finding.numbers], default=0)
-    lines += [f"  {name:<{width}}  {_value(value)}" for name, value in finding.numbers]
-    lines += [f"  guess: {hint}" if finding.check == "log_det" else f"  hint: {hint}" for hint in finding.hints]
-    if finding.event is not None:
-        name = "x" if finding.direction == "forward" else "z"
+def as_error(failure: Failure, case: Case | None = None, examples: int = 0) -> BijectorCheckError:
+    """Return the exception that reports a failure, with the smallest case that shows it."""
+    lines = [f"{failure.direction} fails the check {failure.check!r}: {failure.claim}"]
+    width = max([len(name) for name, _ in failure.numbers], default=0)
+    lines += [f"  {name:<{width}}  {_value(value)}" for name, value in failure.numbers]
+    lines += [
+        f"  likely mistake: {hint}" if failure.check == "log_det" else f"  hint: {hint}" for hint in failure.hints
+    ]
+    if failure.event is not None:
+        name = "x" if failure.direction == "forward" else "z"
         lines.append(f"smallest case found ({examples} cases tried):")
-        lines.append(f"  {name} = {_array(finding.event)}")
+        lines.append(f"  {name} = {_array(failure.event)}")
     params = context = None
     if case is not None:
         params, context = case.params, case.context
         lines += [
             f"  {line}" for name, tree in (("params", params), ("context", context)) for line in _tree(name, tree)
         ]
-    if finding.picture is not None:
-        lines += _picture(*finding.picture)
+    if failure.picture is not None:
+        lines += _picture(*failure.picture)
     return BijectorCheckError(
         "\n".join(lines),
-        check=finding.check,
-        direction=finding.direction,
-        event=finding.event,
+        check=failure.check,
+        direction=failure.direction,
+        event=failure.event,
         params=params,
         context=context,
     )
@@ -51,12 +53,12 @@ def _picture(title: str, matrix: np.ndarray) -> list[str]:
         return lines
     parts = blocks(matrix)
     if not parts:
-        return [*lines, "  its pattern of zeros alone makes it singular"] if np.isfinite(matrix).all() else lines
+        return [*lines, "  its zeros alone make it singular"] if np.isfinite(matrix).all() else lines
     lines.append(f"  log|det| of its {len(parts)} diagonal block{'s' * (len(parts) > 1)} (block triangular form):")
     for part in parts[:MOST_BLOCKS]:
         sign = "+" if part.sign > 0 else "−" if part.sign < 0 else "0"
         lines.append(
-            f"    outputs {_range(part.rows)} by inputs {_range(part.columns)}: {part.log_det:.6g} (sign {sign})"
+            f"    {_range('output', part.rows)} by {_range('input', part.columns)}: {part.log_det:.6g} (sign {sign})"
         )
     if len(parts) > MOST_BLOCKS:
         rest = sum(part.log_det for part in parts[MOST_BLOCKS:])
@@ -64,10 +66,12 @@ def _picture(title: str, matrix: np.ndarray) -> list[str]:
     return lines
 
 
-def _range(indices: tuple[int, ...]) -> str:
+def _range(name: str, indices: tuple[int, ...]) -> str:
+    if len(indices) == 1:
+        return f"{name} {indices[0]}"
     if len(indices) > 2 and indices == tuple(range(indices[0], indices[-1] + 1)):
-        return f"{indices[0]}–{indices[-1]}"
-    return ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")
+        return f"{name}s {indices[0]}–{indices[-1]}"
+    return f"{name}s {', '.join(map(str, indices[:8]))}" + (", …" if len(indices) > 8 else "")
 
 
 def _value(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Finding a case that fails, and the smallest such case, with hypothesis."""
+"""The search for a case that fails, and for the smallest such case, with hypothesis."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from hypothesis.strategies import SearchStrategy
 
 from mathdnn_jax.testing.cases import Case
-from mathdnn_jax.testing.finding import Finding
+from mathdnn_jax.testing.failure import Failure
 
 SHRINKING = 10.0
-"""Seconds for which smaller cases are looked for."""
+"""The time for which smaller cases are looked for, in seconds."""
 
-PLAINLY = 8
-"""How many cases are tried without jit too."""
+WITHOUT_JIT = 8
+"""The number of cases that are also tried without jit."""
 
 
 class Found(NamedTuple):
-    """A finding, its case, and how many cases were tried."""
+    """A failure, its case, and the number of cases that were tried."""
 
-    finding: Finding
+    failure: Failure
     case: Case
     tried: int
 
@@ -37,35 +37,34 @@ class _FailedError(Exception):
 def search(
     first: Sequence[Case],
     strategy: SearchStrategy[Case],
-    judge: Callable[[Case, bool], Finding | None],
+    check: Callable[[Case, bool], Failure | None],
     *,
     examples: int,
     seed: int,
 ) -> Found | None:
-    """Judge the first cases, then `examples` drawn ones; None where none fails.
+    """Check the first cases, then `examples` drawn ones. Return None if none of them fails.
 
-    `judge` is also told whether to call the map without jit too.
-
-    A failure is shrunk: of the cases that fail the same check in the same direction, hypothesis looks for the simplest.
+    The second argument of `check` says whether the map is also called without jit. A failure is shrunk: hypothesis
+    looks for the simplest case that fails the same check in the same direction.
     """
     found: list[Found] = []
     tried = 0
     until = float("inf")
 
-    def look(case: Case) -> bool:
+    def fails(case: Case) -> bool:
         nonlocal tried, until
         tried += 1
-        # Without jit a map is slow; once that is what fails, every smaller case must be tried so.
-        finding = judge(case, tried <= PLAINLY or bool(found and found[0].finding.check == "jit"))
-        if finding is None or (found and found[0].finding[:2] != finding[:2]):
+        # A map is slow without jit. But if that is what fails, every smaller case must be tried without it too.
+        failure = check(case, tried <= WITHOUT_JIT or bool(found and found[0].failure.check == "jit"))
+        if failure is None or (found and found[0].failure[:2] != failure[:2]):
             return False
         if not found:
             until = time.monotonic() + SHRINKING
-        found.append(Found(finding, case, tried))
+        found.append(Found(failure, case, tried))
         return True
 
     for case in first:
-        if look(case):
+        if fails(case):
             break
 
     known: dict[str, bool] = {}
@@ -86,8 +85,8 @@ def search(
     def run(case: Case) -> None:
         key = repr(_content(case))
         if key not in known:
-            # A case that was judged keeps its verdict, so that the search ends as it began.
-            known[key] = look(case) if time.monotonic() < until else False
+            # The result of a case is kept when time is up, so that hypothesis can reproduce the failure that it found.
+            known[key] = fails(case) if time.monotonic() < until else False
         if known[key]:
             raise _FailedError
 

@@ -1,21 +1,21 @@
-"""The block structure of a Jacobian: which parts of the event its determinant comes from, and a picture of it."""
+"""The block structure of a Jacobian, which shows the parts of the event that its determinant comes from."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 
 from mathdnn_jax.testing.determinant import log_abs_det
 
 ZERO = 1e-12
-"""Entries below this part of the greatest of their row count as zero."""
+"""An entry counts as zero below this part of the largest entry of its row."""
+
+LEGEND = "· zero, 1 one, I minus one, + positive, - negative, ? not finite"
 
 
 class Block(NamedTuple):
-    """A diagonal block of the block triangular form: its rows and columns, and log|det| of it."""
+    """A diagonal block of the block triangular form: its rows and columns, and its log|det| and sign."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
@@ -24,40 +24,75 @@ class Block(NamedTuple):
 
 
 def pattern(matrix: np.ndarray) -> np.ndarray:
-    """Where the matrix is not zero."""
+    """Return where the matrix is not zero."""
     greatest = np.abs(matrix).max(1, initial=0.0, keepdims=True)
     return np.asarray(np.abs(matrix) > ZERO * greatest)
 
 
 def blocks(matrix: np.ndarray) -> list[Block]:
-    """The diagonal blocks of the finest block triangular form; none where the pattern alone makes it singular.
+    """Return the diagonal blocks of the finest block triangular form, or none if zeros alone make the matrix singular.
 
-    A maximum matching pairs each row with a column where the matrix is not zero; with columns in that order the blocks
-    are the strongly connected parts of the pattern as a graph. The determinant is the product of those of the blocks.
+    A perfect matching pairs each row with a column in which the matrix is not zero. With the columns in that order, the
+    blocks are the strongly connected components of the pattern as a graph. The determinant of the matrix is, up to its
+    sign, the product of those of the blocks.
     """
     if not np.isfinite(matrix).all() or not matrix.size:
         return []
     nonzero = pattern(matrix)
-    # The diagonal is taken where it can be, so that a block reads as the entries that it is about.
-    matched = np.arange(len(matrix))
-    if not nonzero.diagonal().all():
-        matched = np.asarray(maximum_bipartite_matching(csr_matrix(nonzero.astype(np.int8)), perm_type="column"))
-    if (matched < 0).any():
+    # The diagonal is preferred, so that a block consists of the same rows and columns.
+    matched = np.arange(len(matrix)) if nonzero.diagonal().all() else _matching(nonzero)
+    if matched is None:
         return []
-    graph = csr_matrix(nonzero[:, matched].astype(np.int8))
-    count, labels = connected_components(graph, directed=True, connection="strong")
     found = []
-    for label in range(count):
-        rows = np.flatnonzero(labels == label)
-        columns = matched[rows]
+    for rows in _components(nonzero[:, matched]):
+        columns = np.sort(matched[rows])
         with np.errstate(all="ignore"):
             sign, log_det = log_abs_det(matrix[np.ix_(rows, columns)])
         found.append(Block(tuple(map(int, rows)), tuple(map(int, columns)), float(log_det), float(sign)))
     return sorted(found)
 
 
+def _matching(nonzero: np.ndarray) -> np.ndarray | None:
+    """Return a different column for each row of a square pattern, or None if there is no such choice.
+
+    The rows are matched one after the other, each along a shortest alternating path to a free column.
+    """
+    column_of, row_of = np.full((2, len(nonzero)), -1)
+    for start in range(len(nonzero)):
+        reached_from: dict[int, int] = {}
+        free, queue = -1, [start]
+        for row in queue:
+            for column in map(int, np.flatnonzero(nonzero[row])):
+                if column not in reached_from:
+                    reached_from[column] = row
+                    if row_of[column] < 0:
+                        free = column
+                        break
+                    queue.append(int(row_of[column]))
+            if free >= 0:
+                break
+        if free < 0:
+            return None
+        row = -1
+        while row != start:
+            row = reached_from[free]
+            column_of[row], row_of[free], free = free, row, int(column_of[row])
+    return column_of
+
+
+def _components(edges: np.ndarray) -> list[np.ndarray]:
+    """Return the strongly connected components of a graph, given as a matrix of booleans."""
+    reached = edges | np.eye(len(edges), dtype=bool)
+    steps = 1
+    while steps < len(edges):
+        reached = (reached.astype(np.float32) @ reached.astype(np.float32)) > 0
+        steps *= 2
+    labels = (reached & reached.T).argmax(1)
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+
 def picture(matrix: np.ndarray, most: int = 16) -> list[str]:
-    """Rows of characters: see `LEGEND`; the upper left corner where the matrix is large."""
+    """Return rows of characters, see `LEGEND`. Of a large matrix, only the upper left corner is shown."""
     nonzero = pattern(np.nan_to_num(matrix, nan=1.0, posinf=1.0, neginf=1.0))
 
     def sign(value: float, here: bool) -> str:
@@ -76,6 +111,3 @@ def picture(matrix: np.ndarray, most: int = 16) -> list[str]:
         for row, where in zip(corner, nonzero, strict=False)
     ]
     return [*lines, "…"] if matrix.shape[0] > most else lines
-
-
-LEGEND = "· zero, 1 one, I minus one, + positive, - negative, ? not finite"

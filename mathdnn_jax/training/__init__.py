@@ -1,4 +1,4 @@
-"""Training as one compiled program, on one device or many, that survives being killed."""
+"""Training in one compiled program, on one device or many, with checkpoints to resume a killed run from."""
 
 from mathdnn_jax.training.checkpoints import Checkpoints
 from mathdnn_jax.training.fit import fit

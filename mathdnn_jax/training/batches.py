@@ -1,4 +1,4 @@
-"""How an epoch is cut into batches."""
+"""Splitting an epoch into batches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mathdnn_jax.training.shuffle import shuffled
 Remainder = Literal["drop", "pad", "wrap"]
 
 
-class Batches(NamedTuple):
-    """The cut: `examples` into `per_epoch` batches of `size`, the last of them as `remainder` says."""
+class Batching(NamedTuple):
+    """The split of `examples` into `per_epoch` batches of `size`; `remainder` is what happens to an incomplete one."""
 
     examples: int
     size: int
@@ -24,74 +24,75 @@ class Batches(NamedTuple):
 
     @property
     def per_epoch(self) -> int:
-        """Batches, that is steps, in an epoch."""
+        """Number of batches, and therefore of steps, in an epoch."""
         return self.examples // self.size if self.remainder == "drop" else -(-self.examples // self.size)
 
     @property
     def masked(self) -> bool:
-        """Whether the loss is given a mask."""
+        """Whether the loss is passed a mask."""
         return self.remainder == "pad"
 
 
-def batches(examples: int, size: int, remainder: Remainder | None, shuffle: bool) -> Batches:
-    """Cut `examples` into batches of `size`.
+def plan_batches(examples: int, size: int, remainder: Remainder | None, shuffle: bool) -> Batching:
+    """Split `examples` into batches of `size`.
 
-    `remainder` says what becomes of a last batch that would be smaller: "drop" leaves its examples out of this epoch
-    (with shuffling, others the next time); "wrap" fills it from the beginning of the epoch's own order, so that those
-    count twice; "pad" fills it likewise, and gives the loss a mask that is false there. None is for sizes that divide.
+    `remainder` decides what happens to a last batch that would be incomplete: "drop" skips its examples in this epoch
+    (with shuffling, the next epoch skips others); "wrap" fills it from the beginning of the epoch's order, so that
+    those examples count twice; "pad" fills it in the same way and passes the loss a mask that is False there. None is
+    only for a size that divides the number of examples.
 
     Raises:
-        ConfigurationError: the size does not divide the examples and nothing is said of the remainder; or nonsense.
-        DataSetError: there is not one batch.
+        ConfigurationError: The size does not divide the examples and `remainder` is None, or an argument is invalid.
+        DataSetError: There are too few examples for a single batch.
     """
     if size < 1:
-        raise ConfigurationError(f"a batch has at least one example, given batch_size={size}")
+        raise ConfigurationError(f"given batch_size={size}: a batch needs at least one example")
     if remainder is not None and remainder not in get_args(Remainder):
-        raise ConfigurationError(f"remainder is one of {get_args(Remainder)}, given {remainder!r}")
+        raise ConfigurationError(f"given remainder={remainder!r}: expected one of {get_args(Remainder)}")
     if examples < 1 or (remainder == "drop" and examples < size):
-        raise DataSetError(f"there is not one batch of {size} in {examples} examples")
+        raise DataSetError(f"{examples} examples do not fill a single batch of {size}")
     if remainder is None and examples % size:
         raise ConfigurationError(
-            f"batches of {size} leave {examples % size} of {examples} examples over: say remainder='drop', 'pad' "
-            "(the loss is then given mask=) or 'wrap'"
+            f"batches of {size} leave {examples % size} of {examples} examples over: pass remainder='drop', 'pad' "
+            "(the loss then receives mask=) or 'wrap'"
         )
-    return Batches(examples, size, remainder, shuffle)
+    return Batching(examples, size, remainder, shuffle)
 
 
-def epoch_rows(cut: Batches, key: jax.Array, epoch: jax.Array) -> jax.Array:
-    """Which examples the batches of an epoch have: int32 (per_epoch, size)."""
-    if cut.shuffle:
-        order = shuffled(jax.random.fold_in(key, epoch), cut.examples)
+def epoch_rows(batching: Batching, key: jax.Array, epoch: jax.Array) -> jax.Array:
+    """The indices of the examples in each batch of an epoch: int32 (per_epoch, size)."""
+    if batching.shuffle:
+        order = shuffled(jax.random.fold_in(key, epoch), batching.examples)
     else:
-        order = jnp.arange(cut.examples, dtype=jnp.int32)
-    places = jnp.arange(cut.per_epoch * cut.size, dtype=jnp.int32) % cut.examples
-    return order.at[places].get(mode="promise_in_bounds").reshape(cut.per_epoch, cut.size)
+        order = jnp.arange(batching.examples, dtype=jnp.int32)
+    places = jnp.arange(batching.per_epoch * batching.size, dtype=jnp.int32) % batching.examples
+    return order.at[places].get(mode="promise_in_bounds").reshape(batching.per_epoch, batching.size)
 
 
-def batch_mask(cut: Batches, step: jax.Array) -> jax.Array | None:
-    """Which of the examples of a step count: bool (size,), or None where all always do."""
-    if not cut.masked:
+def batch_mask(batching: Batching, step: jax.Array) -> jax.Array | None:
+    """Mask of the examples that count in a step: bool (size,), or None if all of them always count."""
+    if not batching.masked:
         return None
-    first = (step % cut.per_epoch) * cut.size
-    return first + jnp.arange(cut.size, dtype=jnp.int32) < cut.examples
+    first = (step % batching.per_epoch) * batching.size
+    return first + jnp.arange(batching.size, dtype=jnp.int32) < batching.examples
 
 
-def counted(cut: Batches, steps: np.ndarray) -> np.ndarray:
-    """How many examples count in each of `steps` (N,): int64 (N,)."""
-    left = cut.examples - (steps % cut.per_epoch) * cut.size
-    return np.minimum(left, cut.size) if cut.masked else np.full(len(steps), cut.size)
+def examples_per_step(batching: Batching, steps: np.ndarray) -> np.ndarray:
+    """The number of examples that count in each of `steps` (N,): int64 (N,)."""
+    left = batching.examples - (steps % batching.per_epoch) * batching.size
+    return np.minimum(left, batching.size) if batching.masked else np.full(len(steps), batching.size)
 
 
 def count_examples(data: Any) -> int:
     """The common length of the leading axes.
 
     Raises:
-        DataSetError: there is none.
+        DataSetError: The leaves do not have a common length.
     """
     shapes = {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(data)}
     lengths = {shape[0] if shape else None for shape in shapes.values()}
     if len(lengths) != 1 or None in lengths:
-        told = ", ".join(f"data{path} {shape}" for path, shape in shapes.items()) or "no array"
-        raise DataSetError(f"data is arrays with one length along their first axes, given {told}")
+        given = ", ".join(f"data{path} {shape}" for path, shape in shapes.items()) or "no arrays"
+        raise DataSetError(f"given {given}: expected arrays with the same length along their first axes")
     (length,) = lengths
     return int(length or 0)

@@ -1,4 +1,4 @@
-"""When a run writes checkpoints, and which of them stay."""
+"""When a run writes checkpoints, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from mathdnn_jax.errors import ConfigurationError
 
 
 class Checkpoints(NamedTuple):
-    """Where, when and how many checkpoints of a run are kept.
+    """Where a run writes its checkpoints, how often, and how many are kept.
 
-    - `folder`: made if need be; each checkpoint is a folder in it, named by the number of steps done;
-    - `every_epochs`: there is one after so many epochs, and one at the end of the run whenever that is;
-    - `every_steps`: if given, after so many steps within each epoch too;
-    - `keep`: the last so many stay;
-    - `best`: a name in the history's `epochs` ("loss", a metric, or what `evaluate` returns) for which the checkpoint
-      with the least value stays too; None keeps only the last;
-    - `resume`: False is for a folder without checkpoints; True goes on from the newest, or begins where there is none;
-      a number goes on from the checkpoint of that name, the newer ones being moved to the folder `set-aside`;
-    - `config`: whatever JSON can hold, to be stored in every checkpoint.
+    - `folder`: created if it does not exist; each checkpoint is a subfolder named by the number of completed steps;
+    - `every_epochs`: a checkpoint is written after every `every_epochs` epochs, and always at the end of the run;
+    - `every_steps`: if given, a checkpoint is also written after every `every_steps` steps within an epoch;
+    - `keep`: the number of most recent checkpoints that are kept;
+    - `best`: the name of an entry of the history's `epochs` ("loss", a metric, or a value returned by `evaluate`); the
+      checkpoint with its lowest value is kept as well. With None, only the most recent ones are kept;
+    - `resume`: False requires a folder without checkpoints. True continues from the newest checkpoint, or starts anew
+      if there is none. A number continues from the checkpoint of that name, and newer ones are moved to the folder
+      `set-aside`;
+    - `config`: any JSON-serialisable mapping, stored in every checkpoint.
     """
 
     folder: str | os.PathLike[str]
@@ -34,21 +35,21 @@ class Checkpoints(NamedTuple):
 
 
 def check_checkpoints(settings: Checkpoints) -> None:
-    """Raise ConfigurationError unless the settings make sense."""
+    """Raise ConfigurationError unless the settings are valid."""
     counts = {"every_epochs": settings.every_epochs, "every_steps": settings.every_steps, "keep": settings.keep}
     wrong = [f"{name}={value}" for name, value in counts.items() if value is not None and value < 1]
     if wrong:
-        raise ConfigurationError(f"checkpoints are counted from one, given {', '.join(wrong)}")
+        raise ConfigurationError(f"given {', '.join(wrong)}: intervals and numbers of checkpoints must be at least 1")
     try:
         json.dumps(settings.config, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"the config of checkpoints is whatever JSON can hold: {error}") from error
+        raise ConfigurationError(f"the config of checkpoints must be serialisable as JSON: {error}") from error
 
 
 def outdated(steps: Sequence[int], values: Mapping[int, float], keep: int) -> list[int]:
-    """Those of the checkpoints that need not stay: all but the last `keep`, and the one of least value."""
-    staying = set(sorted(steps)[-keep:])
+    """The checkpoints that can be deleted: all but the last `keep` and the one with the lowest value."""
+    kept = set(sorted(steps)[-keep:])
     if values:
-        # The earlier of two equals, so that nothing is rewritten for no gain.
-        staying.add(min(values, key=lambda step: (values[step], step)))
-    return sorted(set(steps) - staying)
+        # Of two equal values the earlier one is kept, so that a tie does not replace the best checkpoint.
+        kept.add(min(values, key=lambda step: (values[step], step)))
+    return sorted(set(steps) - kept)

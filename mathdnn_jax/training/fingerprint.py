@@ -1,4 +1,4 @@
-"""Checksums of arrays, computed where the arrays lie."""
+"""Checksums of arrays, computed on the devices that hold them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MULTIPLIERS = (0x9E3779B1, 0x85EBCA77)
 def fingerprint(array: jax.Array) -> jax.Array:
     """Two checksums of an array's bits, uint32 (2,): c_m = Σ_i (2 i m + 1) w_i mod 2³², over its 32-bit words w_i.
 
-    Every weight is odd, so that no change of a single word goes unseen. Sums of whole numbers do not depend on their
-    order: the same array has the same checksums however it is spread over devices.
+    Every weight is odd, so that a change of any single word is detected. Integer sums do not depend on the order of
+    summation, so an array has the same checksums however it is sharded.
     """
     words = _words(array)
     place = jnp.zeros(words.shape, jnp.uint32)
@@ -28,7 +28,7 @@ def fingerprint(array: jax.Array) -> jax.Array:
 
 
 def fingerprints(arrays: dict[str, Any]) -> dict[str, list[int]]:
-    """The checksums of named arrays, of JAX or NumPy, as plain numbers."""
+    """The checksums of named JAX or NumPy arrays as plain integers."""
     return {name: np.asarray(value).tolist() for name, value in _all(arrays).items()}
 
 
@@ -45,6 +45,6 @@ def _words(array: jax.Array) -> jax.Array:
         array = jnp.stack([array.real, array.imag], axis=-1)
         size //= 2
     if size >= 4:
-        # 64-bit numbers become pairs of words along a new last axis.
+        # 64-bit numbers become pairs of words along a new trailing axis.
         return jax.lax.bitcast_convert_type(array, jnp.uint32)
     return jax.lax.bitcast_convert_type(array, {1: jnp.uint8, 2: jnp.uint16}[size]).astype(jnp.uint32)

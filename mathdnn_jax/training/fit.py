@@ -11,10 +11,10 @@ import optax
 from jax.sharding import Mesh
 
 from mathdnn_jax.errors import ConfigurationError
-from mathdnn_jax.training.batches import Remainder, batches, count_examples
+from mathdnn_jax.training.batches import Remainder, count_examples, plan_batches
 from mathdnn_jax.training.checkpoints import Checkpoints
 from mathdnn_jax.training.history import FitResult
-from mathdnn_jax.training.run import Callback, Evaluate, Run, Start, Watch, train
+from mathdnn_jax.training.run import Callback, Evaluate, Observers, Run, Start, train
 from mathdnn_jax.training.stream import Stream
 from mathdnn_jax.training.update import Loss, Tree, Update, alternating_update, gradient_update
 
@@ -40,62 +40,85 @@ def fit(
     callback: Callback | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> FitResult:
-    """Minimise the mean of a loss over data: whole epochs, shuffled on the device, as one compiled program.
+    """Minimise the mean of a loss over a data set: whole epochs, shuffled on the device, in one compiled program.
 
-    Where nobody watches (no `callback`, no `evaluate`, no checkpoint due) several epochs are one dispatch. The result
-    is a function of the arguments alone: the same call on the same machine gives the same bits, also if it was killed
-    on the way and resumed from its checkpoints. Runs with the same loss and optimiser objects share one compilation.
+    As long as nothing has to happen between epochs (no `callback`, no `evaluate`, no checkpoint due), several epochs
+    run in a single dispatch. The result is a function of the arguments alone: the same call on the same machine gives
+    the same bits, even if the run was killed and resumed from its checkpoints. Runs with the same loss and optimiser
+    objects share one compilation.
 
     Args:
-        loss: pure, `loss(params, batch, key)` → a scalar or (a scalar, a dict of scalar metrics). With `state`,
-            `loss(params, state, batch, key)` → (a scalar, (state, metrics)). `batch` is `data` with `batch_size` rows;
-            `key` is this step's own. With `remainder="pad"` it is given `mask=`, bool (batch_size,), too, and should be
-            a mean over the rows where that is true. For players that alternate, as in a GAN, a dict of losses, see
-            `alternating_update`; for any other scheme an `Update`, which has its own optimiser.
-        params: where training starts; any pytree of floating arrays. Never changed: training works on a copy.
-        data: a pytree of arrays with one common length along their first axes, put on the device whole; or what
-            `stream` returns, for data larger than the device.
-        optimizer: of optax, with its schedule; a dict like `loss` for players; None for an `Update`.
-        epochs: how often every example is visited.
-        batch_size: examples in a step, over all devices together.
-        key: shuffles and everything the loss draws derive from it, the epoch and the step.
-        state: mutable state of the model, such as running statistics; a pytree of arrays.
-        remainder: what becomes of a last incomplete batch: "drop" leaves its examples out of this epoch, "wrap" fills
-            it from the beginning of the epoch's order, "pad" does so too and masks them. It must be said where
-            `batch_size` does not divide the examples.
-        shuffle: whether every epoch has an order of its own; else all have that of the data.
-        clip_norm: the greatest 2-norm of a gradient.
-        ema_decay: also keep an average of the parameters, e ← decay e + (1 − decay) θ after every step, from e = θ.
-        compute_dtype: the loss is computed in it, with master weights as `params` are; see `gradient_update`.
-        mesh: spread each batch over its axis "data", see `device_mesh`. All processes of a run give the same arguments.
-        param_specs: a PartitionSpec for each parameter, as `shard_wide_layers` makes them; by default every device has
-            all of them.
-        evaluate: `evaluate(params, state)` → a dict of scalars, called after every epoch, with the averaged parameters
-            where they are kept. It goes into the history. It is not compiled here and must not keep what it is given.
-        callback: told after every epoch what an `EpochReport` has; where it returns True, training ends there. After a
-            run was killed, it may be told of an epoch again.
-        checkpoints: where and when to write them, and whether to go on from one; see `Checkpoints`.
+        loss: A pure function `loss(params, batch, key)` that returns a scalar or (scalar, dict of scalar metrics). With
+            `state`, `loss(params, state, batch, key)` returns (scalar, (state, metrics)). `batch` is `data` with
+            `batch_size` rows, and `key` is unique to the step. With `remainder="pad"` the loss is also passed `mask=`,
+            bool (batch_size,), and should average over the rows where it is True. For players that alternate, as in a
+            GAN, pass a dict of losses (see `alternating_update`); for any other scheme, an `Update`, which contains its
+            own optimiser.
+        params: The initial parameters, any pytree of floating-point arrays. They are never modified: training works on
+            a copy.
+        data: A pytree of arrays with a common length along their first axes, transferred to the device as a whole, or
+            the result of `stream` for data larger than the device's memory.
+        optimizer: An optax optimiser, including its schedule; a dict with the keys of `loss` for players; None for an
+            `Update`.
+        epochs: Number of passes over the examples.
+        batch_size: Number of examples in a step, over all devices together.
+        key: Shuffling and everything the loss draws derive from this key, the epoch and the step.
+        state: Mutable state of the model, such as running statistics; a pytree of arrays.
+        remainder: What happens to an incomplete last batch: "drop" skips its examples in this epoch, "wrap" fills it
+            from the beginning of the epoch's order, "pad" does the same and masks the fill. Required if `batch_size`
+            does not divide the number of examples.
+        shuffle: Whether each epoch has its own order; if not, every epoch has the order of the data.
+        clip_norm: Maximum 2-norm of a gradient.
+        ema_decay: If given, also keep a moving average of the parameters: e ← decay e + (1 − decay) θ after every step,
+            starting from e = θ.
+        compute_dtype: Compute the loss in this dtype, with master weights in the dtype of `params`; see
+            `gradient_update`.
+        mesh: Spread each batch over this mesh's axis "data"; see `device_mesh`. In a run of several processes, all of
+            them pass the same arguments.
+        param_specs: A PartitionSpec for each parameter, as `shard_wide_layers` returns them; by default the parameters
+            are replicated on every device.
+        evaluate: `evaluate(params, state)` returns a dict of scalars. It is called after every epoch, with the averaged
+            parameters if `ema_decay` is given, and its values go into the history. It is not compiled here and must not
+            keep references to its arguments.
+        callback: Called after every epoch with an `EpochReport`; training ends there if it returns True. After a killed
+            run is resumed, it may be called again for an epoch that it has already seen.
+        checkpoints: Where and when to write checkpoints, and whether to resume from one; see `Checkpoints`.
 
     Returns:
-        The last parameters with everything else that training made; see `FitResult`.
+        The final parameters and everything else that training produced; see `FitResult`.
 
     Raises:
-        ConfigurationError: arguments that describe no run.
-        DataSetError: the data has no common length, or not one batch.
-        DivergedError: the loss or a gradient became NaN or infinite. It has the results until then.
-        ResumeError: the checkpoint to go on from is damaged or of another run.
-        OutputError: checkpoints cannot be written, `UnsavedError` where there are results that it can have.
-        MissingDependencyError: checkpoints without orbax, or a stream without grain.
+        ConfigurationError: The arguments are inconsistent or invalid.
+        DataSetError: The data have no common length, or do not fill a single batch.
+        DivergedError: The loss or a gradient became NaN or infinite. The error holds the results up to that step.
+        ResumeError: The checkpoint to resume from is damaged or belongs to another run.
+        OutputError: Checkpoints cannot be written; an `UnsavedError` if there are results, which it holds.
+        MissingDependencyError: Checkpoints were requested without orbax, or a stream without grain.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax, mathdnn_jax as mj
+        >>> x = jnp.linspace(-1, 1, 32)
+        >>> def loss(params, batch, key):
+        ...     x, y = batch
+        ...     return jnp.mean((params["slope"] * x + params["offset"] - y) ** 2)
+        >>> start = {"slope": jnp.zeros(()), "offset": jnp.zeros(())}
+        >>> result = mj.fit(
+        ...     loss, start, (x, 2 * x + 1), optax.adam(0.1), epochs=100, batch_size=8, key=jax.random.key(0)
+        ... )
+        >>> round(float(result.params["slope"]), 2), round(float(result.params["offset"]), 2)
+        (2.0, 1.0)
+        >>> result.history.epochs["loss"].shape
+        (100,)
     """
     update = _update(loss, optimizer, state is not None, clip_norm, compute_dtype)
     if epochs < 1:
-        raise ConfigurationError(f"training visits the examples at least once, given epochs={epochs}")
+        raise ConfigurationError(f"given epochs={epochs}: training takes at least one epoch")
     if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ConfigurationError(f"an average decays by a number in [0, 1), given ema_decay={ema_decay}")
+        raise ConfigurationError(f"given ema_decay={ema_decay}: the decay of an average must lie in [0, 1)")
     examples = len(data.source) if isinstance(data, Stream) else count_examples(data)
-    cut = batches(examples, batch_size, remainder, shuffle)
-    run = Run(update, cut, epochs, ema_decay, mesh)
-    return train(run, Start(params, state, param_specs, key), data, Watch(evaluate, callback, checkpoints))
+    batching = plan_batches(examples, batch_size, remainder, shuffle)
+    run = Run(update, batching, epochs, ema_decay, mesh)
+    return train(run, Start(params, state, param_specs, key), data, Observers(evaluate, callback, checkpoints))
 
 
 def _update(
@@ -107,18 +130,21 @@ def _update(
 ) -> Update:
     if isinstance(loss, Update):
         if optimizer is not None or clip_norm is not None or compute_dtype is not None:
-            raise ConfigurationError("an Update has its own optimiser, clipping and dtype: give None for them")
+            raise ConfigurationError(
+                "an Update contains its own optimiser, clipping and dtype: leave optimizer, clip_norm and "
+                "compute_dtype None"
+            )
         return loss
     if isinstance(loss, Mapping):
         if not isinstance(optimizer, Mapping) or set(optimizer) != set(loss):
-            raise ConfigurationError(f"players {sorted(loss)} need a dict with an optimiser for each")
+            raise ConfigurationError(f"players {sorted(loss)} need a dict with one optimiser each")
         players = tuple((name, loss[name], optimizer[name]) for name in loss)
         return alternating_update(players, has_state=has_state, clip_norm=clip_norm, compute_dtype=compute_dtype)
     if not isinstance(optimizer, optax.GradientTransformation):
-        raise ConfigurationError(f"a loss is minimised by an optimiser of optax, given {type(optimizer).__name__}")
+        raise ConfigurationError(f"given {type(optimizer).__name__} as the optimizer: expected an optax optimiser")
     try:
         hash(loss)
     except TypeError:
-        # A method of a module with a list in it, say; a partial is known by its identity.
+        # The loss may be a method of an unhashable module; a partial is hashed by its identity.
         loss = functools.partial(loss)
     return gradient_update(loss, optimizer, has_state=has_state, clip_norm=clip_norm, compute_dtype=compute_dtype)

@@ -1,4 +1,4 @@
-"""A folder of checkpoints, through orbax: written whole and in the background, verified when read."""
+"""A folder of checkpoints, written with orbax: atomically and in the background, and verified when read."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 DISCARDED, SET_ASIDE = ".discarded-", "set-aside"
 
 
-class Restored(NamedTuple):
-    """A run as a checkpoint has it."""
+class RestoredRun(NamedTuple):
+    """The state of a run, read from a checkpoint."""
 
     carry: Carry
     step: int
@@ -39,48 +39,49 @@ class Restored(NamedTuple):
 
 
 class CheckpointFolder:
-    """The checkpoints of one run; of several processes, each calls every method at the same point of the run.
+    """The checkpoints of one run. If there are several processes, each calls every method at the same point of the run.
 
-    `run` is what a checkpoint must agree in for the run to go on from it. `last` is the newest whole checkpoint.
+    `run` identifies the run: a checkpoint must have the same entries to be resumed from. `last` is the newest complete
+    checkpoint.
 
     Raises:
         MissingDependencyError: orbax is not installed.
-        OutputError: the folder cannot be made.
-        ConfigurationError: the folder has checkpoints already, and nothing was said of resuming.
+        OutputError: The folder cannot be created.
+        ConfigurationError: The folder already has checkpoints, and `resume` is False.
     """
 
     def __init__(self, settings: Checkpoints, run: Mapping[str, Any]) -> None:
         self._orbax = _import_orbax()
         self._settings, self._run = settings, dict(run)
-        self.folder = Path(settings.folder).absolute()  # orbax takes no other
+        self.folder = Path(settings.folder).absolute()  # orbax requires an absolute path
         self._tidy()
         self._checkpointer = self._orbax.AsyncCheckpointer(self._orbax.CompositeCheckpointHandler())
-        self._under_way: tuple[int, float | None] | None = None
+        self._pending: tuple[int, float | None] | None = None
         found = self.steps()
         if found and settings.resume is False:
             raise ConfigurationError(
-                f"{self.folder} already has checkpoints (steps {', '.join(map(str, found))}): say resume=True to go "
-                "on from the newest, or name another folder"
+                f"{self.folder} already has checkpoints (steps {', '.join(map(str, found))}): pass resume=True to "
+                "continue from the newest, or choose another folder"
             )
         self._values = {} if settings.best is None else self._read_values(found)
         self.last: Path | None = None
 
     def steps(self) -> list[int]:
-        """The steps of the whole checkpoints, oldest first."""
+        """The steps of the complete checkpoints, oldest first."""
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
-    def restore(self, like: Carry) -> Restored | None:
-        """The run as the checkpoint that was asked for has it, placed as `like` is; None where there is none yet.
+    def restore(self, like: Carry) -> RestoredRun | None:
+        """Read the run from the requested checkpoint, sharded like `like`; None if there is no checkpoint yet.
 
         Raises:
-            ResumeError: it is not there, is damaged, or is of another run. The message offers the older ones.
+            ResumeError: The checkpoint is missing, damaged, or belongs to another run. The message lists the others.
         """
         steps, asked = self.steps(), self._settings.resume
         if asked is False or (asked is True and not steps):
             return None
         step = steps[-1] if asked is True else int(asked)
         others = tuple(other for other in reversed(steps) if other != step)
-        offer = f"; ask for another with resume=STEP, there are {', '.join(map(str, others))}" if others else ""
+        offer = f"; choose another one with resume=STEP, there are {', '.join(map(str, others))}" if others else ""
         path = self.folder / str(step)
         if step not in steps:
             raise ResumeError(f"there is no checkpoint {path}{offer}", others)
@@ -97,14 +98,14 @@ class CheckpointFolder:
         return restored
 
     def save(self, step: int, carry: Carry, history: History, *, stopped: bool, value: float | None) -> None:
-        """Begin to write a checkpoint, when the one before is written. `value` is what the best has least of.
+        """Start writing a checkpoint once the previous one is complete. The best checkpoint has the lowest `value`.
 
         Raises:
-            OutputError: the one before could not be written, or this one cannot be begun.
+            OutputError: The previous checkpoint could not be written, or writing this one cannot start.
         """
         self.finish()
         leaves = {name: leaf for name, leaf in named_leaves(carry).items() if name != "alive"}
-        told = _history_arrays(history)
+        history_arrays = _history_arrays(history)
         meta = {
             "format": FORMAT,
             "step": step,
@@ -115,34 +116,34 @@ class CheckpointFolder:
             "versions": versions() | {name: importlib.metadata.version(name) for name in ("optax", "orbax-checkpoint")},
             "leaves": describe(leaves),
             "fingerprints": fingerprints(leaves),
-            "history": {name: _digest(array) for name, array in told.items()},
+            "history": {name: _digest(array) for name, array in history_arrays.items()},
         }
         save = self._orbax.args
-        # Orbax has taken them over when `save` returns, before the next dispatch donates them; it refuses empty ones.
+        # Orbax has copied the leaves when `save` returns, before the next dispatch donates them; it refuses empty ones.
         arrays = {name: leaf for name, leaf in leaves.items() if leaf.size}
         try:
             self._checkpointer.save(
                 self.folder / str(step),
                 args=save.Composite(
                     arrays=save.StandardSave(arrays),
-                    history=save.StandardSave(told),
+                    history=save.StandardSave(history_arrays),
                     meta=save.JsonSave(meta | {"digest": _digest_json(meta)}),
                 ),
             )
         except Exception as error:
             raise self._unwritten(step, error) from error
-        self._under_way = (step, value)
+        self._pending = (step, value)
 
     def finish(self) -> None:
-        """Wait until everything is written, and discard what need not stay.
+        """Wait until the pending checkpoint is written, then delete the outdated ones.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: The checkpoint could not be written.
         """
-        if self._under_way is None:
+        if self._pending is None:
             return
-        step, value = self._under_way
-        self._under_way = None
+        step, value = self._pending
+        self._pending = None
         try:
             self._checkpointer.wait_until_finished()
         except Exception as error:
@@ -153,20 +154,20 @@ class CheckpointFolder:
         if jax.process_index() == 0:
             for old in outdated(self.steps(), self._values, self._settings.keep):
                 self._values.pop(old, None)
-                # Moved first, so that no moment leaves a part of a checkpoint under its name.
+                # Moved first, so that a partly deleted checkpoint never has the name of a complete one.
                 shutil.rmtree(_rename(self.folder / str(old), self.folder, DISCARDED), ignore_errors=True)
 
     def close(self) -> None:
-        """Release orbax's threads; to be called at the end whatever happened."""
+        """Release orbax's threads. Call this at the end, whatever happened."""
         self._checkpointer.close()
 
-    def _read(self, path: Path, like: Carry) -> Restored:
+    def _read(self, path: Path, like: Carry) -> RestoredRun:
         meta = self._read_meta(path)
         if meta["run"] != self._run:
             there = meta["run"]
             differ = [f"{name} {there.get(name)} there, {mine} here" for name, mine in self._run.items()
                       if there.get(name) != mine]  # fmt: skip
-            raise ResumeError(f"{path} is of another run: {'; '.join(differ)}")
+            raise ResumeError(f"{path} belongs to another run: {'; '.join(differ)}")
         leaves = {name: leaf for name, leaf in named_leaves(like).items() if name != "alive"}
         check_leaves(meta["leaves"], describe(leaves), path)
         shapes = {
@@ -181,14 +182,14 @@ class CheckpointFolder:
         except Exception as error:
             raise ResumeError(f"{path} is damaged: {_first_line(error)}") from error
         arrays = leaves | dict(got["arrays"])
-        told = {name: np.asarray(array) for name, array in got["history"].items()}
+        history_arrays = {name: np.asarray(array) for name, array in got["history"].items()}
         found = fingerprints(arrays)
         wrong = [name for name, expected in meta["fingerprints"].items() if found[name] != expected]
-        wrong += [name for name, expected in meta["history"].items() if _digest(told.get(name)) != expected]
+        wrong += [name for name, expected in meta["history"].items() if _digest(history_arrays.get(name)) != expected]
         if wrong:
-            raise ResumeError(f"{path} is damaged: other bits than were written in {', '.join(wrong[:5])}")
+            raise ResumeError(f"{path} is damaged: the bits of {', '.join(wrong[:5])} are not those that were written")
         carry = with_leaves(like, arrays | {"alive": like.alive})
-        return Restored(carry, int(meta["step"]), bool(meta["stopped"]), _history(told))
+        return RestoredRun(carry, int(meta["step"]), bool(meta["stopped"]), _history(history_arrays))
 
     def _read_meta(self, path: Path) -> dict[str, Any]:
         restore = self._orbax.args
@@ -198,7 +199,7 @@ class CheckpointFolder:
         except Exception as error:
             raise ResumeError(f"{path} is damaged: {_first_line(error)}") from error
         if digest != _digest_json(meta):
-            raise ResumeError(f"{path} is damaged: its metadata are not what was written")
+            raise ResumeError(f"{path} is damaged: its metadata are not those that were written")
         if meta["format"] != FORMAT:
             raise ResumeError(f"{path} has format {meta['format']}; this version of the library reads {FORMAT}")
         return meta
@@ -209,13 +210,13 @@ class CheckpointFolder:
             try:
                 best = self._read_meta(self.folder / str(step))["best"]
             except ResumeError:
-                continue  # told when it is asked for
+                continue  # reported if this checkpoint is requested
             if best is not None and best["name"] == self._settings.best:
                 values[step] = float(best["value"])
         return values
 
     def _tidy(self) -> None:
-        """Make the folder, and remove what a killed run left unfinished."""
+        """Create the folder, and remove what a killed run left unfinished."""
         try:
             if jax.process_index() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)

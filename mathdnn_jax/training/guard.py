@@ -1,4 +1,4 @@
-"""Old values where a step was not finite. `Any` is any pytree of arrays here."""
+"""Keeping the old values if a step was not finite. In this file `Any` stands for any pytree of arrays."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import jax.numpy as jnp
 
 
 def choose(alive: jax.Array, new: Any, old: Any) -> Any:
-    """The new leaves where `alive`, a bool scalar, else the old ones, bit for bit."""
+    """The new leaves if the bool scalar `alive` is True, else the old ones, bit for bit."""
     return jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
 
 
 def advance_where(alive: jax.Array, advance: Callable[..., Any], old: Any, *inputs: Any) -> Any:
-    """`advance(old, *inputs)` where `alive`, a bool scalar, else `old`, bit for bit; of one structure.
+    """`advance(old, *inputs)` if the bool scalar `alive` is True, else `old`, bit for bit; both have one structure.
 
-    On a processor it is a branch. There XLA makes Adam's averages twice, for their own sake and for the parameters',
-    and once each is chosen entry by entry it copies the old ones first, since the second reader still needs them:
-    a quarter of a NICE's step of 128 images. A GPU would have a branch wait for the host, and there the choice is
-    fused.
+    On a CPU this is a branch. With an elementwise choice, XLA computes Adam's averages twice there, once for the
+    averages themselves and once for the parameters, and copies the old ones first, because the second computation
+    still needs them; this took a quarter of a step of NICE on 128 images. On a GPU a branch would have to wait for the
+    host, and the elementwise choice is fused.
     """
 
     def ahead(old: Any, *inputs: Any) -> Any:
-        return jax.tree.map(_as_before, advance(old, *inputs), old)
+        return jax.tree.map(_cast_like, advance(old, *inputs), old)
 
     def branch(alive: jax.Array, old: Any, *inputs: Any) -> Any:
         return jax.lax.cond(alive, ahead, lambda old, *_: old, old, *inputs)
@@ -35,16 +35,19 @@ def advance_where(alive: jax.Array, advance: Callable[..., Any], old: Any, *inpu
     return jax.lax.platform_dependent(alive, old, *inputs, cpu=branch, default=select)
 
 
-def _as_before(new: Any, old: Any) -> Any:
-    """In the old leaf's dtype: some optimisers keep a state in another than they began with."""
+def _cast_like(new: Any, old: Any) -> Any:
+    """Cast to the old leaf's dtype: some optimisers change the dtype of their state after the first step."""
     return new if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key) else jnp.asarray(new, jnp.result_type(old))
 
 
 def all_finite(tree: Any) -> jax.Array:
-    """Whether no floating leaf has a NaN or an infinity: a bool scalar.
+    """Whether every floating-point leaf is free of NaN and infinities.
 
-    0 · x is NaN where x is not finite, and 0 else. As a product with a vector of zeros that is a third of the time that
-    XLA takes on the processor to combine a truth value for each entry.
+    0 · x is NaN if x is not finite, and 0 otherwise. Computed as a product with a vector of zeros, this takes a third
+    of the time that XLA needs on a CPU to reduce a truth value for each entry.
+
+    Returns:
+        A bool scalar; True for a tree without floating-point leaves.
     """
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
     return jnp.stack([_finite(jnp.asarray(leaf)) for leaf in floats]).all() if floats else jnp.asarray(True)

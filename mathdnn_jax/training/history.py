@@ -1,4 +1,4 @@
-"""What a run leaves behind, and what it tells on the way."""
+"""The history of a training run, its result, and the report after each epoch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
-from mathdnn_jax.training.batches import Batches, counted
+from mathdnn_jax.training.batches import Batching, examples_per_step
 from mathdnn_jax.training.update import Tree
 
 
 class History(NamedTuple):
-    """What was measured in N steps and in the E epochs that were ended.
+    """What was measured in N steps and in the E completed epochs.
 
-    - `loss`: (N,), of every step, before its update;
-    - `metrics`: likewise whatever else the loss returned, each (N,);
-    - `examples`: int64 (N,), how many examples of a step count;
-    - `epochs`: "loss" and metrics of every epoch, their mean weighted by `examples`, and what `evaluate` returned at
-      its end; each float64 (E,), NaN where there is none.
+    - `loss`: (N,), the loss of every step before its update;
+    - `metrics`: the other values returned by the loss, each (N,);
+    - `examples`: int64 (N,), the number of examples that count in each step;
+    - `epochs`: the "loss" and the metrics of every epoch, averaged with weights `examples`, and the values returned by
+      `evaluate` at its end; each float64 (E,), NaN where there is no value.
     """
 
     loss: np.ndarray
@@ -31,12 +31,12 @@ class History(NamedTuple):
 class FitResult(NamedTuple):
     """A trained model.
 
-    - `params`, and their exponential moving average `ema`, None unless asked for;
-    - `state`: the mutable state, None for a model without;
-    - `optimizer_state`;
-    - `history`: of the whole run, also where it was resumed;
-    - `step`, `epoch`: how many of each were done in all;
-    - `stopped`: whether the callback ended the run before its time.
+    - `params`: the final parameters; `ema`: their exponential moving average, or None if it was not requested;
+    - `state`: the mutable state, or None for a model without one;
+    - `optimizer_state`: the final state of the optimiser;
+    - `history`: the history of the whole run, including the part before it was resumed;
+    - `step`, `epoch`: the total numbers of completed steps and epochs;
+    - `stopped`: whether the callback ended the run early.
     """
 
     params: Tree
@@ -50,13 +50,13 @@ class FitResult(NamedTuple):
 
 
 class EpochReport(NamedTuple):
-    """What a callback is told at the end of an epoch.
+    """What a callback receives at the end of an epoch.
 
-    - `epoch`: how many are done; `epochs`: how many there will be; `step`: how many steps are done;
-    - `metrics`: mean "loss" and metrics of this epoch, and what `evaluate` returned;
-    - `examples`: how many examples counted in this epoch;
-    - `seconds`: how long it took, in the first epoch with compilation;
-    - `params()`, `ema()`, `state()`: copies, made when called, for the caller to keep.
+    - `epoch`: the number of completed epochs; `epochs`: their total number; `step`: the number of completed steps;
+    - `metrics`: the mean "loss" and metrics of this epoch, and the values returned by `evaluate`;
+    - `examples`: the number of examples that counted in this epoch;
+    - `seconds`: its duration, which includes compilation in the first epoch;
+    - `params()`, `ema()`, `state()`: return copies, made when called, which the caller may keep.
     """
 
     epoch: int
@@ -70,28 +70,28 @@ class EpochReport(NamedTuple):
     state: Callable[[], Tree]
 
 
-class Record:
-    """A history in the making, of a run whose length is known."""
+class HistoryBuilder:
+    """Builds the history of a run whose length is known."""
 
-    def __init__(self, cut: Batches, epochs: int) -> None:
-        self._cut = cut
+    def __init__(self, batching: Batching, epochs: int) -> None:
+        self._batching = batching
         self._epochs = epochs
         self._by_step: dict[str, np.ndarray] = {}
         self._by_epoch: dict[str, np.ndarray] = {}
         self.step = 0
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Append what the next steps told: "loss" and metrics, each (steps,), under the same names every time."""
+        """Append the "loss" and the metrics of the next steps, each (steps,); the names are the same every time."""
         stop = self.step
         for name, value in values.items():
             array = np.asarray(value)
             stop = self.step + len(array)
-            whole = self._by_step.setdefault(name, np.empty(self._cut.per_epoch * self._epochs, array.dtype))
+            whole = self._by_step.setdefault(name, np.empty(self._batching.per_epoch * self._epochs, array.dtype))
             whole[self.step : stop] = array
-        for epoch in range(self.step // self._cut.per_epoch, stop // self._cut.per_epoch):
-            steps = np.arange(epoch * self._cut.per_epoch, (epoch + 1) * self._cut.per_epoch)
-            weights = counted(self._cut, steps)
-            self.evaluated(
+        for epoch in range(self.step // self._batching.per_epoch, stop // self._batching.per_epoch):
+            steps = np.arange(epoch * self._batching.per_epoch, (epoch + 1) * self._batching.per_epoch)
+            weights = examples_per_step(self._batching, steps)
+            self.add_epoch_values(
                 epoch,
                 {
                     name: float(np.average(whole[steps].astype(np.float64), weights=weights))
@@ -100,38 +100,38 @@ class Record:
             )
         self.step = stop
 
-    def evaluated(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Note values of a whole epoch.
+    def add_epoch_values(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Add values of a whole epoch.
 
         Raises:
-            ConfigurationError: one of a name has been noted already.
+            ConfigurationError: The epoch already has a value of the same name.
         """
         for name, value in values.items():
             whole = self._by_epoch.setdefault(name, np.full(self._epochs, np.nan))
             if not np.isnan(whole[epoch]):
-                raise ConfigurationError(f"evaluate returns names that the loss does not use, given {name!r}")
+                raise ConfigurationError(f"evaluate must return names that the loss does not use, given {name!r}")
             whole[epoch] = value
 
-    def of_epoch(self, epoch: int) -> dict[str, float]:
-        """All that was noted of an epoch."""
+    def epoch_values(self, epoch: int) -> dict[str, float]:
+        """All values of an epoch."""
         return {name: float(whole[epoch]) for name, whole in self._by_epoch.items() if not np.isnan(whole[epoch])}
 
     def history(self) -> History:
-        """What there is so far."""
-        ended = self.step // self._cut.per_epoch
+        """The history so far."""
+        ended = self.step // self._batching.per_epoch
         by_step = {name: whole[: self.step].copy() for name, whole in self._by_step.items()}
         return History(
             loss=by_step.pop("loss", np.empty(0)),
             metrics=by_step,
-            examples=counted(self._cut, np.arange(self.step)),
+            examples=examples_per_step(self._batching, np.arange(self.step)),
             epochs={name: whole[:ended].copy() for name, whole in self._by_epoch.items()},
         )
 
     def restore(self, history: History) -> None:
-        """Begin with another run's history in place of an empty one."""
+        """Start from the history of the resumed run."""
         self.step = len(history.loss)
         for name, values in {"loss": history.loss, **history.metrics}.items():
-            whole = np.empty(self._cut.per_epoch * self._epochs, values.dtype)
+            whole = np.empty(self._batching.per_epoch * self._epochs, values.dtype)
             whole[: self.step] = values
             self._by_step[name] = whole
         for name, values in history.epochs.items():

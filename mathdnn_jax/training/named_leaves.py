@@ -1,4 +1,4 @@
-"""A carry as named arrays and back: what a checkpoint holds."""
+"""Converting a carry to the named arrays of a checkpoint, and back."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mathdnn_jax.training.program import Carry
 
 
 def named_leaves(carry: Carry) -> dict[str, Any]:
-    """The arrays, or their shapes, under names like "params.coupling_0.dense_0.kernel"; keys as their raw data.
+    """The arrays, or their shapes, under names like "params.coupling_0.dense_0.kernel"; PRNG keys as raw key data.
 
     Raises:
-        ConfigurationError: two leaves would have one name, as keys "0" and 0 of a dict would.
+        ConfigurationError: Two leaves would have the same name, as the keys "0" and 0 of a dict would.
     """
     named: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
@@ -27,12 +27,12 @@ def named_leaves(carry: Carry) -> dict[str, Any]:
 
 
 def describe(named: dict[str, Any]) -> dict[str, str]:
-    """Shape and dtype of each, as text."""
+    """The dtype and shape of each array as text."""
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in named.items()}
 
 
 def with_leaves(carry: Carry, named: dict[str, Any]) -> Carry:
-    """A carry of the given structure with the named arrays in it."""
+    """A carry with the structure of `carry` that holds the named arrays."""
     paths, structure = jax.tree_util.tree_flatten_with_path(carry)
     leaves = []
     for path, old in paths:
@@ -43,9 +43,9 @@ def with_leaves(carry: Carry, named: dict[str, Any]) -> Carry:
 
 
 def check_leaves(there: dict[str, str], here: dict[str, str], path: object) -> None:
-    """Raise ResumeError unless a checkpoint has exactly the leaves that this run has."""
+    """Raise ResumeError unless a checkpoint has exactly the leaves of this run."""
     wrong = [f"{name} is missing" for name in sorted(here.keys() - there.keys())]
-    wrong += [f"{name} is not of this run" for name in sorted(there.keys() - here.keys())]
+    wrong += [f"{name} does not occur in this run" for name in sorted(there.keys() - here.keys())]
     wrong += [
         f"{name} is {there[name]} there and {here[name]} here"
         for name in sorted(here.keys() & there.keys())
@@ -53,7 +53,7 @@ def check_leaves(there: dict[str, str], here: dict[str, str], path: object) -> N
     ]
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise ResumeError(f"{path} was made by another model, optimiser or setting: {shown}")
+        raise ResumeError(f"{path} was written with another model, optimiser or setting: {shown}")
 
 
 def _is_key(leaf: Any) -> bool:

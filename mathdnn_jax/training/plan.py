@@ -1,4 +1,4 @@
-"""Where a run is cut into dispatches: the places at which the host looks at it."""
+"""Dividing a run into dispatches, between which the host can act."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from typing import NamedTuple
 
 
 class Plan(NamedTuple):
-    """A run's length in steps, and when the host wants it.
+    """The length of a run, and the steps after which the host has to act.
 
-    Cuts depend on the position alone and never on where a run was taken up again: a resumed run executes the very
-    programs that the uninterrupted one did.
+    The divisions depend on the position in the run alone, never on the step where it was resumed: a resumed run
+    executes exactly the programs that the uninterrupted one would.
 
-    - `per_epoch`, `epochs`: of steps, of epochs;
-    - `every_epochs`: a cut at the end of each so-many-th epoch; None where nobody watches;
-    - `every_steps`: also after each so-many steps within an epoch;
-    - `most`: steps that a dispatch has at most where nobody watches, in whole epochs but at least one.
+    - `per_epoch`: steps in an epoch; `epochs`: epochs in the run;
+    - `every_epochs`: a dispatch ends after every `every_epochs` epochs; None if nothing happens between epochs;
+    - `every_steps`: a dispatch also ends after every `every_steps` steps within an epoch;
+    - `max_steps`: maximum number of steps of a dispatch, rounded down to whole epochs but to no less than one.
     """
 
     per_epoch: int
     epochs: int
     every_epochs: int | None
     every_steps: int | None
-    most: int
+    max_steps: int
 
     @property
     def steps(self) -> int:
-        """All steps of the run."""
+        """Total number of steps."""
         return self.per_epoch * self.epochs
 
     def dispatches(self, start: int) -> Iterator[tuple[int, int]]:
-        """The (first, past the last) steps of each dispatch from step `start` on."""
+        """(first step, one past the last step) of each dispatch from step `start` on."""
         while start < self.steps:
-            stop = self._cut_after(start)
+            stop = self._next_stop(start)
             yield start, stop
             start = stop
 
-    def _cut_after(self, start: int) -> int:
+    def _next_stop(self, start: int) -> int:
         epoch = start // self.per_epoch
-        cuts = [self.steps]
-        together = max(1, self.most // self.per_epoch)
-        cuts.append((epoch // together + 1) * together * self.per_epoch)
+        stops = [self.steps]
+        together = max(1, self.max_steps // self.per_epoch)
+        stops.append((epoch // together + 1) * together * self.per_epoch)
         if self.every_epochs is not None:
-            cuts.append((epoch // self.every_epochs + 1) * self.every_epochs * self.per_epoch)
+            stops.append((epoch // self.every_epochs + 1) * self.every_epochs * self.per_epoch)
         if self.every_steps is not None:
             within = (start - epoch * self.per_epoch) // self.every_steps + 1
-            cuts.append(min(epoch * self.per_epoch + within * self.every_steps, (epoch + 1) * self.per_epoch))
-        return min(cuts)
+            stops.append(min(epoch * self.per_epoch + within * self.every_steps, (epoch + 1) * self.per_epoch))
+        return min(stops)

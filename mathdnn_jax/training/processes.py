@@ -1,4 +1,4 @@
-"""A run of several processes, on one machine or many."""
+"""Training with several processes, on one machine or on many."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ COORDINATOR, PROCESSES, PROCESS_ID = "MATHDNN_COORDINATOR", "MATHDNN_PROCESSES",
 
 
 def join_processes(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> bool:
-    """Make this process one of several that train together, by JAX's own runtime; before anything else uses JAX.
+    """Join this process with others that train together, through JAX's distributed runtime.
 
-    Every process then runs the same program; `device_mesh` spans the devices of all.
+    Call this before anything else uses JAX. Every process then runs the same program, and `device_mesh` spans the
+    devices of all of them.
 
     Args:
-        coordinator: HOST:PORT of process 0; by default what MATHDNN_COORDINATOR says.
-        processes: how many there are; by default what MATHDNN_PROCESSES says.
-        process_id: which this one is, from 0; by default what MATHDNN_PROCESS_ID says.
+        coordinator: HOST:PORT of process 0; by default the value of MATHDNN_COORDINATOR.
+        processes: Number of processes; by default the value of MATHDNN_PROCESSES.
+        process_id: Index of this process, from 0; by default the value of MATHDNN_PROCESS_ID.
 
     Returns:
-        Whether there are several; False, and nothing was done, where neither arguments nor environment say anything.
+        True once the processes are joined; False, without any effect, if neither arguments nor environment variables
+        are given.
 
     Raises:
-        ConfigurationError: only some of the three are known, they make no sense, or the others cannot be reached.
+        ConfigurationError: Only some of the three are given, they are invalid, or the coordinator cannot be reached.
     """
     known = {
         COORDINATOR: coordinator or os.environ.get(COORDINATOR),
@@ -37,12 +39,12 @@ def join_processes(coordinator: str | None = None, processes: int | None = None,
         return False
     if missing:
         raise ConfigurationError(
-            f"several processes need a coordinator, a count and an id each: no {', '.join(missing)}"
+            f"several processes need a coordinator, a count and an id each; there is no {', '.join(missing)}"
         )
     try:
         count, own = int(str(known[PROCESSES])), int(str(known[PROCESS_ID]))
     except ValueError as error:
-        raise ConfigurationError(f"the count and the id of processes are whole numbers: {error}") from error
+        raise ConfigurationError(f"the count and the id of processes must be whole numbers: {error}") from error
     if count < 1 or not 0 <= own < count:
         raise ConfigurationError(f"processes are numbered from 0 to one below their count, given {own} of {count}")
     try:

@@ -1,4 +1,4 @@
-"""The order in which an epoch visits the examples."""
+"""The random order in which an epoch visits the examples."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import jax.numpy as jnp
 
 ROUNDS = 8
 LEAST_BITS = 8
-"""Below 2⁸ elements a network of halves has too few permutations; walking a cycle makes smaller sets of it."""
+"""On fewer than 8 bits a Feistel network has too few permutations; cycle walking restricts it to smaller sets."""
 
 
 def shuffled(key: jax.Array, count: int) -> jax.Array:
     """A pseudo-random permutation of 0, …, count − 1: int32 (count,).
 
-    A Feistel network with a keyed hash as its round function is a bijection of the b-bit numbers, 2ᵇ ≥ count; an image
-    that is not below `count` is mapped again until it is. In time O(count) and without sorting: sorting random words,
-    as `jax.random.permutation` does, took XLA 44 ms for 60,000 on the processor where this took 0.6 ms, a tenth of an
-    epoch of a small network.
+    A Feistel network with a keyed hash as its round function is a bijection of the b-bit numbers, 2ᵇ ≥ count. An image
+    that is not below `count` is mapped again until it is. This takes time O(count) and does not sort. Sorting random
+    words, as `jax.random.permutation` does, took XLA 44 ms for 60,000 examples on the CPU on which this took 0.6 ms; a
+    tenth of an epoch of a small network.
 
     Source: Luby, Rackoff, "How to construct pseudorandom permutations from pseudorandom functions", 1988; Black,
     Rogaway, "Ciphers with arbitrary finite domains", 2002.
@@ -43,7 +43,7 @@ def shuffled(key: jax.Array, count: int) -> jax.Array:
 
 
 def _hash(word: jax.Array, key: jax.Array) -> jax.Array:
-    """The finaliser of MurmurHash3 with a key before it and after its first product."""
+    """The finaliser of MurmurHash3 with one key mixed in before it and another after its first product."""
     word = (word ^ key[0]) * jnp.uint32(0x85EBCA6B)
     word = ((word ^ (word >> 13)) + key[1]) * jnp.uint32(0xC2B2AE35)
     mixed: jax.Array = word ^ (word >> 16)

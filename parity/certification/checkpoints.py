@@ -50,7 +50,7 @@ def certify_checkpoint(
     if events < 1:
         raise ConfigurationError(f"a certificate compares at least one event, got events={events}")
     checkpoint = read(path, inside=inside)
-    announce(path, checkpoint.taken, inside)
+    announce(path, checkpoint.selection, inside)
     restored = rebuild(checkpoint, model, ignore=ignore)
     state = restored.state
     wide = sorted(name for name, array in state.items() if array.dtype == np.float64)
@@ -70,8 +70,8 @@ def certify_checkpoint(
             "sha256": sha256(path),
             "bytes": path.stat().st_size,
             "parameters": restored.parameters,
-            "inside": list(checkpoint.taken.path),
-            "left": dict(checkpoint.taken.left),
+            "inside": list(checkpoint.selection.path),
+            "left": dict(checkpoint.selection.left),
         },
         "round_trip_bit_exact": exact,
         "inputs": {"source": source, "events": len(x), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},

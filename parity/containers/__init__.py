@@ -1,21 +1,21 @@
-"""The files that checkpoints come in, each read as data: where in the file every tensor lies, and nothing is run.
+"""Readers of checkpoint files, which are treated as data: they locate every tensor in a file and execute nothing.
 
-A container's reader returns a `Layout`; `MappedState` turns it into arrays, one at a time, when they are asked for.
+A container's reader returns a `TensorMap`; `MappedState` turns it into arrays, one at a time, when they are requested.
 """
 
 from parity.containers.archive import is_archive, read_archive
-from parity.containers.layout import Layout, Placed, file_size
 from parity.containers.legacy import read_legacy
 from parity.containers.mapped import MappedState
 from parity.containers.safetensors import is_safetensors, read_safetensors
-from parity.containers.wrapped import Inside, Taken
+from parity.containers.tensor_map import StoredArray, TensorMap, file_size
+from parity.containers.wrapped import Inside, Selection
 
 __all__ = [
     "Inside",
-    "Layout",
     "MappedState",
-    "Placed",
-    "Taken",
+    "Selection",
+    "StoredArray",
+    "TensorMap",
     "file_size",
     "is_archive",
     "is_safetensors",

@@ -1,4 +1,4 @@
-"""PyTorch's zip container: records as they are, `<name>/data.pkl` and `<name>/data/<key>`, with checksums."""
+"""PyTorch's zip container: uncompressed records `<name>/data.pkl` and `<name>/data/<key>`, with checksums."""
 
 from __future__ import annotations
 
@@ -8,86 +8,86 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from parity.containers.layout import Layout, Range, file_size, place
-from parity.containers.objects import BadPickleError, Storage, whole
-from parity.containers.pickles import LONGEST, Machine
+from parity.containers.objects import BadPickleError, Storage, whole_number
+from parity.containers.pickles import MAX_PICKLE_BYTES, Machine
+from parity.containers.tensor_map import ByteRange, TensorMap, file_size, map_tensors
 from parity.containers.wrapped import Inside, short
 from parity.errors import CorruptCheckpointError, UnsafeCheckpointError
 
-DIRECTORY = 2**22
-"""The longest list of records, in bytes: of forty thousand, as PyTorch writes them."""
+MAX_DIRECTORY_BYTES = 2**22
+"""Maximum size of the list of records: enough for forty thousand records as PyTorch writes them."""
 CHUNK = 2**20
 
 
 def is_archive(file: BinaryIO) -> bool:
-    """Whether the file begins as a zip does, with a record."""
+    """Whether the file begins with a record of a zip archive."""
     file.seek(0)
     return file.read(4) == b"PK\x03\x04"
 
 
-def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> Layout:
-    """Find the arrays of a zip. Every record's checksum is verified, which PyTorch itself does not do.
+def read_archive(path: Path, file: BinaryIO, inside: Inside | None = None) -> TensorMap:
+    """Locate the arrays of a zip archive. Every record's checksum is verified, which PyTorch itself does not do.
 
     Raises:
-        CorruptCheckpointError: it is damaged, was altered, or claims to unpack to more than it has.
-        UnsafeCheckpointError, NotAStateDictError: as `parity.load` says.
-        BadPickleError: its pickle is damaged or refused.
+        CorruptCheckpointError: The archive is damaged, was altered, or claims to unpack to more bytes than it has.
+        UnsafeCheckpointError, NotAStateDictError: As in `parity.load`.
+        BadPickleError: Its pickle is damaged or refused.
     """
     size = file_size(file)
     records = _records(path, file, size)
     pickles = [name for name in records if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
         raise CorruptCheckpointError(
-            f"{path} is a zip archive without one data.pkl in one folder: it is no checkpoint of torch.save"
+            f"{path} is a zip archive without exactly one data.pkl in a folder: it was not written by torch.save"
         )
     folder = pickles[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in records:
         raise UnsafeCheckpointError(
-            f"{path} is a TorchScript archive, a program and not weights alone; nothing of it was run. Save "
-            f"module.state_dict() where it was made"
+            f"{path} is a TorchScript archive, which is a program and not only weights; none of it was run. Save "
+            f"module.state_dict() where it was created"
         )
     order = _small(file, records.get(f"{folder}byteorder", (0, 0))) or b"little"
     if order not in (b"little", b"big"):
         raise CorruptCheckpointError(f"{path} names a byte order that is neither little nor big; obtain it again")
-    if records[pickles[0]][1] > LONGEST:
-        raise CorruptCheckpointError(f"{path} has a pickle of more than {LONGEST:,} bytes; refused")
+    if records[pickles[0]][1] > MAX_PICKLE_BYTES:
+        raise CorruptCheckpointError(f"{path} has a pickle of more than {MAX_PICKLE_BYTES:,} bytes; refused")
 
-    def where(storage: Storage) -> Range:
+    def where(storage: Storage) -> ByteRange:
         start, stored = records[f"{folder}data/{storage.key}"]
         if not isinstance(storage.dtype, str) and storage.length * storage.dtype.itemsize != stored:
             raise CorruptCheckpointError(
-                f"{path} is damaged: storage {short(storage.key)} has {stored:,} bytes, and not the "
-                f"{storage.length:,} numbers that are claimed; obtain it again"
+                f"{path} is damaged: storage {short(storage.key)} has {stored:,} bytes, but claims "
+                f"{storage.length:,} numbers; obtain it again"
             )
         return start, stored
 
     content = Machine(_bytes(file, records[pickles[0]]), _storage).load()
-    return place(path, content, where, size, "<" if order == b"little" else ">", inside)
+    return map_tensors(path, content, where, size, "<" if order == b"little" else ">", inside)
 
 
 def _storage(identity: tuple[object, ...]) -> Storage:
     if len(identity) != 5 or not isinstance(key := identity[2], str):
-        raise BadPickleError("a storage that is not named as in a zip")
-    return Storage(identity[1].dtype, key, whole(identity[4]))  # type: ignore[attr-defined]
+        raise BadPickleError("a storage that is not named as in a zip archive")
+    return Storage(identity[1].dtype, key, whole_number(identity[4]))  # type: ignore[attr-defined]
 
 
-def _bytes(file: BinaryIO, where: Range) -> bytes:
+def _bytes(file: BinaryIO, where: ByteRange) -> bytes:
     file.seek(where[0])
     return file.read(where[1])
 
 
-def _small(file: BinaryIO, where: Range) -> bytes:
+def _small(file: BinaryIO, where: ByteRange) -> bytes:
     return _bytes(file, where)[:16] if where[1] <= 16 else b"long"
 
 
-def _records(path: Path, file: BinaryIO, size: int) -> dict[str, Range]:
-    """Each record's place, after its checksum was verified."""
+def _records(path: Path, file: BinaryIO, size: int) -> dict[str, ByteRange]:
+    """The byte range of each record, after verifying its checksum."""
     _check_directory(path, file, size)
-    records: dict[str, Range] = {}
+    records: dict[str, ByteRange] = {}
     try:
         file.seek(0)
         with zipfile.ZipFile(file) as archive:
-            # PyTorch stores records uncompressed, so that a record larger than the file is a decompression bomb.
+            # PyTorch stores records uncompressed, so a record larger than the file is a decompression bomb.
             if sum(record.file_size for record in archive.infolist()) > size:
                 raise CorruptCheckpointError(f"{path} claims to unpack to more bytes than it has; refused")
             for record in archive.infolist():
@@ -102,23 +102,25 @@ def _records(path: Path, file: BinaryIO, size: int) -> dict[str, Range]:
 
 
 def _check_directory(path: Path, file: BinaryIO, size: int) -> None:
-    """Before anything is made of the list of records: it ends the file, as PyTorch writes it, and is not too long."""
+    """Check, before parsing it, that the list of records ends the file, as PyTorch writes it, and is not too long."""
     file.seek(max(0, size - 98))
     tail = file.read(98)
     end = tail[-22:]
     if len(end) < 22 or not end.startswith(b"PK\x05\x06"):
         raise CorruptCheckpointError(
-            f"{path} begins as a zip archive and does not end as one: it is truncated or damaged; obtain it again"
+            f"{path} begins but does not end like a zip archive: it is truncated or damaged; obtain it again"
         )
     length, comment = struct.unpack("<12xIxxxxH", end)
     if tail[-42:].startswith(b"PK\x06\x07"):
         length = struct.unpack_from("<Q", tail, 40)[0] if tail.startswith(b"PK\x06\x06") else size
-    if comment or length > DIRECTORY:
-        raise CorruptCheckpointError(f"{path} lists its records in {length:,} bytes, more than {DIRECTORY:,}; refused")
+    if comment or length > MAX_DIRECTORY_BYTES:
+        raise CorruptCheckpointError(
+            f"{path} lists its records in {length:,} bytes, more than {MAX_DIRECTORY_BYTES:,}; refused"
+        )
 
 
-def _record(path: Path, file: BinaryIO, record: zipfile.ZipInfo) -> Range:
-    """Where a record's bytes begin, by its own header, and how many they are."""
+def _record(path: Path, file: BinaryIO, record: zipfile.ZipInfo) -> ByteRange:
+    """The byte range of a record according to its own header."""
     file.seek(record.header_offset)
     header = file.read(30)
     if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
@@ -126,7 +128,7 @@ def _record(path: Path, file: BinaryIO, record: zipfile.ZipInfo) -> Range:
     flags, method, name, extra = struct.unpack("<6xHH16xHH", header)
     if method or record.compress_type or (flags | record.flag_bits) & 1 or record.compress_size != record.file_size:
         raise CorruptCheckpointError(
-            f"{path} has a compressed or encrypted record {short(record.filename)}; torch.save writes them plain"
+            f"{path} has a compressed or encrypted record {short(record.filename)}; torch.save writes neither"
         )
     if file.read(name) != record.orig_filename.encode("utf-8" if record.flag_bits & 0x800 else "cp437"):
         raise CorruptCheckpointError(f"{path} is damaged: {short(record.filename)} has two names; obtain it again")

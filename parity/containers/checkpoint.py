@@ -1,4 +1,4 @@
-"""Reading an untrusted checkpoint file into numpy arrays, and nothing else."""
+"""Reading an untrusted checkpoint file into NumPy arrays without executing any of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 from mathdnn_jax.errors import MissingDependencyError
 from parity.containers import (
     Inside,
-    Layout,
     MappedState,
-    Taken,
+    Selection,
+    TensorMap,
     is_archive,
     is_safetensors,
     read_archive,
@@ -34,77 +34,91 @@ from parity.errors import (
 )
 
 State = dict[str, np.ndarray]
-"""A state dict: names as the checkpoint has them, arrays in its own layout and dtype."""
+"""A state dict, with the names, layouts and dtypes of the checkpoint."""
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds: its arrays, the texts that safetensors files may carry beside them, and what was left."""
+    """The content of a file: its arrays, the metadata of safetensors files, and which dictionary was selected."""
 
     state: Mapping[str, np.ndarray]
     metadata: dict[str, str]
-    taken: Taken = Taken()
+    selection: Selection = Selection()
 
 
 def load(path: str | os.PathLike[str], *, inside: Inside | None = None) -> State:
-    """Read a checkpoint into memory: PyTorch's zip and legacy containers (any suffix), or safetensors.
+    """Read a checkpoint into memory, from PyTorch's zip or legacy container (with any suffix) or from safetensors.
 
-    The file is taken as hostile. Its pickle is read by a machine that knows tensors and plain containers and can
-    import and call nothing (`parity.containers.pickles`), so that no code in the file runs and PyTorch is not needed;
-    nothing is unpacked to disk; what a header claims is held against the file's size before memory is taken. A zip's
-    checksums are verified, which PyTorch itself does not do, so that one flipped bit is an error and not another
-    weight; legacy and safetensors files have none. dtypes are kept (bfloat16 as `ml_dtypes.bfloat16`).
+    The file is treated as hostile. Its pickle is interpreted by a machine that knows only tensors and plain containers
+    and can neither import nor call anything (`parity.containers.pickles`), so no code in the file runs and PyTorch is
+    not needed. Nothing is unpacked to disk, and every claim of a header is compared with the size of the file before
+    memory is allocated. The checksums of a zip archive are verified, which PyTorch itself does not do, so a single
+    flipped bit is an error and not a different weight; legacy and safetensors files have no checksums. dtypes are
+    preserved (bfloat16 as `ml_dtypes.bfloat16`).
 
-    A state inside other dictionaries, as training scripts save it beside an epoch and an optimiser's state, is found
-    where one dictionary alone can be meant; a `WrappedCheckpointWarning` says which, and what was left. What is left
-    takes no memory. `inside` names it, and there is no warning; keys keep their prefixes.
+    Training scripts often save a state inside other dictionaries, beside an epoch and an optimiser's state. Such a
+    state is found if only one dictionary can be meant; a `WrappedCheckpointWarning` names it and lists what was left
+    out, which takes no memory. `inside` names the dictionary explicitly, without a warning. Keys keep their prefixes.
 
     Args:
-        path: the file.
-        inside: the dictionary to take, "model_state", or "checkpoint/model" for one in another, or their sequence.
+        path: The file.
+        inside: The dictionary to read: "model_state", "checkpoint/model" for a nested one, or a sequence of keys.
+
+    Returns:
+        The arrays by name, in the checkpoint's own layouts and dtypes.
 
     Raises:
-        CheckpointNotFoundError: there is no such file.
-        CorruptCheckpointError: it is truncated, altered, or not a checkpoint.
-        UnsafeCheckpointError: it asks for anything but tensors in plain containers.
-        AmbiguousCheckpointError: several dictionaries of tensors may be meant; the message lists them.
-        NotAStateDictError: it does not hold a mapping from names to dense tensors, none that is called `inside`, or
-            they claim together more than twice the file.
+        CheckpointNotFoundError: There is no such file.
+        CorruptCheckpointError: The file is truncated, altered, or not a checkpoint.
+        UnsafeCheckpointError: It asks for anything but tensors in plain containers.
+        AmbiguousCheckpointError: Several dictionaries of tensors may be meant; the message lists them.
+        NotAStateDictError: It does not hold a mapping from names to dense tensors, has no dictionary called `inside`,
+            or its tensors claim more than twice the size of the file.
         MissingDependencyError: safetensors is needed and not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np, parity
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "layer.safetensors"
+        ...     parity.save_state(path, {"weight": np.ones((2, 3)), "bias": np.zeros(2)})
+        ...     state = parity.load(path)
+        >>> {name: array.shape for name, array in sorted(state.items())}
+        {'bias': (2,), 'weight': (2, 3)}
     """
     path = find(path)
     with path.open("rb") as file:
-        layout = _layout(path, file, inside)
-        state = MappedState(path, file, layout.arrays)
-    announce(path, layout.taken, inside)
+        tensors = _locate(path, file, inside)
+        state = MappedState(path, file, tensors.arrays)
+    announce(path, tensors.selection, inside)
     return {name: state.read(name) for name in state}
 
 
-def announce(path: object, taken: Taken, inside: Inside | None) -> None:
-    """Warn of a state that was found inside other dictionaries and not chosen there."""
-    if taken.path and inside is None:
-        message = f"{path}: {taken}; inside={'/'.join(taken.path)!r} chooses it without this warning"
+def announce(path: object, selection: Selection, inside: Inside | None) -> None:
+    """Warn about a state that was found inside other dictionaries without being chosen explicitly."""
+    if selection.path and inside is None:
+        message = f"{path}: {selection}; inside={'/'.join(selection.path)!r} chooses it without this warning"
         warnings.warn(message, WrappedCheckpointWarning, stacklevel=3)
 
 
 def read(path: str | os.PathLike[str], *, inside: Inside | None = None) -> Checkpoint:
-    """Read a checkpoint with its metadata, as `load` otherwise, but leave the arrays in the file.
+    """Read a checkpoint and its metadata like `load`, but leave the arrays in the file.
 
-    What was taken of wrapped ones is the result's `taken`, and there is no warning.
-
-    The state is a `parity.containers.MappedState`: each look-up maps one array into memory, and the file has to stay
-    as it is while the state is in use.
+    The result's `selection` says which dictionary of a wrapped state was read; there is no warning. The state is a
+    `parity.containers.MappedState`: each look-up maps one array into memory, and the file must not change while the
+    state is in use.
     """
     path = find(path)
     with path.open("rb") as file:
-        layout = _layout(path, file, inside)
-        return Checkpoint(MappedState(path, file, layout.arrays), layout.metadata, layout.taken)
+        tensors = _locate(path, file, inside)
+        return Checkpoint(MappedState(path, file, tensors.arrays), tensors.metadata, tensors.selection)
 
 
 def find(path: str | os.PathLike[str]) -> Path:
     """Return `path` as a `Path` to a file that can be opened.
 
     Raises:
-        CheckpointNotFoundError: there is no such file, or it cannot be read.
+        CheckpointNotFoundError: There is no such file, or it cannot be read.
     """
     path = Path(path)
     try:
@@ -128,7 +142,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """An array or a dense PyTorch tensor as a numpy array of the same dtype; bfloat16 as `ml_dtypes.bfloat16`."""
+    """Convert an array or a dense PyTorch tensor to a NumPy array; bfloat16 becomes `ml_dtypes.bfloat16`."""
     if not hasattr(value, "detach"):
         return np.asarray(value)
     tensor = value.detach().cpu().contiguous()
@@ -147,19 +161,17 @@ def _torch() -> Any:
     return torch
 
 
-def _layout(path: Path, file: BinaryIO, inside: Inside | None) -> Layout:
+def _locate(path: Path, file: BinaryIO, inside: Inside | None) -> TensorMap:
     if is_safetensors(path, file):
         if inside is not None:
-            raise NotAStateDictError(
-                f"{path} is a safetensors file, which has no dictionaries inside: leave inside= out"
-            )
+            raise NotAStateDictError(f"{path} is a safetensors file, which has no dictionaries inside: omit inside=")
         return read_safetensors(path, file)
     try:
         return read_archive(path, file, inside) if is_archive(file) else read_legacy(path, file, inside)
     except RefusedError as error:
         raise UnsafeCheckpointError(
-            f"{path} asks for more than tensors and was refused; nothing of it was run. It asks for: {error} — save "
-            f"the weights alone with torch.save(model.state_dict(), path) where the model was made"
+            f"{path} asks for more than tensors and was refused; none of it was run. It asks for: {error} — save "
+            f"only the weights with torch.save(model.state_dict(), path) where the model was created"
         ) from error
     except BadPickleError as error:
         raise CorruptCheckpointError(

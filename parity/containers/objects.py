@@ -1,4 +1,4 @@
-"""What a pickled state dict may name, as plain descriptions: no class of PyTorch is made, and none is needed."""
+"""Plain descriptions of everything that a pickled state dict may name. No PyTorch class is created or needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class BadPickleError(Exception):
-    """The bytes are no pickle of a state dict; the reader of the container says of which file."""
+    """The bytes are not a pickled state dict. The reader of the container adds the name of the file."""
 
 
 class RefusedError(BadPickleError):
@@ -18,13 +18,13 @@ class RefusedError(BadPickleError):
 
 
 class StorageType(NamedTuple):
-    """A kind of storage: the dtype of its numbers, or the name of one that NumPy lacks."""
+    """A type of storage: the dtype of its numbers, or the name of a dtype that NumPy lacks."""
 
     dtype: np.dtype | str
 
 
 class Storage(NamedTuple):
-    """Stored numbers: `length` of them under `key`, of which a view takes `within` from `first` on."""
+    """A storage of `length` numbers under `key`; a view of it has `within` numbers from `first` on."""
 
     dtype: np.dtype | str
     key: str | int
@@ -34,13 +34,13 @@ class Storage(NamedTuple):
 
 
 class Dtype(NamedTuple):
-    """A dtype that is given by itself."""
+    """A dtype on its own."""
 
     dtype: np.dtype | str
 
 
 class Tensor(NamedTuple):
-    """A dense tensor: a window on a storage, with offset and strides in entries."""
+    """A dense tensor: a view of a storage, with offset and strides in entries."""
 
     storage: Storage
     dtype: np.dtype | str
@@ -51,14 +51,14 @@ class Tensor(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Something harmless that is no dense tensor; only what it is called is kept."""
+    """Something harmless that is not a dense tensor; only its name is kept."""
 
     what: str
     tensor: bool = False
 
 
 class Function(NamedTuple):
-    """A name that a pickle may call; what is then done stands in `CALLS`."""
+    """A name that a pickle may call; `CALLS` defines the effect."""
 
     name: str
 
@@ -77,7 +77,7 @@ NUMBERS: dict[str, np.dtype] = {
     "ComplexFloat": np.dtype(np.complex64),
     "ComplexDouble": np.dtype(np.complex128),
 }
-"""PyTorch's storages by their names, `torch.FloatStorage` and so on."""
+"""The dtypes of PyTorch's storages, by the first part of names such as `torch.FloatStorage`."""
 QUANTISED = ("QInt8", "QUInt8", "QInt32", "QUInt4x2", "QUInt2x4")
 DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32",
@@ -114,11 +114,11 @@ OTHERS = (
 )
 
 
-def name_of(full_name: str) -> Any:
-    """What a dotted name in a pickle stands for, taken from a fixed list.
+def look_up(full_name: str) -> Any:
+    """Look up a dotted name of a pickle in a fixed list of descriptions.
 
     Raises:
-        RefusedError: it is not on the list.
+        RefusedError: It is not on the list.
     """
     found = NAMES.get(full_name)
     if found is None:
@@ -127,10 +127,10 @@ def name_of(full_name: str) -> Any:
 
 
 def call(function: Any, arguments: Any) -> Any:
-    """What a pickle's call of a name on the list gives.
+    """The result of a pickle's call of a name on the list.
 
     Raises:
-        BadPickleError: it is not called as PyTorch calls it.
+        BadPickleError: It is not called as PyTorch would call it.
     """
     if type(arguments) is not tuple:
         raise BadPickleError("a call without a tuple of arguments")
@@ -141,14 +141,14 @@ def call(function: Any, arguments: Any) -> Any:
     return CALLS[function.name](*arguments)
 
 
-def whole(value: Any) -> int:
-    """A whole number that is not negative.
+def whole_number(value: Any) -> int:
+    """Check that a value is an integer of at least 0.
 
     Raises:
-        BadPickleError: it is anything else.
+        BadPickleError: It is anything else.
     """
     if type(value) is not int or value < 0:
-        raise BadPickleError("a size, stride or offset that is no whole number")
+        raise BadPickleError("a size, stride or offset that is not an integer of at least 0")
     return value
 
 
@@ -158,16 +158,25 @@ def _storage_of(value: Any) -> Storage:
     return value
 
 
-def _wholes(values: Any) -> tuple[int, ...]:
+def _whole_numbers(values: Any) -> tuple[int, ...]:
     if type(values) is not tuple:
-        raise BadPickleError("a shape or strides that are no tuple")
-    return tuple(whole(value) for value in values)
+        raise BadPickleError("a shape or strides that are not a tuple")
+    return tuple(whole_number(value) for value in values)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
     metadata = rest[2] if len(rest) > 2 else None
     note = "a conjugate or negative view" if metadata else ""
-    return _checked(Tensor(_storage_of(storage), storage.dtype, whole(offset), _wholes(shape), _wholes(strides), note))
+    return _checked(
+        Tensor(
+            _storage_of(storage),
+            storage.dtype,
+            whole_number(offset),
+            _whole_numbers(shape),
+            _whole_numbers(strides),
+            note,
+        )
+    )
 
 
 def _tensor_of_dtype(
@@ -181,7 +190,7 @@ def _tensor_of_dtype(
 
 def _checked(tensor: Tensor) -> Tensor:
     if len(tensor.shape) != len(tensor.strides):
-        raise BadPickleError("a tensor with another number of strides than of axes")
+        raise BadPickleError("a tensor with different numbers of strides and axes")
     return tensor
 
 
@@ -195,16 +204,16 @@ def _ordered(*arguments: Any) -> dict[Any, Any]:
     result: dict[Any, Any] = {}
     for pair in arguments[0] if arguments else ():
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise BadPickleError("an ordered mapping that is not made of pairs")
+            raise BadPickleError("an ordered mapping that does not consist of pairs")
         result[key_of(pair[0])] = pair[1]
     return result
 
 
 def key_of(value: Any) -> str | int:
-    """A key of a mapping. Others than names and small numbers take long to hash, in the hands of an enemy.
+    """Check a key of a mapping. Only names and small integers are allowed: others may take very long to hash.
 
     Raises:
-        BadPickleError: it is no such key.
+        BadPickleError: It is another kind of key.
     """
     if type(value) is str or (type(value) is int and abs(value) < 2**31):
         return value
@@ -212,7 +221,7 @@ def key_of(value: Any) -> str | int:
 
 
 def _size(*arguments: Any) -> tuple[int, ...]:
-    return _wholes(tuple(arguments[0])) if arguments else ()
+    return _whole_numbers(tuple(arguments[0])) if arguments else ()
 
 
 CALLS: dict[str, Callable[..., Any]] = {
@@ -236,4 +245,4 @@ NAMES: dict[str, Any] = {
     **{f"torch.{name}Storage": StorageType(f"torch.{name.lower()}") for name in QUANTISED},
     "torch.storage.UntypedStorage": StorageType(np.dtype(np.uint8)),
 }
-"""Every name that a pickle may mention, and what it then stands for. All are descriptions of this file."""
+"""Every name that a pickle may mention, with its description. All descriptions are defined in this file."""

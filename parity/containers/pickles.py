@@ -1,7 +1,7 @@
-"""A pickle machine that knows plain containers and tensors, and can import, call and look up nothing.
+"""A pickle machine that knows only plain containers and tensors, and cannot import or call anything.
 
-Only the instructions occur that PyTorch's own restricted reader takes (pickle protocol 2, as `torch.save` writes it).
-A name is looked up in a fixed list of descriptions (`parity.containers.objects`), never in a module.
+It supports only the instructions that PyTorch's own restricted reader accepts (pickle protocol 2, as `torch.save`
+writes it). Names are looked up in a fixed list of descriptions (`parity.containers.objects`), never in a module.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from parity.containers.objects import BadPickleError, Other, RefusedError, StorageType, call, key_of, name_of
+from parity.containers.objects import BadPickleError, Other, RefusedError, StorageType, call, key_of, look_up
 
-LONGEST = 2**25
-"""Bytes that the pickles of one file may take. A state dict of ten thousand tensors takes two million."""
-INSTRUCTIONS = 400_000
-"""Instructions of one file's pickles: a tensor takes about 25, so that these are 16,000 tensors."""
-TEXT = 2**16
-"""The longest name, in bytes."""
+MAX_PICKLE_BYTES = 2**25
+"""Maximum size of the pickles of one file. A state dict of ten thousand tensors takes two million bytes."""
+MAX_INSTRUCTIONS = 400_000
+"""Maximum number of instructions in one file's pickles: a tensor takes about 25, so this allows 16,000 tensors."""
+MAX_TEXT_BYTES = 2**16
+"""Maximum length of a name."""
 
 
 class Machine:
-    """Reads one pickle after the other from `data`; `position` is that of the next byte."""
+    """Reads one pickle after another from `data`; `position` is the index of the next byte."""
 
     def __init__(self, data: bytes, persistent: Callable[[Any], Any] | None = None) -> None:
         self.data = data
         self.position = 0
-        self.left = INSTRUCTIONS
+        self.left = MAX_INSTRUCTIONS
         self.persistent = persistent
 
     def load(self) -> Any:
-        """The next pickle's value.
+        """Read the value of the next pickle.
 
         Raises:
-            RefusedError: it names what is not on the list.
-            BadPickleError: it is damaged, uses another instruction, or is beyond the limits.
+            RefusedError: It mentions a name that is not on the list.
+            BadPickleError: It is damaged, uses another instruction, or exceeds the limits.
         """
         start = self.position
         try:
             return self._run()
         except (BadPickleError, LookupError, TypeError, ValueError, struct.error, OverflowError) as error:
-            names = wanted(self.data[start : start + 1_000_000])
+            names = forbidden_names(self.data[start : start + 1_000_000])
             if names:
                 raise RefusedError(", ".join(names)) from error
             if isinstance(error, BadPickleError):
@@ -56,7 +56,7 @@ class Machine:
         while True:
             self.left -= 1
             if self.left < 0:
-                raise BadPickleError(f"more than {INSTRUCTIONS:,} instructions")
+                raise BadPickleError(f"more than {MAX_INSTRUCTIONS:,} instructions")
             code = self.data[self.position]
             self.position += 1
             if code == _STOP:
@@ -67,23 +67,23 @@ class Machine:
         """The next `count` bytes."""
         taken = self.data[self.position : self.position + count]
         if len(taken) < count:
-            raise BadPickleError("it ends early")
+            raise BadPickleError("it ends too early")
         self.position += count
         return taken
 
     def number(self, form: str) -> Any:
-        """The next number, of `struct`'s format `form`."""
+        """The next number, in the `struct` format `form`."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def text(self, count: int) -> str:
         """The next `count` bytes as text."""
-        if count > TEXT:
+        if count > MAX_TEXT_BYTES:
             raise BadPickleError(f"a text of {count:,} bytes")
         return str(self.take(count), "utf-8")
 
     def line(self) -> str:
-        """The bytes up to the end of the line, as text."""
-        end = self.data.find(b"\n", self.position, self.position + TEXT)
+        """The bytes up to the end of the line as text."""
+        end = self.data.find(b"\n", self.position, self.position + MAX_TEXT_BYTES)
         if end < 0:
             raise BadPickleError("a name without an end")
         text = str(self.data[self.position : end], "utf-8")
@@ -91,29 +91,29 @@ class Machine:
         return text
 
     def push(self, value: Any) -> None:
-        """Put a value on the stack, after it was made: making a tuple changes stacks."""
+        """Push a value onto the stack. The value is made first, because making a tuple changes the stack."""
         self.stack.append(value)
 
     def items(self) -> list[Any]:
-        """What was put on the stack since the last mark."""
+        """Take the values that were pushed since the last mark."""
         items, self.stack = self.stack, self.below.pop()
         return items
 
     def tuple_of(self, count: int) -> None:
-        """Make the last `count` values one tuple."""
+        """Combine the last `count` values into a tuple."""
         if len(self.stack) < count:
             raise BadPickleError("an empty stack")
         self.stack[-count:] = [tuple(self.stack[-count:])]
 
     def append(self, items: list[Any]) -> None:
-        """Put `items` into the list on top of the stack."""
+        """Append `items` to the list on top of the stack."""
         target = self.stack[-1]
         if type(target) is not list:
             raise BadPickleError(f"items for a {type(target).__name__}")
         target.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
-        """Put keys and values into the mapping on top of the stack."""
+        """Store keys and values in the mapping on top of the stack."""
         target = self.stack[-1]
         if isinstance(target, Other):
             return
@@ -123,12 +123,12 @@ class Machine:
             target[key_of(key)] = value
 
     def mark(self) -> None:
-        """Begin a new stack on top of this one."""
+        """Start a new stack on top of this one."""
         self.below.append(self.stack)
         self.stack = []
 
     def remember(self, index: int) -> None:
-        """Keep the value on top of the stack under a number."""
+        """Store the value on top of the stack under a number."""
         self.memo[index] = self.stack[-1]
 
     def reduce(self) -> None:
@@ -137,7 +137,7 @@ class Machine:
         self.stack[-1] = call(self.stack[-1], arguments)
 
     def build(self) -> None:
-        """Give attributes, which are not kept: an ordered mapping's `_metadata`, say."""
+        """Discard attributes, such as the `_metadata` of an ordered mapping."""
         self.stack.pop()
         if not isinstance(self.stack[-1], dict | Other):
             raise BadPickleError(f"attributes for a {type(self.stack[-1]).__name__}")
@@ -146,9 +146,9 @@ class Machine:
         """Ask the container for a storage."""
         identity = self.stack.pop()
         if self.persistent is None or type(identity) is not tuple or len(identity) < 5 or identity[0] != "storage":
-            raise BadPickleError("a reference to something that is no storage")
+            raise BadPickleError("a reference to something that is not a storage")
         if type(identity[1]) is not StorageType:
-            raise BadPickleError("a storage of no known type")
+            raise BadPickleError("a storage of an unknown type")
         self.stack.append(self.persistent(identity))
 
 
@@ -182,7 +182,7 @@ _OPERATIONS: dict[int, Callable[[Machine], Any]] = {
     0x8A: lambda m: m.push(int.from_bytes(m.take(m.take(1)[0]), "little", signed=True)),  # LONG1
     ord("X"): lambda m: m.push(m.text(m.number("<I"))),
     ord("U"): lambda m: m.push(m.text(m.take(1)[0])),
-    ord("c"): lambda m: m.push(name_of(f"{m.line()}.{m.line()}")),
+    ord("c"): lambda m: m.push(look_up(f"{m.line()}.{m.line()}")),
     ord("R"): Machine.reduce,
     0x81: Machine.reduce,  # NEWOBJ: a class and its arguments
     ord("b"): Machine.build,
@@ -190,8 +190,8 @@ _OPERATIONS: dict[int, Callable[[Machine], Any]] = {
 }
 
 
-def wanted(data: bytes) -> list[str]:
-    """The names off the list that the pickle in `data` mentions, read off without running any of them."""
+def forbidden_names(data: bytes) -> list[str]:
+    """The names in the pickle in `data` that are not on the list, found without executing it."""
     names: list[str] = []
     strings: list[str] = []
     try:
@@ -207,10 +207,10 @@ def wanted(data: bytes) -> list[str]:
                 strings.append(argument)
             if name is not None:
                 try:
-                    name_of(name)
+                    look_up(name)
                 except RefusedError:
                     names.append(name[:100])
     except Exception:
-        # The bytes are not a pickle from here on, and genops raises whatever it stumbles over.
+        # From here on the bytes are not a pickle, and genops may raise any error.
         return names[:5]
     return names[:5]

@@ -1,4 +1,4 @@
-"""The safetensors container: a JSON header that says where each array lies, and the bytes. It has no checksums."""
+"""The safetensors container: a JSON header with the location of each array, then the bytes, without checksums."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import ml_dtypes
 import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
-from parity.containers.layout import Layout, Placed, check_claim, entries, file_size, unheard_of
+from parity.containers.tensor_map import StoredArray, TensorMap, check_claim, entries, exceeds_numpy, file_size
 from parity.containers.wrapped import listed, short
 from parity.errors import CorruptCheckpointError, NotAStateDictError
 
-HEADER = 2**22
-"""The longest header, in bytes: of some forty thousand arrays. The format allows twenty-five times that."""
+MAX_HEADER_BYTES = 2**22
+"""Maximum size of the header: enough for about forty thousand arrays. The format itself allows 25 times as much."""
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -35,7 +35,7 @@ DTYPES: dict[str, np.dtype] = {
 
 
 def is_safetensors(path: Path, file: BinaryIO) -> bool:
-    """Whether the name or the first bytes say so: neither a zip nor a pickle has a brace after eight bytes."""
+    """Recognise the format by its suffix or first bytes: neither a zip nor a pickle has a brace as its ninth byte."""
     if path.suffix == ".safetensors":
         return True
     file.seek(0)
@@ -43,12 +43,12 @@ def is_safetensors(path: Path, file: BinaryIO) -> bool:
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < file_size(file)
 
 
-def read_safetensors(path: Path, file: BinaryIO) -> Layout:
-    """Find the arrays of a safetensors file. The format's own reader checks the header first.
+def read_safetensors(path: Path, file: BinaryIO) -> TensorMap:
+    """Locate the arrays of a safetensors file. The format's own reader checks the header first.
 
     Raises:
-        CorruptCheckpointError: it is damaged.
-        NotAStateDictError: an array is of a type that NumPy lacks.
+        CorruptCheckpointError: The file is damaged.
+        NotAStateDictError: An array has a dtype that NumPy lacks.
         MissingDependencyError: safetensors is not installed.
     """
     try:
@@ -59,29 +59,31 @@ def read_safetensors(path: Path, file: BinaryIO) -> Layout:
         ) from error
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
-    if length > HEADER:
-        raise CorruptCheckpointError(f"{path} is no safetensors file, or has a header of more than {HEADER:,} bytes")
+    if length > MAX_HEADER_BYTES:
+        raise CorruptCheckpointError(
+            f"{path} is not a safetensors file, or has a header of more than {MAX_HEADER_BYTES:,} bytes"
+        )
     try:
         with safe_open(path, "numpy") as checked:
             metadata = dict(checked.metadata() or {})
         header = json.loads(file.read(length))
         header.pop("__metadata__", None)
     except (SafetensorError, ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
-        reason = (str(error).strip().splitlines() or ["no further word"])[0][:300]
+        reason = (str(error).strip().splitlines() or ["no further information"])[0][:300]
         raise CorruptCheckpointError(f"{path} is not a readable safetensors file: {reason}") from error
     problems: list[str] = []
-    arrays: dict[str, Placed] = {}
-    # Where the arrays lie is the order in which they were written; the header's own order may be any.
+    arrays: dict[str, StoredArray] = {}
+    # The arrays are located in the order in which they were written, while the header's order is arbitrary.
     for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
         dtype, shape = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
         if dtype is None:
             problems.append(f"{short(name)} is a tensor of {entry['dtype']} that NumPy cannot hold")
-        elif unheard_of(shape):
-            problems.append(f"{short(name)} claims axes that no file has")
+        elif exceeds_numpy(shape):
+            problems.append(f"{short(name)} claims impossible axes")
         else:
             strides = tuple(dtype.itemsize * entries(shape[k + 1 :]) for k in range(len(shape)))
-            arrays[name] = Placed(dtype, shape, strides, 8 + length + entry["data_offsets"][0])
+            arrays[name] = StoredArray(dtype, shape, strides, 8 + length + entry["data_offsets"][0])
     if problems:
         raise NotAStateDictError(f"{path} holds more than plain arrays: {listed(problems)}")
     check_claim(path, arrays, file_size(file))
-    return Layout(arrays, metadata)
+    return TensorMap(arrays, metadata)

@@ -1,4 +1,4 @@
-"""Finding the state dict inside the dictionaries of a file, from descriptions alone: no array is read for it."""
+"""Finding the state dict among the nested dictionaries of a file, from descriptions alone, without reading arrays."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ import numpy as np
 from parity.containers.objects import Other, Tensor
 from parity.errors import AmbiguousCheckpointError, NotAStateDictError
 
-DEEPEST = 3
-"""How many dictionaries may stand around the state, one in the other."""
-NAMED = 10
-"""How many entries a message lists; the rest are counted."""
+MAX_DEPTH = 3
+"""Maximum number of nested dictionaries around the state."""
+MAX_LISTED = 10
+"""Maximum number of entries that a message lists; the rest are only counted."""
 
 Path = tuple[str, ...]
 Inside = str | Sequence[str]
 
 
-class Taken(NamedTuple):
-    """Which dictionary of a file was read as its state: `path`, outermost first, () being the file's own.
+class Selection(NamedTuple):
+    """Which dictionary of a file was read as its state: `path`, outermost first; () is the file's top level.
 
-    `left` says of every entry around it what it is: {"epoch": "3", "optimizer": "a dict of 2 entries"}.
+    `left` describes every entry around it that was left out: {"epoch": "3", "optimizer": "a dict of 2 entries"}.
     """
 
     path: Path = ()
     left: Mapping[str, str] = {}
 
     def __str__(self) -> str:
-        """In words; of a flat file, nothing."""
+        """The selection in words; empty for a flat file."""
         if not self.path:
             return ""
         left = listed([f"{short(name)} ({what})" for name, what in self.left.items()], ", ")
-        return f"the state is its {_slashed(self.path)}" + (f"; left: {left}" if left else "")
+        return f"the state is its {_slashed(self.path)}" + (f"; left out: {left}" if left else "")
 
 
 def find_state(
     file: object, content: Mapping[Any, Any], inside: Inside | None = None
-) -> tuple[Mapping[Any, Any], Taken]:
-    """The state in an unpickled mapping, and what was left.
+) -> tuple[Mapping[Any, Any], Selection]:
+    """Find the state in an unpickled mapping, and describe what was left out.
 
-    A candidate is a mapping from names to tensors alone. It is taken where it is the only one, to the depth of
-    `DEEPEST`, and no floating array stands beside it; a mapping keyed by numbers, as an optimiser has it, is none.
-    Where there is no candidate the content itself is returned, for the caller to say what is wrong with it.
+    A candidate is a mapping from names to tensors only, at a depth of at most `MAX_DEPTH`. A mapping keyed by integers,
+    as in the state of an optimiser, is not a candidate. The state is the only candidate, if there is no floating-point
+    array beside it. If there is no candidate, the content itself is returned, for the caller to report the problem.
 
     Args:
-        file: the file, for messages.
-        content: what its pickle holds.
-        inside: the dictionary to take, by its key or by several joined by "/" or in a sequence.
+        file: The file, for messages.
+        content: The unpickled content.
+        inside: The dictionary to select, by its key, several keys joined by "/", or a sequence of keys.
 
     Raises:
-        AmbiguousCheckpointError: there are several candidates, or arrays beside the only one.
-        NotAStateDictError: there is no dictionary called `inside`.
+        AmbiguousCheckpointError: There are several candidates, or arrays beside the only one.
+        NotAStateDictError: There is no dictionary called `inside`.
     """
     found = {} if _flat(content) else _candidates(content)
     if inside is not None:
@@ -60,38 +60,38 @@ def find_state(
         if path is None:
             raise NotAStateDictError(
                 f"{file} has no dictionary {short(inside) if isinstance(inside, str) else _slashed(inside)} inside; "
-                f"{_choices(found) or 'none in it holds tensors alone'}"
+                f"{_choices(found) or 'none in it has only tensors'}"
             )
     elif len(found) > 1:
         raise AmbiguousCheckpointError(
-            f"{file} holds several dictionaries of tensors, choose one by inside=: {_choices(found)}"
+            f"{file} has several dictionaries of tensors, select one with inside=: {_choices(found)}"
         )
     else:
         path = next(iter(found), ())
         if beside := _arrays_beside(content, path):
             raise AmbiguousCheckpointError(
-                f"{file} holds {_choices(found)}, and beside it arrays that may be weights too: {listed(beside)}; if "
-                f"they are none, choose inside={'/'.join(path)!r}"
+                f"{file} has {_choices(found)}, and beside it arrays that may be weights too: {listed(beside)}; if "
+                f"they are not, select inside={'/'.join(path)!r}"
             )
     state = _at(content, path)
-    return state, Taken(path, dict(_left(content, path, state)))
+    return state, Selection(path, dict(_left(content, path, state)))
 
 
 def listed(entries: Sequence[str], separator: str = "; ") -> str:
-    """The first entries, and how many more there are."""
-    more = f"{separator}and {len(entries) - NAMED:,} more" if len(entries) > NAMED else ""
-    return separator.join(entries[:NAMED]) + more
+    """The first entries, and the number of further ones."""
+    more = f"{separator}and {len(entries) - MAX_LISTED:,} more" if len(entries) > MAX_LISTED else ""
+    return separator.join(entries[:MAX_LISTED]) + more
 
 
 def short(name: object) -> str:
-    """A key as a message shows it: a hostile one may be long, or have no text of its own at all."""
+    """A key as shown in a message: a hostile key may be very long, or not have a usable text at all."""
     if isinstance(name, str):
         return repr(name if len(name) <= 80 else name[:77] + "...")
     return repr(name) if isinstance(name, int) and abs(name) < 2**63 else f"of type {type(name).__name__}"
 
 
 def kind(value: object) -> str:
-    """What a value of a pickle is called."""
+    """The name of the kind of a pickled value."""
     return value.what if isinstance(value, Other) else type(value).__name__
 
 
@@ -100,11 +100,11 @@ def _flat(content: Mapping[Any, Any]) -> bool:
 
 
 def _candidates(content: Mapping[Any, Any]) -> dict[Path, Mapping[Any, Any]]:
-    """{path: mapping of tensors alone}; each mapping once, since an enemy's may hold themselves, or one another."""
+    """{path: mapping with only tensors}; each mapping once, since hostile ones may contain themselves or each other."""
     found: dict[Path, Mapping[Any, Any]] = {}
     seen: set[int] = set()
     level: list[tuple[Path, Mapping[Any, Any]]] = [((), content)]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         below: list[tuple[Path, Mapping[Any, Any]]] = []
         for path, mapping in level:
             if id(mapping) in seen or not all(isinstance(name, str) for name in mapping):
@@ -119,7 +119,7 @@ def _candidates(content: Mapping[Any, Any]) -> dict[Path, Mapping[Any, Any]]:
 
 
 def _named(content: Mapping[Any, Any], inside: Inside) -> Path | None:
-    """The path that a person's choice means, if there is a dictionary."""
+    """The path that `inside` refers to, if there is a dictionary."""
     ways = [(inside,), tuple(inside.split("/"))] if isinstance(inside, str) else [tuple(inside)]
     for path in ways:
         if path and isinstance(_at(content, path), Mapping):
@@ -134,7 +134,7 @@ def _at(content: Any, path: Path) -> Any:
 
 
 def _around(content: Mapping[Any, Any], path: Path) -> Iterable[tuple[Path, Any]]:
-    """(path, value) of every entry that stands around the state."""
+    """(path, value) of every entry around the state."""
     for depth, taken in enumerate(path):
         for name, value in _at(content, path[:depth]).items():
             if name != taken:
@@ -150,7 +150,7 @@ def _arrays_beside(content: Mapping[Any, Any], path: Path) -> list[str]:
 
 
 def _floating(dtype: np.dtype | str) -> bool:
-    # bfloat16 and its like are of NumPy's kind V.
+    # bfloat16 and other ml_dtypes are of NumPy's kind V.
     return isinstance(dtype, str) or dtype.kind in "fcV"
 
 

@@ -1,4 +1,4 @@
-"""Rule tables proposed from names, order, shapes and structure; what is ambiguous is an error, never a guess."""
+"""Proposing rule tables from names, order, shapes and structure. Ambiguity is an error, never resolved by a guess."""
 
 from parity.inference.infer import infer_rules
 from parity.inference.structure import Use, trace

@@ -1,4 +1,4 @@
-"""The ways in which one layer of a PyTorch state can fill one layer of a tree: none, one, or several."""
+"""The candidate rules by which one layer of a PyTorch state can fill one layer of a tree: none, one, or several."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from parity.inference.units import BIAS, COUNT, GATES, MEAN, SIDES, VAR, WEIGHT,
 from parity.rules.layouts import LAYOUTS, Shape
 from parity.rules.table import Rule
 
-Way = tuple[Rule, ...]
+Candidate = tuple[Rule, ...]
 Uses = Mapping[str, Use]
 
 
-def ways(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Way]:
-    """All ways in which the source's arrays fill the target's, each with a layout for every array.
+def candidates(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Candidate]:
+    """All ways in which the source's arrays can fill the target's, each with a rule for every array.
 
-    `images` are the channels that a flattened image may have had where the structure does not tell.
+    `images` are the possible channel counts of a flattened image, if the structure does not determine them.
     """
     if any("." in role for role in target.arrays):
-        return [way] if (way := _composite(target, source)) else []
+        return [candidate] if (candidate := _composite(target, source)) else []
     if source.roles >= {"g", "v"}:
         return [
-            tuple(_weight_norm(rule, source) for rule in way)
-            for way in _plain(target, _without_pair(source), uses, images)
+            tuple(_weight_norm(rule, source) for rule in candidate)
+            for candidate in _plain(target, _without_pair(source), uses, images)
         ]
     return list(_plain(target, source, uses, images))
 
 
-def _plain(target: Unit, source: Unit, uses: Uses, images: set[int]) -> Iterator[Way]:
+def _plain(target: Unit, source: Unit, uses: Uses, images: set[int]) -> Iterator[Candidate]:
     if target.roles != source.roles or (COUNT in target.arrays and COUNT not in source.arrays):
         return
     choices = []
@@ -60,7 +60,7 @@ def _layouts(
         yield "leading_ones", {"count": max(1, len(given) - len(shape))}
     elif leaf == "negative_slope" and not shape:
         yield "trailing_ones", {"count": 1}
-    elif leaf == "embedding" or len(shape) < 2 or (use is not None and use.kind in ("lookup", "linear_unturned")):
+    elif leaf == "embedding" or len(shape) < 2 or (use is not None and use.kind in ("lookup", "linear_untransposed")):
         yield "same", {}
     elif len(shape) == 3 and len(given) == 2:
         yield "heads_in", {}
@@ -77,7 +77,7 @@ def _dense(shape: Shape, use: Use | None, images: set[int]) -> Iterator[tuple[st
         return
     if use is not None and use.flat is not None:
         channels, last = use.flat
-        # With one channel, or one pixel, both orders are one.
+        # With a single channel or a single pixel, both orders are the same.
         moved = last and 1 < channels < shape[0] and shape[0] % channels == 0
         yield ("flattened", {"channels": channels}) if moved else ("linear", {})
         return
@@ -99,7 +99,7 @@ def _convolution(shape: Shape, given: Shape, use: Use | None) -> Iterator[tuple[
 
 
 def _groups(shape: Shape, given: Shape) -> list[int]:
-    """The groups that the shapes of a transposed convolution tell: I of the source over I/G of the target."""
+    """The number of groups of a transposed convolution, from its shapes: I of the source over I/G of the target."""
     return [given[0] // shape[-2]] if len(given) == len(shape) and given[0] % shape[-2] == 0 else []
 
 
@@ -113,27 +113,27 @@ def _weight_norm(rule: Rule, source: Unit) -> Rule:
     return rule._replace(sources=(g, v), combine="weight_norm") if rule.sources == (v,) else rule
 
 
-def _composite(target: Unit, source: Unit) -> Way | None:
-    """An attention or an RNN cell, whose arrays PyTorch keeps stacked along the first axis."""
+def _composite(target: Unit, source: Unit) -> Candidate | None:
+    """An attention layer or an RNN cell, whose arrays PyTorch stacks along the first axis."""
     if {"query.weight", "out.weight"} <= set(target.arrays):
-        way = _attention(target, source)
+        candidate = _attention(target, source)
     elif any({f"{side}.weight" for side in sides} <= set(target.arrays) for sides in SIDES):
-        way = _cell(target, source)
+        candidate = _cell(target, source)
     else:
         kind = "lstm" if any(role.startswith("ig") for role in target.arrays) else "gru"
-        way = _rnn(target, source, kind)
-    if way is None or {rule.target for rule in way} != {path for path, _ in target.arrays.values()}:
+        candidate = _rnn(target, source, kind)
+    if candidate is None or {rule.target for rule in candidate} != {path for path, _ in target.arrays.values()}:
         return None
     shapes = dict(target.arrays.values())
     given = dict(source.arrays.values())
-    for rule in way:
+    for rule in candidate:
         inner = LAYOUTS[rule.layout].source_shape(shapes[rule.target], rule.options)
         if inner is None or any(given[key] != (inner[0] * rule.part[1], *inner[1:]) for key in rule.sources):
             return None
-    return way
+    return candidate
 
 
-def _attention(target: Unit, source: Unit) -> Way | None:
+def _attention(target: Unit, source: Unit) -> Candidate | None:
     if source.roles - {"in_bias", "out_bias"} != {"in_weight", "out_weight"}:
         return None
     rules = []
@@ -148,8 +148,8 @@ def _attention(target: Unit, source: Unit) -> Way | None:
     return tuple(rules)
 
 
-def _cell(target: Unit, source: Unit) -> Way | None:
-    """A cell that keeps its gates stacked as PyTorch does, in the same order, but has one bias."""
+def _cell(target: Unit, source: Unit) -> Candidate | None:
+    """A cell that stacks its gates in PyTorch's order, but has a single bias."""
     if source.roles != {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}:
         return None
     rules = []
@@ -162,7 +162,7 @@ def _cell(target: Unit, source: Unit) -> Way | None:
     return tuple(rules)
 
 
-def _rnn(target: Unit, source: Unit, kind: str) -> Way | None:
+def _rnn(target: Unit, source: Unit, kind: str) -> Candidate | None:
     gates = GATES[kind]
     biases = {"bias_ih", "bias_hh"}
     if source.roles != {"weight_ih", "weight_hh", *biases}:
@@ -174,7 +174,7 @@ def _rnn(target: Unit, source: Unit, kind: str) -> Way | None:
         if what == WEIGHT:
             rules.append(Rule((source.arrays[f"weight_{part[0]}h"][0],), path, "linear", part=k))
             continue
-        # A new gate's two biases stand on either side of the reset; all others are only ever added.
+        # The two biases of the GRU's new gate are on either side of the reset; all others are only added.
         both = ("bias_ih", "bias_hh") if (kind, part[1]) != ("gru", "n") else (f"bias_{part[0]}h",)
         keys = tuple(source.arrays[name][0] for name in both)
         rules.append(Rule(keys, path, "same", part=k, combine="sum" if len(keys) == 2 else ""))

@@ -1,4 +1,4 @@
-"""Comparing names across conventions: `layer1.0.conv1`, `layer1_0/conv1` and `layer1/0/Conv_1` are one."""
+"""Comparing names across conventions: `layer1.0.conv1`, `layer1_0/conv1` and `layer1/0/Conv_1` are the same name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Tokens = tuple[str, ...]
 
 
 def tokens(name: str) -> Tokens:
-    """Words and numbers of a name, in lower case."""
+    """The words and numbers of a name, in lower case."""
     return tuple(re.findall(r"[a-z]+|[0-9]+", name.lower()))
 
 
 def by_name(targets: Collection[str], sources: Collection[str], fits: Mapping[str, Collection[str]]) -> dict[str, str]:
-    """{target: source} where every name of either side is that of exactly one of the other which it fits, else {}.
+    """{target: source} if every name of one side equals exactly one of the other, and their layers fit; else {}.
 
-    That all agree is asked for: of conv1, conv2 and conv0, conv1 the two conv1 are different layers. What all names of
-    a side begin with is left out where they do not agree with it.
+    All names must agree: in conv1, conv2 and conv0, conv1, the two conv1 are different layers. If the names do not
+    agree as they are, the prefix shared by all names of a side is removed.
     """
     for shorten in (False, True):
         left, right = _canonical(targets, shorten), _canonical(sources, shorten)
@@ -29,7 +29,7 @@ def by_name(targets: Collection[str], sources: Collection[str], fits: Mapping[st
 
 
 def _canonical(names: Collection[str], shorten: bool) -> dict[Tokens, str]:
-    """{tokens: name}; of names that cannot be told apart one is lost, so that the counts differ."""
+    """{tokens: name}; names that cannot be distinguished share an entry, so that the counts differ."""
     every = {name: tokens(name) for name in names}
     start = _shared(list(every.values())) if shorten else 0
     return {words[start:]: name for name, words in every.items()}

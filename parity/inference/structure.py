@@ -1,6 +1,7 @@
-"""What a network does with each of its arrays, read off its trace: when, as what, and behind which flattening.
+"""How a network uses each of its arrays, according to its trace: when, in what role, and after which flattening.
 
-Nothing is computed. The trace is that of `jax.make_jaxpr`, so that any function will do: Linen, NNX, or by hand.
+Nothing is computed. The trace comes from `jax.make_jaxpr`, so the network can be any function: Linen, NNX, or written
+by hand.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import flax.linen as nn
 import jax
 import jax.extend as jex
 
-from parity.inference.provenance import Activation, Leaf, activation_after, leaf_after
+from parity.inference.provenance import Intermediate, Leaf, intermediate_after, leaf_after
 from parity.nnx_calls import nnx_calls
 from parity.rules.targets import target_leaves, with_paths
 
 
 class Use(NamedTuple):
-    """How an array is first used.
+    """The first use of an array.
 
-    `kind` is "linear", "linear_unturned" (contracted along its second axis, as PyTorch keeps it), "convolution",
-    "transposed_convolution", "lookup" or "other"; "convolution?" where the trace alone does not tell the two apart.
-    Of a linear layer, `flat` is what it sees: None where that is not known, else (how many channels a flattened image
-    had, whether they vary fastest); (1, True) where nothing was flattened.
+    `kind` is "linear", "linear_untransposed" (contracted along its second axis, as PyTorch stores it), "convolution",
+    "transposed_convolution", "lookup" or "other"; "convolution?" if the trace alone does not distinguish the two. For a
+    linear layer, `flat` describes its input: None if it is not known, else (number of channels of a flattened image,
+    whether they vary fastest); (1, True) if nothing was flattened.
     """
 
     order: int
@@ -34,7 +35,7 @@ class Use(NamedTuple):
 
 
 def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, Use]:
-    """{path: its first use} of every array that `apply(variables, *inputs)` uses; inputs may be shapes alone."""
+    """{path: first use} of every array that `apply(variables, *inputs)` uses; the inputs may be only shapes."""
     classes: dict[str, str] = {}
 
     def watched(tree: Any, *arguments: Any) -> Any:
@@ -47,17 +48,17 @@ def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, 
     known: list[Any] = [
         Leaf(path, tuple(range(leaf.ndim))) if path in weights else None for path, leaf in with_paths(variables)
     ]
-    # Images come with their channels last; of three axes nobody knows.
+    # Images have their channels last; an input with three axes could be anything.
     known += [
-        Activation(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None)
+        Intermediate(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None)
         for array in jax.tree.leaves(inputs)
     ]
     walk.run(closed.jaxpr, known)
-    return {path: _decided(path, use, classes) for path, use in walk.uses.items()}
+    return {path: _resolve_kind(path, use, classes) for path, use in walk.uses.items()}
 
 
 class _Walk:
-    """Follows arrays through a jaxpr and all that it calls."""
+    """Follows arrays through a jaxpr and everything that it calls."""
 
     def __init__(self) -> None:
         self.uses: dict[str, Use] = {}
@@ -78,11 +79,11 @@ class _Walk:
         name, parameters = equation.primitive.name, equation.params
         inner = parameters.get("jaxpr", parameters.get("call_jaxpr"))
         if name == "scan":
-            # A loop's slices have lost an axis; of its constants all holds.
+            # The slices of a loop have lost an axis; its constants are unchanged.
             constants = _constants(parameters)
             operands = operands[:constants] + [o if isinstance(o, Leaf) else None for o in operands[constants:]]
         if name == "cond":
-            # The last is what all platforms have in common, where an algorithm is chosen by platform.
+            # If an algorithm is chosen by platform, the last branch is the default for all platforms.
             results = [self.run(branch.jaxpr, operands[1:]) for branch in reversed(parameters["branches"])]
             return results[0]
         if name == "while":
@@ -98,7 +99,7 @@ class _Walk:
         if moved is not None:
             return [moved]
         self._record(equation, operands)
-        return [activation_after(equation, operands, variable) for variable in equation.outvars]
+        return [intermediate_after(equation, operands, variable) for variable in equation.outvars]
 
     def _record(self, equation: Any, operands: list[Any]) -> None:
         for position, operand in enumerate(operands):
@@ -108,7 +109,7 @@ class _Walk:
 
 
 def _constants(parameters: dict[str, Any]) -> int:
-    """How many of a loop's operands are constants: JAX 0.12 has (constants, carry, slices) where 0.10 has the count."""
+    """Number of a loop's operands that are constants: JAX 0.10 has the count, 0.12 has (constants, carry, slices)."""
     if "num_consts" in parameters:
         return int(parameters["num_consts"])
     return len(parameters["ft_in"].unpack()[0])
@@ -122,17 +123,17 @@ def _kind(equation: Any, operands: list[Any], position: int) -> tuple[str, tuple
     if name == "dot_general":
         contracting, _ = parameters["dimension_numbers"]
         other = operands[1 - position]
-        flat = other.flat if isinstance(other, Activation) else None
-        if isinstance(other, Activation) and (other.channels,) == tuple(contracting[1 - position]):
+        flat = other.flat if isinstance(other, Intermediate) else None
+        if isinstance(other, Intermediate) and (other.channels,) == tuple(contracting[1 - position]):
             flat = (1, True)  # the channels alone, of every pixel
         if leaf.axes is not None and len(leaf.axes) == 2 and len(contracting[position]) == 1:
-            return ("linear", "linear_unturned")[leaf.axes[contracting[position][0]]], flat, 1
+            return ("linear", "linear_untransposed")[leaf.axes[contracting[position][0]]], flat, 1
         return "linear", flat, 1
     return ("lookup" if name == "gather" and position == 0 else "other"), None, 1
 
 
 def _classes(classes: dict[str, str]) -> Callable[..., Any]:
-    """Notes the class of each Linen module that is called, by its path."""
+    """An interceptor that records the class of each called Linen module by its path."""
 
     def note(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
@@ -152,8 +153,8 @@ def _class(module: Any) -> str:
     return f"{name}Kept" if name == "ConvTranspose" and getattr(module, "transpose_kernel", False) else name
 
 
-def _decided(path: str, use: Use, classes: Mapping[str, str]) -> Use:
-    """A stride-1 transposed convolution looks like a convolution in a trace; the module's class tells."""
+def _resolve_kind(path: str, use: Use, classes: Mapping[str, str]) -> Use:
+    """Let the module's class decide where the trace cannot: a transposed convolution of stride 1 looks like any."""
     module = path.removeprefix("params/").rpartition("/")[0]
     kinds = {"Conv": "convolution", "ConvTranspose": "transposed_convolution", "ConvTransposeKept": "convolution"}
     if use.kind in ("convolution?", "transposed_convolution") and classes.get(module) in kinds:

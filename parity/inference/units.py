@@ -1,4 +1,4 @@
-"""The arrays of either side, grouped into the layers that they belong to."""
+"""Grouping the arrays of either side into the layers that they belong to."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ RNN = re.compile(r"(?P<module>.*?)\.?(?P<role>(?:weight|bias)_(?:ih|hh))(?P<laye
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 
 SIDES = (("i", "h"), ("dense_i", "dense_h"))
-"""What Linen's SimpleCell and NNX's SimpleCell and OptimizedLSTMCell call their two products, of x and of h."""
+"""The names of the two products, of x and of h, in Linen's SimpleCell and NNX's SimpleCell and OptimizedLSTMCell."""
 
 
 class Unit(NamedTuple):
-    """A layer: its name, its arrays as {role: (key, shape)}, and its place among the others of its side.
+    """A layer: its name, its arrays as {role: (key, shape)}, and its position among the layers of its side.
 
-    `place` is None where the order of computation is not known. An array that belongs to no known kind of layer is a
-    unit of its own, whose one role is "array".
+    `position` is None if the order of computation is not known. An array that does not belong to a known kind of layer
+    is a unit of its own with the single role "array".
     """
 
     name: str
     arrays: Mapping[str, tuple[str, Shape]]
-    place: int | None = None
+    position: int | None = None
 
     @property
     def roles(self) -> set[str]:
-        """The roles of its arrays but for the count of batches, on which nothing depends."""
+        """The roles of its arrays, except for the count of batches, on which nothing depends."""
         return set(self.arrays) - {COUNT}
 
 
@@ -57,11 +57,11 @@ def source_units(shapes: Mapping[str, Shape]) -> list[Unit]:
     for key, shape in shapes.items():
         name, role = _source_role(key, attention)
         groups.setdefault(name, {})[role] = (key, shape)
-    return [unit for place, group in enumerate(groups.items()) for unit in _units(*group, place)]
+    return [unit for position, group in enumerate(groups.items()) for unit in _units(*group, position)]
 
 
 def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[Unit]:
-    """The layers of a tree; `order` says when each leaf is first used, as far as that is known."""
+    """The layers of a tree; `order` gives the order in which leaves are first used, as far as it is known."""
     groups: dict[str, dict[str, tuple[str, Shape]]] = {}
     parents = {path.rpartition("/")[0].rpartition("/")[0] for path in shapes}
     whole = {parent: kind for parent in parents if (kind := _composite(parent, shapes))}
@@ -74,20 +74,20 @@ def target_units(shapes: Mapping[str, Shape], order: Mapping[str, int]) -> list[
             groups.setdefault(_bare(module), {})[TARGET_ROLES.get(leaf, leaf)] = (path, shape)
     units: list[Unit] = []
     for name, arrays in groups.items():
-        places = [order[path] for path, _ in arrays.values() if path in order]
-        units += _units(name, arrays, min(places) if places else None)
+        positions = [order[path] for path, _ in arrays.values() if path in order]
+        units += _units(name, arrays, min(positions) if positions else None)
     return units
 
 
-def _units(name: str, arrays: Mapping[str, tuple[str, Shape]], place: int | None) -> Iterable[Unit]:
+def _units(name: str, arrays: Mapping[str, tuple[str, Shape]], position: int | None) -> Iterable[Unit]:
     kept = {role for role in arrays if role != COUNT}
     if (
         kept in LAYERS
         or any("." in role for role in kept)
         or any(role.startswith(("weight_", "bias_")) for role in kept)
     ):
-        return [Unit(name, arrays, place)]
-    return [Unit(key, {"array": (key, shape)}, place) for key, shape in arrays.values()]
+        return [Unit(name, arrays, position)]
+    return [Unit(key, {"array": (key, shape)}, position) for key, shape in arrays.values()]
 
 
 def _source_role(key: str, attention: set[str]) -> tuple[str, str]:
@@ -105,7 +105,7 @@ def _source_role(key: str, attention: set[str]) -> tuple[str, str]:
 
 
 def _composite(parent: str, shapes: Mapping[str, Shape]) -> str | None:
-    """The kind of layer that keeps its arrays in several modules, or None."""
+    """The kind of layer that has its arrays in several modules, or None."""
     below = {p.removeprefix(f"{parent}/").split("/")[0].rstrip("_") for p in shapes if p.startswith(f"{parent}/")}
     if below == {"query", "key", "value", "out"} and len(shapes.get(f"{parent}/query/kernel", ())) == 3:
         return "attention"
@@ -120,9 +120,10 @@ def _composite(parent: str, shapes: Mapping[str, Shape]) -> str | None:
 
 
 def _cell(kernels: list[Shape]) -> bool:
-    """Whether (in, n H) and (H, n H) are of a plain RNN, n = 1, or an LSTM, n = 4.
+    """Whether (in, n H) and (H, n H) are the kernels of a plain RNN, n = 1, or an LSTM, n = 4.
 
-    A GRU that keeps its gates stacked lacks the bias on the hidden side that PyTorch's has within the reset.
+    A GRU with stacked gates has no counterpart in PyTorch, whose GRU has another bias on the hidden side, inside the
+    reset.
     """
     if [len(kernel) for kernel in kernels] != [2, 2]:
         return False
@@ -131,7 +132,7 @@ def _cell(kernels: list[Shape]) -> bool:
 
 
 def _bare(path: str) -> str:
-    """A path without its collection."""
+    """The path without its collection."""
     first, _, rest = path.partition("/")
     return (rest if first in COLLECTIONS else path) if path not in COLLECTIONS else ""
 

@@ -1,4 +1,4 @@
-"""PyTorch twins of the library's models, with state-dict names exactly as the checkpoints have them."""
+"""PyTorch twins of the library's models, with exactly the state-dict names of the checkpoints."""
 
 from parity.reference.autoencoder import Autoencoder
 from parity.reference.conv_relu_bn import ConvReLUBN, ConvReLUSignBias

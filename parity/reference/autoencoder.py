@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class _Stack(nn.Module):
-    """Linear layers fc1, fc2, …, with a ReLU after each, or a sigmoid after the last."""
+    """Linear layers fc1, fc2, …, each followed by a ReLU, or the last one by a sigmoid."""
 
     def __init__(self, widths: Sequence[int], *, sigmoid: bool) -> None:
         super().__init__()
@@ -26,9 +26,9 @@ class _Stack(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """The network of `mathdnn_jax.autoencoder`; state-dict names `encoder.fc1`, …, `decoder.fc1`, ….
+    """The network of `mathdnn_jax.autoencoder`, with state-dict names `encoder.fc1`, …, `decoder.fc1`, ….
 
-    Source: seed 002 P1.
+    Source: course 002, P1.
     """
 
     def __init__(self, widths: Sequence[int] = (784, 256, 128, 32)) -> None:
@@ -42,6 +42,6 @@ class Autoencoder(nn.Module):
         return y
 
     def reconstruction_error(self, x: Tensor) -> Tensor:
-        """(N, dim) → the mean squared error of each image (N,)."""
+        """(N, dim) → the mean squared error of each image, (N,)."""
         error: Tensor = (x - self(x)).square().mean(-1)
         return error

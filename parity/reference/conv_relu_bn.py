@@ -1,4 +1,4 @@
-"""A convolution, a ReLU and a batch norm after it; and the same function without the batch norm."""
+"""A convolution followed by a ReLU and a batch norm, and the same function without the batch norm."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 
 class ConvReLUBN(nn.Module):
-    """y = BN(ReLU(Conv(x))), without padding. Names `conv` and `bn`; (N, in_chan, h, w) → (N, out_chan, h − f + 1, …).
+    """y = BN(ReLU(Conv(x))), without padding; (N, in_chan, h, w) → (N, out_chan, h − f + 1, w − f + 1).
 
-    Source: seed 000 Q1.
+    State-dict names `conv` and `bn`.
+
+    Source: course 000, Q1.
     """
 
     def __init__(self, in_chan: int, out_chan: int, f: int) -> None:
@@ -26,10 +28,10 @@ class ConvReLUBN(nn.Module):
 class ConvReLUSignBias(nn.Module):
     """y = S ⊙ ReLU(Conv(x)) ⊕ B with a sign S_c ∈ {−1, +1} and a number B_c for each channel.
 
-    Names `conv`, `S` and `B`. In the seed S is a plain attribute, which a state dict leaves out, so that what is loaded
-    from one computes something else; here it is a buffer.
+    State-dict names `conv`, `S` and `B`. In the course S is a plain attribute, which is not part of the state dict, so
+    a network loaded from one computes a different function; here S is a buffer.
 
-    Source: seed 000 Q1.
+    Source: course 000, Q1.
     """
 
     S: Tensor
@@ -41,15 +43,15 @@ class ConvReLUSignBias(nn.Module):
         self.B = nn.Parameter(torch.zeros(out_chan))
 
     def init_from_conv_relu_bn(self, init_from: ConvReLUBN) -> None:
-        """Take the function of a `ConvReLUBN` in eval mode.
+        """Take over the function of a `ConvReLUBN` in eval mode.
 
-        s ReLU(u) = sign(s) ReLU(|s| u), with s = γ/√(σ² + ε): S = sign γ, |s| goes into the convolution, and
-        B = β − s μ. Where γ = 0 the sign does not matter, and is +1.
+        s ReLU(u) = sign(s) ReLU(|s| u) with s = γ/√(σ² + ε): S = sign γ, |s| is absorbed by the convolution, and
+        B = β − s μ. Where γ = 0, the sign does not matter and is +1.
         """
         bn = init_from.bn
         running_mean, running_var = bn.running_mean, bn.running_var
         if running_mean is None or running_var is None:
-            raise ValueError("the batch norm keeps no running statistics, so that it has no eval mode of its own")
+            raise ValueError("the batch norm has no running statistics, and therefore no eval mode of its own")
         with torch.no_grad():
             scale = bn.weight / torch.sqrt(running_var + bn.eps)
             self.S.copy_(torch.where(bn.weight < 0, -1.0, 1.0))

@@ -1,4 +1,4 @@
-"""The networks of a GAN in PyTorch, dense ones and the DCGAN's."""
+"""The networks of a GAN in PyTorch, both dense and DCGAN."""
 
 from __future__ import annotations
 

@@ -11,19 +11,19 @@ from torch import Tensor
 def inpaint(
     log_prob: Callable[[Tensor], Tensor], x: Tensor, missing: Tensor, *, steps: int, step_size: float
 ) -> tuple[Tensor, Tensor]:
-    """X ← clip(x + step_size ∇log p(x), 0, 1) on the missing entries, with a fresh gradient in every step.
+    """x ← clip(x + step_size ∇log p(x), 0, 1) on the missing entries, with a new gradient in every step.
 
     Args:
         log_prob: (batch, dim) → (batch,), in nats.
-        x: (batch, dim), with the start at the missing entries.
-        missing: boolean, of the shape of x or broadcast to it.
-        steps: how many.
-        step_size: how far.
+        x: (batch, dim), with initial values at the missing entries.
+        missing: Boolean, with the shape of x or broadcast to it.
+        steps: Number of steps.
+        step_size: Size of a step.
 
     Returns:
         The images after 0, 1, …, `steps` steps (steps + 1, batch, dim), and their log p (steps + 1, batch).
 
-    Source: seed 003 P3, without its accumulating gradient (erratum E2).
+    Source: course 003, P3, without its accumulating gradient (erratum E2).
     """
     images, values = [x], []
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""LeNet for colour images in PyTorch, as in PyTorch's own tutorial."""
+"""LeNet for colour images in PyTorch, as in PyTorch's tutorial."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch.nn import functional
 
 
 class LeNet(nn.Module):
-    """Two convolutions 5×5 with ReLU and max-pooling, three linear layers: (N, 3, 32, 32) → (N, classes).
+    """Two 5×5 convolutions with ReLU and max-pooling, then three linear layers: (N, 3, 32, 32) → (N, classes).
 
-    State-dict names `conv1`, `conv2`, `fc1`, `fc2`, `fc3`. The images it was trained on are (x − 0.5)/0.5.
+    State-dict names `conv1`, `conv2`, `fc1`, `fc2`, `fc3`. It was trained on images scaled as (x − 0.5)/0.5.
     """
 
     def __init__(self, classes: int = 10) -> None:

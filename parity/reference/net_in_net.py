@@ -1,4 +1,4 @@
-"""Net1, whose linear layers fix the size of the image, and Net2, whose convolutions slide over any size."""
+"""Net1, whose linear layers fix the size of the image, and Net2, whose convolutions slide over images of any size."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ CHANNELS = (64, 192, 384, 256, 256)
 KERNELS = (7, 3, 3, 3, 3)
 
 
-class Net1(nn.Module):
-    """Five convolutions without padding, ReLU between them, then three linear layers with ReLU between them.
-
-    Names `features.{0,2,4,6,8}` and `classifier.{0,2,4}`. x (N, in_channels, image, image) → (N, num_classes). At full
-    size the first linear layer is 82944 → 4096, 1.36 GB of the network's 1.43.
-
-    Source: seeds 000 Q2 and 004 P5.
-    """
+class _NetInNet(nn.Module):
+    """Five convolutions without padding, with ReLU between them, and the layers of a classifier."""
 
     def __init__(
         self,
@@ -31,13 +25,24 @@ class Net1(nn.Module):
         super().__init__()
         side = feature_side(image)
         self.features = _features(in_channels, channels)
-        self.classifier = nn.Sequential(
-            nn.Linear(channels[-1] * side * side, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, num_classes),
-        )
+        first, second, third = self._classifier_layers(channels[-1], side, hidden, num_classes)
+        self.classifier = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+
+    def _classifier_layers(self, channels: int, side: int, hidden: int, num_classes: int) -> Sequence[nn.Module]:
+        raise NotImplementedError
+
+
+class Net1(_NetInNet):
+    """Five convolutions without padding, with ReLU between them, then three linear layers, with ReLU between them.
+
+    State-dict names `features.{0,2,4,6,8}` and `classifier.{0,2,4}`. x (N, in_channels, image, image) →
+    (N, num_classes). At full size the first linear layer is 82944 → 4096, 1.36 GB of the network's 1.43 GB.
+
+    Source: course 000, Q2; course 004, P5.
+    """
+
+    def _classifier_layers(self, channels: int, side: int, hidden: int, num_classes: int) -> Sequence[nn.Module]:
+        return nn.Linear(channels * side * side, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, image, image) → (N, num_classes)."""
@@ -45,35 +50,21 @@ class Net1(nn.Module):
         return y
 
 
-class Net2(nn.Module):
+class Net2(_NetInNet):
     """Net1 with its first linear layer as a convolution over the whole feature map, the others as 1 × 1 convolutions.
 
-    The names are Net1's. x (N, in_channels, h, w) with h, w ≥ image → (N, num_classes, h − image + 1, w − image + 1),
-    whose entry at (i, j) is Net1 on the patch [i : i + image, j : j + image].
+    The state-dict names are Net1's. x (N, in_channels, h, w) with h, w ≥ image →
+    (N, num_classes, h − image + 1, w − image + 1), whose entry at (i, j) is Net1 on the patch
+    [i : i + image, j : j + image].
 
-    Source: seeds 000 Q2 and 004 P5.
+    Source: course 000, Q2; course 004, P5.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 10,
-        channels: Sequence[int] = CHANNELS,
-        hidden: int = 4096,
-        image: int = 32,
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__()
-        self.features = _features(in_channels, channels)
-        self.classifier = nn.Sequential(
-            nn.Conv2d(channels[-1], hidden, feature_side(image)),
-            nn.ReLU(),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.ReLU(),
-            nn.Conv2d(hidden, num_classes, 1),
-        )
+    def _classifier_layers(self, channels: int, side: int, hidden: int, num_classes: int) -> Sequence[nn.Module]:
+        return nn.Conv2d(channels, hidden, side), nn.Conv2d(hidden, hidden, 1), nn.Conv2d(hidden, num_classes, 1)
 
     def copy_weights_from(self, net1: Net1) -> None:
-        """Take the weights of a Net1 of the same sizes; a row of a linear layer becomes a kernel, in C, H, W order."""
+        """Copy the weights of a Net1 of the same sizes; a row of a linear layer becomes a kernel, in C, H, W order."""
         with torch.no_grad():
             for mine, theirs in zip(self.parameters(), net1.parameters(), strict=True):
                 mine.copy_(theirs.reshape(mine.shape))
@@ -88,13 +79,13 @@ def feature_side(image: int) -> int:
     """The height and width of the features of a square image."""
     side = image - sum(kernel - 1 for kernel in KERNELS)
     if side < 1:
-        raise ValueError(f"the features' receptive field is {image - side + 1} wide, given images of {image}")
+        raise ValueError(f"given images of {image}: the receptive field of the features is {image - side + 1} wide")
     return side
 
 
 def _features(in_channels: int, channels: Sequence[int]) -> nn.Sequential:
     if len(channels) != len(KERNELS):
-        raise ValueError(f"there are {len(KERNELS)} convolutions, given the channels {tuple(channels)}")
+        raise ValueError(f"given the channels {tuple(channels)}: there are {len(KERNELS)} convolutions")
     layers: list[nn.Module] = []
     for fan_in, fan_out, kernel in zip((in_channels, *channels[:-1]), channels, KERNELS, strict=True):
         layers += [nn.Conv2d(fan_in, fan_out, kernel), nn.ReLU()]

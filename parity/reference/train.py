@@ -1,4 +1,4 @@
-"""Training a small PyTorch twin, so that there is a real checkpoint to convert where none is at hand."""
+"""Training a small PyTorch twin, to have a real checkpoint to convert."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def train_nice(
     seed: int = 0,
     on_epoch: Callable[[int], object] | None = None,
 ) -> NICE:
-    """Fit a NICE by Adam to images (N, H, W) on [0, 1] that take `levels` equidistant values.
+    """Fit a NICE with Adam to images (N, H, W) on [0, 1] that take `levels` equidistant values.
 
-    Each batch is dequantised afresh, x ← (x (levels − 1) + u) / levels with u uniform on [0, 1), since a density on
-    images of whole numbers would grow without bound. The loss is −mean log p, in nats.
+    Each batch is dequantised anew, x ← (x (levels − 1) + u) / levels with u uniform on [0, 1), since a density on
+    discrete images would grow without bound. The loss is −mean log p, in nats.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -51,7 +51,7 @@ def train_nice(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # Steps this small gain nothing from threads, and on a busy machine threads that wait for one another by spinning
+    # Steps this small gain nothing from threads, and on a busy machine, threads that wait for each other by spinning
     # make them a hundred times slower.
     before = torch.get_num_threads()
     torch.set_num_threads(1)

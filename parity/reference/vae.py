@@ -1,4 +1,4 @@
-"""The variational autoencoder in PyTorch, with a Bernoulli likelihood."""
+"""A variational autoencoder in PyTorch, with a Bernoulli likelihood."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class GaussianPrior(nn.Module):
 class VAE(nn.Module):
     """The network of `mathdnn_jax.vae` with one hidden layer on either side.
 
-    State-dict names: `fc1`, `fc21` (the mean of q), `fc22` (its log-variance), `fc3`, `fc4`, as in PyTorch's own
-    example and the many networks made after it; and `prior.mean`, `prior.log_variance` where the prior is trainable.
+    State-dict names `fc1`, `fc21` (the mean of q), `fc22` (its log-variance), `fc3`, `fc4`, as in PyTorch's example and
+    the many networks modelled on it, and `prior.mean`, `prior.log_variance` if the prior is trainable.
 
-    Source: seed 000 Q6; Kingma, Welling, 2013.
+    Source: course 000, Q6; Kingma, Welling, 2013.
     """
 
     def __init__(self, dim: int = 784, hidden: int = 400, latent_dim: int = 20, prior: str = "trainable") -> None:
@@ -33,21 +33,21 @@ class VAE(nn.Module):
         self.prior = GaussianPrior(latent_dim) if prior == "trainable" else None
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """X (N, dim) → the mean and the log-variance of q(z | x)."""
+        """x (N, dim) → the mean and the log-variance of q(z | x)."""
         hidden = torch.relu(self.fc1(x))
         return self.fc21(hidden), self.fc22(hidden)
 
     def logits(self, z: Tensor) -> Tensor:
-        """Z (N, latent_dim) → the logits of p(x | z)."""
+        """z (N, latent_dim) → the logits of p(x | z)."""
         logits: Tensor = self.fc4(torch.relu(self.fc3(z)))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (N, dim) → E[x | z] at the mean z of q(z | x)."""
+        """x (N, dim) → E[x | z] at the mean z of q(z | x)."""
         return torch.sigmoid(self.logits(self.encode(x)[0]))
 
     def elbo(self, x: Tensor, noise: Tensor) -> Tensor:
-        """One draw's bound (N,), z = mean + scale · noise, the KL in closed form."""
+        """The bound of one draw z = mean + scale · noise, (N,), with the KL in closed form."""
         mean, log_variance = self.encode(x)
         z = mean + torch.exp(log_variance / 2) * noise
         likelihood = -functional.binary_cross_entropy_with_logits(self.logits(z), x, reduction="none").sum(-1)

@@ -31,19 +31,19 @@ def test_exactly_the_bound_passes() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_outputs_that_are_no_numbers(bad: float) -> None:
+def test_outputs_with_nan_or_infinity_are_refused(bad: float) -> None:
     values = off_by(0, 0, 0)
     values[1] = bad
-    with pytest.raises(OutputsDifferError, match=r"event 1 torch computed"):
+    with pytest.raises(OutputsDifferError, match=r"event 1, torch computed"):
         check_agreement(TRUTH, {"jax": off_by(0, 0, 0), "torch": values})
 
 
-def test_another_shape() -> None:
+def test_outputs_of_another_shape_are_refused() -> None:
     with pytest.raises(OutputsDifferError, match=r"jax computed an array of shape \(2,\), expected \(3,\)"):
         check_agreement(TRUTH, {"jax": off_by(0, 0, 0)[:2], "torch": off_by(0, 0, 0)})
 
 
-def test_the_error_is_the_librarys() -> None:
+def test_the_error_is_one_of_the_library() -> None:
     assert issubclass(OutputsDifferError, MathdnnError)
 
 
@@ -65,7 +65,7 @@ def test_without_a_truth_results_are_close_to_jax() -> None:
     assert check_close(jax, other, "peer", 2e-3, 2.0**-23) == pytest.approx(1e-3)
     with pytest.raises(OutputsDifferError, match=r"peer .* differ by 0.001 .* allowed 0.0005"):
         check_close(jax, other, "peer", 5e-4, 2.0**-23)
-    # In bf16 the tolerance is stretched, but not to where everything passes.
+    # In bf16 the tolerance is larger, but not so large that everything passes.
     check_close(jax, other, "peer", 5e-4, 2.0**-7)
     with pytest.raises(OutputsDifferError, match=r"allowed 0.1"):
         check_close((np.array(1.0),), (np.array(1.2),), "peer", 5e-4, 2.0**-7)

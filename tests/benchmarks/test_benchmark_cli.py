@@ -31,7 +31,7 @@ def test_the_list_names_every_workload(capsys: pytest.CaptureFixture[str]) -> No
     assert "NICE" in lines[0]
 
 
-def test_what_to_install_where_there_is_no_torch(
+def test_without_torch_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -10,7 +10,7 @@ import mathdnn_jax
 from benchmarks.harness.machine import describe_machine
 
 
-def test_what_the_figures_were_measured_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_description_of_the_machine_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     machine = describe_machine()

@@ -11,7 +11,7 @@ from benchmarks.cli import main
 from benchmarks.errors import ResultsError
 from benchmarks.harness.results import read_results, write_results
 from benchmarks.reports.pictures import throughput, throughput_figures
-from benchmarks.reports.regression import changes, same_circumstances
+from benchmarks.reports.regression import changes, different_circumstances
 from benchmarks.reports.table import results_table
 
 RATES = {"matmul": 2e11, "convolution": 1e11, "memory": 3e10}
@@ -74,13 +74,13 @@ def results() -> dict[str, Any]:
     }
 
 
-def test_the_table_has_every_contender_and_what_it_rests_on(results: dict[str, Any]) -> None:
+def test_the_table_has_every_contender_and_the_circumstances(results: dict[str, Any]) -> None:
     table = results_table(results)
     for expected in ("2 [2 - 2] PyTorch compiled *", "3 [3 - 3] PyTorch eager\n", "peer|library", "zuko did not run"):
         assert expected in table
     for expected in ("FAILED: ValueError: bad", "matmul JAX 200, PyTorch 200 GFLOP/s", "A Processor", "jax 1.2", "50%"):
         assert expected in table
-    # The row that misses its target says so, and why; the others say nothing of the kind.
+    # Only the row that misses its target says so, and gives the reason.
     assert table.count("target missed against PyTorch's best: 0.50 of 1.8") == 1
     assert table.count("slower than PyTorch compiled") == 1
     assert table.count("why: the processor") == 1
@@ -115,7 +115,7 @@ def test_the_command_writes_a_page_and_pictures(results: dict[str, Any], tmp_pat
     assert (tmp_path / "both.md").read_text().count("## A Processor, 2026-01-02") == 2
 
 
-def test_a_picture_is_of_cases_that_are_a_batch_size_alone(results: dict[str, Any]) -> None:
+def test_pictures_show_only_cases_that_are_a_batch_size(results: dict[str, Any]) -> None:
     ((key, (unit, curves)),) = throughput(results).items()
     assert key == ("nice-log-prob", "cpu", "f32")
     assert unit == "images"
@@ -138,13 +138,13 @@ def test_other_files_are_refused(text: str, tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.21, "same"), (1.23, "slower"), (0.83, "same"), (0.81, "faster")])
-def test_slower_is_beyond_both_spreads(results: dict[str, Any], factor: float, verdict: str) -> None:
+def test_slower_means_by_more_than_both_spreads(results: dict[str, Any], factor: float, verdict: str) -> None:
     new = copy.deepcopy(results)
     new["rows"][0]["contenders"]["jax"] = contender("jax", factor, None)
     assert [change.verdict for change in changes(results, new)] == [verdict, "same", "same", "still fails"]
 
 
-def test_what_fails_now_is_worse_and_what_is_not_there_is_not(
+def test_a_row_that_fails_now_is_worse_and_a_missing_row_is_not(
     results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
@@ -157,19 +157,19 @@ def test_what_fails_now_is_worse_and_what_is_not_there_is_not(
     later["rows"][2] = {**later["rows"][0], "workload": "plu", "case": "C = 3"}
     later["machine"]["cpu"] = "Another"
     write_results(new, later)
-    assert same_circumstances(results, {**results, "memory_kept": False}) == []
-    assert same_circumstances(results, {**results, "memory_kept": True}) == [
+    assert different_circumstances(results, {**results, "memory_kept": False}) == []
+    assert different_circumstances(results, {**results, "memory_kept": True}) == [
         "freed memory kept: False before, True now"
     ]
     assert [change.verdict for change in changes(results, later)] == ["same", "fails", "gone", "new"]
     assert main(["compare", str(old), str(new)]) == 1
     assert "the runs differ in cpu: A Processor before, Another now" in capsys.readouterr().out
-    # A workload that cannot be prepared has lost all its rows.
+    # A workload that cannot be prepared loses all its rows.
     later["rows"] = [{**results["rows"][3], "workload": "nice-log-prob", "case": None}]
     assert [change.verdict for change in changes(results, later)] == ["fails"] * 3 + ["gone", "fails"]
 
 
-def test_results_appear_whole(results: dict[str, Any], tmp_path: Path) -> None:
+def test_results_are_written_completely_or_not_at_all(results: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     write_results(path, results)
     with pytest.raises(ValueError):

@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
 from benchmarks import commands, workloads  # noqa: E402
+from benchmarks.case import Case, Settings, Workload  # noqa: E402
 from benchmarks.cli import main  # noqa: E402
 from benchmarks.frameworks import on_jax, on_torch  # noqa: E402
-from benchmarks.harness.precision import as_arrays, precision_of_both  # noqa: E402
-from benchmarks.harness.run import Options, failed, run  # noqa: E402
-from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
+from benchmarks.frameworks.precision import as_arrays, precision_of_both  # noqa: E402
+from benchmarks.run import Options, failed, run  # noqa: E402
 from mathdnn_jax.errors import ConfigurationError  # noqa: E402
 
 SEEN: list[tuple[str, str, bool, int, str]] = []
@@ -40,21 +40,21 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 @pytest.fixture
 def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workloads: one that fails here and there, one of which all is well in every precision."""
+    """Two workloads: one with failing cases, and one that works in every precision."""
     found = {
         "faulty": Workload("faulty", "fails", cases),
         "sound": Workload("sound", "is well", lambda _: iter([next(cases(Settings()))]), ("f32", "bf16")),
     }
     monkeypatch.setattr(workloads, "MODULES", dict.fromkeys(found, "none"))
-    monkeypatch.setattr("benchmarks.harness.run.load_workload", found.__getitem__)
+    monkeypatch.setattr("benchmarks.run.load_workload", found.__getitem__)
     SEEN.clear()
 
 
 @pytest.mark.usefixtures("catalogue")
-def test_a_failure_is_a_row_and_the_others_go_on() -> None:
+def test_a_failure_becomes_a_row_and_the_run_continues() -> None:
     options = Options(("faulty", "sound"), ("f32", "bf16"), 2, Settings(quick=True), "the command")
     written = [json.loads(json.dumps(results, allow_nan=False)) for results in run(options)]
-    # After each workload in each precision, and all that was there before is kept.
+    # Written after each workload in each precision, with all earlier rows.
     assert [len(results["rows"]) for results in written] == [4, 5, 5, 6]
     rows = written[-1]["rows"]
     assert [(row["workload"], row["case"], row["precision"], "error" in row) for row in rows] == [
@@ -77,7 +77,7 @@ def test_a_failure_is_a_row_and_the_others_go_on() -> None:
 
 @pytest.fixture(autouse=True)
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """How often the process was told to keep its memory, which the tests' own process is not."""
+    """Records requests to keep freed memory, which the process of the tests does not do."""
     told: list[str] = []
 
     def keep() -> bool:
@@ -89,7 +89,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("catalogue")
-def test_freed_memory_is_kept_unless_it_shall_not_be(tmp_path: Path, kept: list[str]) -> None:
+def test_freed_memory_is_kept_by_default(tmp_path: Path, kept: list[str]) -> None:
     target = tmp_path / "results.json"
     arguments = ["run", "sound", "--quick", "--repeat", "1", "-o", str(target)]
     assert main(arguments) == 0
@@ -115,7 +115,7 @@ def test_the_status_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nice"], "no workload nice; there are nice-log-prob"),
+        (["nice"], "there is no workload nice; choose from nice-log-prob"),
         (["nice-step", "--repeat", "0"], "at least once"),
         (["nice-step", "--batch", "4", "0"], "given 0"),
         (["nice-step", "--precision", "f32", "tf32"], "tf32 is a format"),
@@ -137,14 +137,14 @@ def test_bad_arguments_are_named_before_the_work(
     assert message in error
 
 
-def test_every_workload_of_the_catalogue_is_where_it_says() -> None:
+def test_every_workload_is_in_the_module_that_the_catalogue_names() -> None:
     here = Path(workloads.__file__).parent
     for name, module in workloads.MODULES.items():
         if (here / f"{module}.py").exists():
             assert workloads.load_workload(name).name == name
 
 
-def test_precisions_are_set_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions_are_set_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     with precision_of_both("f32"):
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", False)
@@ -165,7 +165,7 @@ def test_results_of_either_framework_become_arrays() -> None:
 
 
 @pytest.mark.parametrize(("backend", "cuda"), [("gpu", False), ("tpu", True)])
-def test_a_comparison_across_kinds_of_device_is_refused(
+def test_comparing_different_kinds_of_devices_is_refused(
     monkeypatch: pytest.MonkeyPatch, backend: str, cuda: bool
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
@@ -174,7 +174,7 @@ def test_a_comparison_across_kinds_of_device_is_refused(
         on_torch.device()
 
 
-def test_drawing_weights_leaves_the_callers_random_state_alone() -> None:
+def test_drawing_weights_leaves_the_random_state_of_the_caller_unchanged() -> None:
     state = torch.get_rng_state()
     first: dict[str, Any] = on_torch.draw_state(lambda: torch.nn.Linear(2, 3), 0)
     assert torch.equal(state, torch.get_rng_state())

@@ -1,4 +1,4 @@
-"""Every wrong map is caught by the checker's defaults; no right one of another library is accused."""
+"""The checker's defaults catch every wrong map, and accuse no right map of another library."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.checker.entry import Entry
-from benchmarks.checker.run import LIBRARIES, WRONG, Library, Row, check, judged, run
+from benchmarks.checker.run import LIBRARIES, WRONG, Library, Row, check, row_of, run
 from benchmarks.cli import main
 
 FOREIGN = [(library, entry) for library in LIBRARIES for entry in library.entries]
 
 
 @pytest.mark.parametrize("entry", WRONG, ids=lambda entry: entry.name)
-def test_a_wrong_map_is_caught_by_the_check_that_is_about_the_mistake(entry: Entry) -> None:
+def test_a_wrong_map_is_caught_by_a_check_that_is_about_its_mistake(entry: Entry) -> None:
     error = check(entry)
     assert error is not None
     assert error.check in entry.catch
@@ -29,7 +29,7 @@ def test_names_are_unique_and_there_are_enough() -> None:
 
 
 @pytest.mark.parametrize(("library", "entry"), FOREIGN, ids=[f"{one.name} {entry.name}" for one, entry in FOREIGN])
-def test_a_map_of_another_library_is_judged_rightly(library: Library, entry: Entry) -> None:
+def test_a_map_of_another_library_is_judged_correctly(library: Library, entry: Entry) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pytest.importorskip(library.module, reason=f"{library.name} is not installed: pip install mathdnn_jax[peers]")
@@ -48,7 +48,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     def stand_in(say: Callable[[str], object]) -> list[Row]:
         say("one map")
-        return [judged(entry, "here", "1") for entry in checked]
+        return [row_of(entry, "here", "1") for entry in checked]
 
     monkeypatch.setattr("benchmarks.checker.run.run", stand_in)
     page = tmp_path / "checker.md"

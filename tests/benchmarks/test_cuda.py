@@ -1,4 +1,4 @@
-"""What only a GPU has: its logic with pretended CUDA, and the stand-ins that a dry run uses."""
+"""Features that only a GPU has: their logic with a simulated CUDA, and the stand-ins of a dry run."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="these are PyTorch's")
 
+from benchmarks.case import Contender, Settings  # noqa: E402
 from benchmarks.frameworks import cuda, on_jax, on_torch  # noqa: E402
-from benchmarks.frameworks.train_jax import step_run  # noqa: E402
-from benchmarks.frameworks.train_torch import Objective, training_runs  # noqa: E402
-from benchmarks.harness.workload import Settings  # noqa: E402
+from benchmarks.frameworks.train_jax import step_contender  # noqa: E402
+from benchmarks.frameworks.train_torch import Objective, training_baselines  # noqa: E402
 from benchmarks.workloads import generative  # noqa: E402
 from mathdnn_jax.errors import ConfigurationError  # noqa: E402
 
-# PyTorch warns of its own use of what it has deprecated.
+# PyTorch warns about its own use of a deprecated function.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 
 STAND_IN = Settings(quick=True, modes=cuda.MODES, stand_in=True)
 
 
 class PretendedCuda:
-    """As much of `torch.cuda` as a capture uses; it writes down what happens, and a replay runs what was captured."""
+    """The part of `torch.cuda` that a capture uses; it records what happens, and a replay runs what was captured."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -70,7 +70,7 @@ class PretendedCuda:
     @contextmanager
     def graph(self, graph: object, capture_error_mode: str) -> Iterator[None]:
         del graph
-        # JAX's threads go on while PyTorch captures.
+        # JAX's threads continue while PyTorch captures.
         assert capture_error_mode == "thread_local"
         self.log.append("capture")
         yield
@@ -82,7 +82,7 @@ class PretendedCuda:
 
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch) -> PretendedCuda:
-    """PyTorch with a GPU that only pretends."""
+    """PyTorch with a simulated GPU."""
     found = PretendedCuda()
     names = ("Stream", "CUDAGraph", "Event", "current_stream", "stream", "graph", "synchronize")
     for name in names:
@@ -109,7 +109,7 @@ def test_work_is_warmed_up_on_another_stream_before_it_is_captured(pretended: Pr
     assert pretended.log.count("work") == cuda.WARM_UP
 
 
-def test_after_a_capture_that_fails_what_is_not_needed_is_collected_again(pretended: PretendedCuda) -> None:
+def test_garbage_is_collected_again_after_a_failed_capture(pretended: PretendedCuda) -> None:
     def work() -> Any:
         if "capture" in pretended.log:
             raise RuntimeError("it cannot be captured")
@@ -152,7 +152,7 @@ def test_results_of_a_mode_with_graphs_outlive_the_next_call(mode: str, monkeypa
         asked.append((dynamic, how))
 
         def call(x: Any) -> Any:
-            # As CUDA graphs have it: every call writes to the same memory.
+            # As with CUDA graphs, every call writes to the same memory.
             return (buffer.copy_(function(x)),) if mode in cuda.WITH_GRAPHS else (function(x),)
 
         return call
@@ -167,11 +167,11 @@ def test_results_of_a_mode_with_graphs_outlive_the_next_call(mode: str, monkeypa
 
 
 def test_an_unknown_mode_is_an_error_before_the_work() -> None:
-    with pytest.raises(ConfigurationError, match="default, reduce-overhead, max-autotune; given fast"):
+    with pytest.raises(ConfigurationError, match=r"given fast; .* modes default, reduce-overhead, max-autotune"):
         on_torch.compile_modes(Settings(modes=("fast",)))
 
 
-def test_memory_is_asked_of_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_reported_only_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_torch.peak_bytes() is None
     on_torch.forget_peak()
     forgotten = []
@@ -187,49 +187,63 @@ def _objective() -> Objective:
     return Objective(torch.nn.Linear(3, 1), lambda module, rows: module(rows).square().mean())
 
 
-def test_every_way_to_train_takes_the_same_steps_by_a_stand_in_too() -> None:
+def test_every_way_to_train_takes_the_same_steps_and_so_do_stand_ins() -> None:
     rows = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 3), dtype=np.float32))
-    runs = training_runs(_objective(), 0.1, lambda: rows.split(2), STAND_IN, restart=True, told=lambda losses: losses)
+    runs = training_baselines(
+        _objective(), 0.1, lambda: rows.split(2), STAND_IN, restart=True, read=lambda losses: losses
+    )
     assert {"CUDA graphs, fused Adam", "compiled, max-autotune, fused Adam"} < runs.keys()
     expected = runs["eager"]()
     assert len(set(expected.tolist())) == 4
     for name, run in runs.items():
-        # The second run too: what a capture or the first run changed is put back.
+        # The second run too: whatever a capture or the first run changed is restored.
         for _ in range(2):
             torch.testing.assert_close(run(), expected, msg=name)
 
 
-def test_both_players_take_the_same_steps_by_a_stand_in() -> None:
+def players_runs(modules: dict[str, Any], batches: tuple[Any, ...]) -> tuple[Contender, Contender]:
+    """The training of a GAN's players, eager and as a captured graph."""
+    runs = training_baselines(
+        generative.gan_objectives(modules, 2),
+        generative.GAN_RATE,
+        lambda: batches,
+        STAND_IN,
+        restart=True,
+        betas=generative.BETAS,
+    )
+    return runs["eager, fused Adam"], runs["CUDA graphs, fused Adam"]
+
+
+def test_both_players_take_the_same_steps_with_a_stand_in() -> None:
     modules = {
         "generator": torch.nn.Linear(2, 3),
         "discriminator": torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten(0)),
     }
     batches = torch.rand(6, 3).split(2)
-    eager = generative._Players(modules, 2, fused=True).run_of(batches)
-    captured = generative._GraphPlayers(modules, 2, STAND_IN).run_of(batches)
+    eager, captured = players_runs(modules, batches)
 
     def losses(run: Callable[[], Any]) -> Any:
         torch.manual_seed(1)
         return run()
 
-    # The first run captures, and draws noise as it does; what that learnt is forgotten, as the next ones show.
+    # The first run captures, which draws noise; its training is undone, as the next runs show.
     losses(captured)
     for _ in range(2):
         torch.testing.assert_close(losses(captured), losses(eager))
 
 
 def test_a_capture_leaves_no_trace_in_the_first_run() -> None:
-    # A generator whose images do not depend on the noise, so that drawing some more changes nothing.
+    # The generator's images do not depend on the noise, so that drawing more noise changes nothing.
     generator = torch.nn.Linear(2, 3)
     torch.nn.init.zeros_(generator.weight)
     generator.weight.requires_grad_(False)
     discriminator = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten(0))
     modules, batches = {"generator": generator, "discriminator": discriminator}, torch.rand(6, 3).split(2)
-    eager, captured = generative._Players(modules, 2, fused=True), generative._GraphPlayers(modules, 2, STAND_IN)
-    torch.testing.assert_close(captured.run_of(batches)(), eager.run_of(batches)())
+    eager, captured = players_runs(modules, batches)
+    torch.testing.assert_close(captured(), eager())
 
 
-def test_a_gpus_memory_is_given_back_between_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_a_gpu_is_given_back_between_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given.append(1))
     on_torch.forget_compiled()
@@ -239,7 +253,7 @@ def test_a_gpus_memory_is_given_back_between_cases(monkeypatch: pytest.MonkeyPat
     assert given == [1]
 
 
-def test_the_memory_of_jax_is_what_its_device_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_jax_is_what_its_device_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_jax.peak_bytes() is None  # a processor keeps no account
     device = SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 7, "bytes_in_use": 3})
     monkeypatch.setattr(jax, "devices", lambda: [device])
@@ -247,23 +261,23 @@ def test_the_memory_of_jax_is_what_its_device_says(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_step_takes_the_memory_of_its_weights_and_leaves_the_callers_alone(restart: bool) -> None:
+def test_a_step_reuses_the_memory_of_its_weights_but_not_of_the_callers(restart: bool) -> None:
     weights = {"w": jax.numpy.ones((4,))}
-    run, lowered = step_run(
-        lambda params, rows: ((rows - params["w"]) ** 2).mean(), weights, [jax.numpy.zeros((2, 4))], 0.1, STAND_IN,
+    run, lowered = step_contender(
+        lambda params, rows, key: ((rows - params["w"]) ** 2).mean(), weights, [jax.numpy.zeros((2, 4))], 0.1, STAND_IN,
         restart=restart,
     )  # fmt: skip
-    # Weights, Adam's two averages and its count: as many results lie in the memory of an argument.
+    # The weights, Adam's two averages and its count: four results reuse the memory of an argument.
     assert lowered().as_text().count("tf.aliasing_output") == 4
     first, second = float(run()[0]), float(run()[0])
     assert (first == second) == restart
     assert weights["w"].tolist() == [1.0] * 4
 
 
-def test_on_a_gpu_adam_is_foreach_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreach_adam_is_not_a_separate_baseline_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def ways() -> set[str]:
         objective = Objective(torch.nn.Linear(2, 2), lambda module, rows: module(rows).mean())
-        return set(training_runs(objective, 1e-3, list, STAND_IN._replace(modes=()), restart=False))
+        return set(training_baselines(objective, 1e-3, list, STAND_IN._replace(modes=()), restart=False))
 
     assert ways() == {"eager", "eager, fused Adam", "eager, foreach Adam", "CUDA graphs, fused Adam"}
     monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))

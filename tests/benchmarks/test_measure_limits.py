@@ -1,4 +1,4 @@
-"""How a case is measured when time is short, when a contender does a part of the work, and what is compared."""
+"""Measuring a case when time is short, or when a contender does only part of the work, and the comparison."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Portion  # noqa: E402
 from benchmarks.errors import OutputsDifferError  # noqa: E402 (they need torch)
-from benchmarks.harness.measure import BEGINNING, COMPILING, Limits, measure  # noqa: E402
+from benchmarks.harness.measure import BEGINNING, COMPILING, TimeAllowed, measure  # noqa: E402
 from benchmarks.harness.timing import turn  # noqa: E402
-from benchmarks.harness.workload import Case, Portion  # noqa: E402
 
 
 def _case(**more: Any) -> Case:
@@ -20,19 +20,19 @@ def _case(**more: Any) -> Case:
     return made._replace(**more)
 
 
-def test_a_contender_that_there_is_no_time_for_is_told_and_not_begun() -> None:
+def test_a_contender_without_enough_time_is_reported_and_not_begun() -> None:
     def never() -> Any:
         raise AssertionError("it was begun")
 
     case = _case(torch={"eager": lambda: torch.ones(3), "compiled": never})
-    row = measure(case, 1, "f32", quick=True, limits=Limits(left=lambda: COMPILING - 1))
+    row = measure(case, 1, "f32", quick=True, allowed=TimeAllowed(left=lambda: COMPILING - 1))
     assert row["unable"] == {"compiled": f"not begun: {COMPILING - 1:.0f} s were left"}
     assert row["best"] == "eager"
-    row = measure(_case(), 1, "f32", quick=True, limits=Limits(left=lambda: BEGINNING - 1))
+    row = measure(_case(), 1, "f32", quick=True, allowed=TimeAllowed(left=lambda: BEGINNING - 1))
     assert (row["best"], [*row["contenders"]], [*row["unable"]]) == (None, ["jax"], ["eager"])
 
 
-def test_a_portion_is_compared_with_its_part_and_its_time_is_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_portion_is_compared_with_its_part_and_its_time_scaled_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"jax": (1.0,), "eager": (2.0,), "one by one": (5.0,)}
     monkeypatch.setattr(
         "benchmarks.harness.measure.interleaved", lambda turns, repeat: {name: times[name] for name in turns}
@@ -69,7 +69,7 @@ def test_samples_take_no_more_than_the_time_that_is_left(monkeypatch: pytest.Mon
         return turn(work, seconds, repeat, quick, budget)
 
     monkeypatch.setattr("benchmarks.harness.measure.turn", watched)
-    measure(_case(), 1, "f32", quick=True, limits=Limits(budget=4.0, left=lambda: 100.0))
-    measure(_case(), 1, "f32", quick=True, limits=Limits(budget=4.0, left=lambda: 10.0))
-    # Two contenders: four seconds each; then six of ten together.
+    measure(_case(), 1, "f32", quick=True, allowed=TimeAllowed(budget=4.0, left=lambda: 100.0))
+    measure(_case(), 1, "f32", quick=True, allowed=TimeAllowed(budget=4.0, left=lambda: 10.0))
+    # Two contenders may take four seconds each; then together six of the ten that are left.
     assert budgets == [4.0, 4.0, 3.0, 3.0]

@@ -1,6 +1,6 @@
-"""The workloads of networks: every quick case runs in both frameworks, agrees, and is counted.
+"""Workloads of networks: every quick case runs in both frameworks, and their results agree.
 
-Those that `benchmarks gpu` measures too are run by the tests of that command, dry.
+The dry run in the tests of `benchmarks gpu` covers the workloads that this command measures too.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.harness.workload import Settings
+from benchmarks.case import Settings
 from benchmarks.workloads.autoencoder_start import images
 
 pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
@@ -37,13 +37,13 @@ def test_every_quick_case_agrees_and_is_timed(name: str) -> None:
 
 
 @pytest.mark.long
-def test_a_process_of_its_own_trains_an_epoch() -> None:
+def test_a_new_process_trains_an_epoch() -> None:
     from benchmarks.workloads.autoencoder import in_process
 
     assert 0 < in_process("jax", 200) < 0.2
 
 
 def test_both_autoencoder_programs_have_the_same_images() -> None:
-    from benchmarks.workloads.autoencoder import grey_images
+    from benchmarks.workloads.autoencoder_start import grey_images
 
     np.testing.assert_array_equal(grey_images(5).astype(np.float32) / np.float32(255), images(5))

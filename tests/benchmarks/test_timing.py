@@ -7,7 +7,7 @@ from benchmarks.harness.timing import Turn, interleaved, ratios, spread, timed, 
 
 
 class Clock:
-    """A clock that only the work moves."""
+    """A clock that only the work advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -49,18 +49,18 @@ def test_spread(values: list[float], expected: tuple[float, float, float]) -> No
     assert spread(values) == expected
 
 
-def test_ratios_are_of_neighbours() -> None:
+def test_ratios_are_taken_between_neighbours() -> None:
     # A machine that is ten times slower in the second round must not show in the ratio.
     assert ratios((2.0, 20.0), (1.0, 10.0)) == (2.0, 2.0)
     with pytest.raises(ValueError, match="zip"):
         ratios((1.0, 2.0), (1.0,))
 
 
-def test_rates_are_of_the_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_come_from_the_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="limits are measured in both frameworks")
-    from benchmarks.harness.limit import Limit, measure_limits
+    from benchmarks.harness.limits import Limit, measure_limits
 
-    monkeypatch.setattr("benchmarks.harness.limit.interleaved", lambda *_: {"jax": (0.5, 0.25), "torch": (1.0, 2.0)})
+    monkeypatch.setattr("benchmarks.harness.limits.interleaved", lambda *_: {"jax": (0.5, 0.25), "torch": (1.0, 2.0)})
     rates = measure_limits({"matmul": Limit(10.0, {}), "memory": Limit(3.0, {})}, 2)
     assert rates == {"jax": {"matmul": 40.0, "memory": 12.0}, "torch": {"matmul": 10.0, "memory": 3.0}}
     later = {"jax": {"matmul": 1.0, "memory": 99.0}, "torch": {"matmul": 1e9, "memory": 0.0}}
@@ -68,7 +68,7 @@ def test_rates_are_of_the_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine_rates(rates) == {"matmul": 40.0, "memory": 12.0}
 
 
-def test_quick_work_is_done_often_and_slow_work_seldom() -> None:
+def test_quick_work_is_repeated_and_slow_work_sampled_less_often() -> None:
     assert turn(print, 0.001, 7)[1:] == (20, 7)
     assert turn(print, 0.001, 7, quick=True)[1:] == (1, 7)
     assert turn(print, 1.0, 7)[1:] == (1, 7)
@@ -78,7 +78,7 @@ def test_quick_work_is_done_often_and_slow_work_seldom() -> None:
     assert turn(print, 100.0, 7)[1:] == (1, 1)
 
 
-def test_a_turn_is_of_several_calls_and_the_first_rounds() -> None:
+def test_a_turn_has_several_calls_and_takes_part_in_the_first_rounds() -> None:
     clock, order = Clock(), list[str]()
 
     def worker(name: str) -> None:

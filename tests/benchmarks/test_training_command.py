@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
 
-from benchmarks import training
+from benchmarks import train
 from benchmarks.cli import main
 from benchmarks.errors import OutputsDifferError
 
@@ -17,7 +17,7 @@ FEW = ["train", "--workload", "autoencoder", "--batch", "4", "--steps", "3", "--
 
 
 @pytest.mark.long
-def test_one_command_tells_rates_compilation_memory_and_devices(
+def test_one_command_reports_rates_compilation_memory_and_devices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "training.json"
@@ -28,7 +28,7 @@ def test_one_command_tells_rates_compilation_memory_and_devices(
     weights = 4 * 2 * (784 * 256 + 256 * 128 + 128 * 32)
     for alone in figures["alone"].values():
         assert len(alone["seconds"]) == 1
-        # Weights and Adam's two averages at the least; a wrong unit would be off by 1,000.
+        # At least the weights and Adam's two averages; a wrong unit would be off by a factor of 1,000.
         assert 3 * weights < alone["memory_bytes"] < 2**31
     table = capsys.readouterr().out
     assert "MiB" in table
@@ -37,12 +37,14 @@ def test_one_command_tells_rates_compilation_memory_and_devices(
 
 def test_a_batch_that_devices_cannot_share_is_named_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*FEW, "--devices", "1", "3"]) == 2
-    assert "ConfigurationError: a batch is spread evenly" in capsys.readouterr().err
+    assert (
+        "ConfigurationError: given (batch, devices) [(4, 3)], but a batch is divided evenly" in capsys.readouterr().err
+    )
 
 
 def test_contenders_that_do_not_agree_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = training.autoencoder_work()
-    wrong = sound._replace(loss=lambda params, rows: 1.01 * sound.loss(params, rows))
-    monkeypatch.setitem(training.WORKLOADS, "autoencoder", lambda: wrong)
-    with pytest.raises(OutputsDifferError, match="fit differ"):
-        training.measure("autoencoder", batch=4, steps=3, repeat=1)
+    sound = train.TRAININGS["autoencoder"]()
+    wrong = sound._replace(loss=lambda params, rows, key: 1.01 * sound.loss(params, rows, key))
+    monkeypatch.setitem(train.TRAININGS, "autoencoder", lambda: wrong)
+    with pytest.raises(OutputsDifferError, match="eager does not compute the same as JAX"):
+        train.training_figures("autoencoder", batch=4, steps=3, repeat=1)

@@ -1,4 +1,4 @@
-"""The workloads of the flows, tiny: contenders agree, and a wrong weight is found."""
+"""Tiny workloads of flows: contenders agree, and a wrong weight is found."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings  # noqa: E402
 from benchmarks.errors import OutputsDifferError  # noqa: E402 (they need torch)
+from benchmarks.frameworks.precision import precision_of_both  # noqa: E402
 from benchmarks.harness.measure import measure  # noqa: E402
-from benchmarks.harness.precision import precision_of_both  # noqa: E402
-from benchmarks.harness.workload import Case, Settings  # noqa: E402
 from benchmarks.workloads import load_workload, nice_model  # noqa: E402
 from benchmarks.workloads.torch_flows import ImageFlow  # noqa: E402
 from mathdnn_jax.flows import glow, real_nvp  # noqa: E402
@@ -66,7 +66,7 @@ def test_a_wrong_weight_is_found_in_either_framework() -> None:
 
 
 def test_log_p_depends_on_the_drawn_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On weights as PyTorch draws them the shifts are tiny, and a comparison of log p would compare constants.
+    # With weights as PyTorch draws them the shifts are tiny, and comparing log p would compare constants.
     monkeypatch.setattr(nice_model, "QUICK", {"dim": 64, "width": 128, "depth": 5, "couplings": 4})
     model = nice_model.prepare(QUICK)
     events = nice_model.images(50, 64)
@@ -79,7 +79,7 @@ def test_the_losses_of_a_step_depend_on_its_gradients() -> None:
     case = first_case("nice-step")
     losses, others = np.asarray(case.jax()), case.torch["eager"]()
     assert losses.shape == (3,)
-    # A run goes on where the last one ended; an epoch starts anew.
+    # A run of steps continues where the last one ended; an epoch starts anew.
     assert np.asarray(case.jax())[0] < losses[0]
     assert float(case.torch["eager"]()[0]) < float(others[0])
     epoch = first_case("nice-epoch")
@@ -90,7 +90,7 @@ def test_the_losses_of_a_step_depend_on_its_gradients() -> None:
 @pytest.mark.parametrize(
     ("build", "sizes"), [(real_nvp, {"couplings": 2, "depth": 1}), (glow, {"steps": 1, "depth": 2})]
 )
-def test_the_image_flows_are_the_librarys(build: Any, sizes: dict[str, int]) -> None:
+def test_the_image_flows_agree_with_those_of_the_library(build: Any, sizes: dict[str, int]) -> None:
     flow = build((4, 4, 1), width=4, **sizes)
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):

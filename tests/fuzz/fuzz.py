@@ -1,7 +1,7 @@
 """Spoil checkpoints and read them: `python -m tests.fuzz.fuzz --count 10000 --seed 0`.
 
-Child processes with bounded memory read the files; one that dies or hangs is a finding, and the next goes on after it.
-`--only INDEX` reads one case again, in this process, and keeps its file.
+The files are read by child processes with bounded memory. If a child dies or hangs, that is a broken promise, and the
+next one goes on after that file. `--only INDEX` reads a single file again, in this process, and keeps it.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ from typing import Any
 
 BATCH = 2500
 PATIENCE = 10.0
-"""Seconds without a word from a child that make it hang; its own clock is stricter."""
+"""A child hangs if it is silent for this many seconds. Its own time limit is stricter."""
 MEMORY = 2**32
-"""Address space that a child may take beside what PyTorch and JAX have taken when it starts."""
+"""The address space that a child may use in addition to what PyTorch and JAX use when it starts, in bytes."""
 
 
 def child(first: int, last: int, seed: int) -> None:
-    """Judge cases and say so, one line before and one after each."""
-    from .fuzz_corpus import corpus
-    from .fuzz_judge import Watch, judge
-    from .fuzz_mutations import Case, make
+    """Judge a range of files, and print a line before and after each of them."""
+    from .corpus import corpus
+    from .judge import Watch, judge
+    from .mutations import SpoiltFile, make
 
-    seeds, watch = corpus(), Watch()
+    sound_files, watch = corpus(), Watch()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for sound in seeds:
-            verdict = judge(Case("sound", sound.content, sound.suffix, sound, False), folder, watch, rebuilt=True)
+        for sound in sound_files:
+            verdict = judge(SpoiltFile("sound", sound.content, sound.suffix, sound, False), folder, watch, rebuilt=True)
             assert verdict.outcome == "identical", (sound.name, verdict)
         limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for index in range(first, last):
-            case = make(seeds, seed, index)
+            spoilt = make(sound_files, seed, index)
             print(json.dumps({"begin": index}), flush=True)
-            verdict = judge(case, folder, watch, rebuilt=index % 8 == 0)
-            print(json.dumps({"index": index, "how": case.how, "of": case.seed.name, **verdict._asdict()}), flush=True)
+            verdict = judge(spoilt, folder, watch, rebuilt=index % 8 == 0)
+            print(
+                json.dumps({"index": index, "how": spoilt.how, "of": spoilt.sound.name, **verdict._asdict()}),
+                flush=True,
+            )
 
 
 def run(count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """All cases, and what went wrong outside of the judge: children that died or hung."""
+    """Return the results of all files, and what went wrong outside the judge: children that died or hung."""
     results: list[dict[str, Any]] = []
     lost: list[str] = []
     first = 0
@@ -84,21 +87,21 @@ def run(count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def only(index: int, seed: int) -> int:
-    """One case again."""
-    from .fuzz_corpus import corpus
-    from .fuzz_judge import Watch, judge
-    from .fuzz_mutations import make
+    """Judge a single file again."""
+    from .corpus import corpus
+    from .judge import Watch, judge
+    from .mutations import make
 
-    case = make(corpus(), seed, index)
+    spoilt = make(corpus(), seed, index)
     folder = Path(tempfile.mkdtemp(prefix=f"case-{index}-"))
-    print(f"{case.how} of {case.seed.name}, {len(case.content):,} bytes, in {folder}")
-    verdict = judge(case, folder, Watch(), rebuilt=True)
+    print(f"{spoilt.how} of {spoilt.sound.name}, {len(spoilt.content):,} bytes, in {folder}")
+    verdict = judge(spoilt, folder, Watch(), rebuilt=True)
     print(verdict)
     return len(verdict.broken)
 
 
 def main() -> int:
-    """What the command line asks; 1 if a promise was broken."""
+    """Run the command line. Return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

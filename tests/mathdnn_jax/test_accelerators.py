@@ -1,4 +1,4 @@
-"""The main models' programs are lowered for a GPU and a TPU, though there is none here."""
+"""The programs of the main models can be lowered for a GPU and a TPU, on a machine that has neither."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ KEY = jax.random.key(0)
 
 
 class Program(NamedTuple):
-    """A function, and the shapes that it is given."""
+    """A function and the shapes of its arguments."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
 def of_flow(flow: md.Flow, event_shape: tuple[int, ...], batch: int = 2) -> dict[str, Program]:
-    """Log-densities with their gradient, and samples."""
+    """Return programs for the gradient of the log-density and for samples."""
     params = jax.eval_shape(flow.init, KEY)
     events = jax.ShapeDtypeStruct((batch, *event_shape), jnp.float32)
 
@@ -38,7 +38,7 @@ def of_flow(flow: md.Flow, event_shape: tuple[int, ...], batch: int = 2) -> dict
 
 
 def of_network(net: Any, image_shape: tuple[int, ...]) -> dict[str, Program]:
-    """Outputs in evaluation, and a training step's gradient."""
+    """Return programs for the outputs in evaluation and for the gradient of a training step."""
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     variables = jax.eval_shape(net.init, KEY, images)
 
@@ -54,7 +54,7 @@ def of_network(net: Any, image_shape: tuple[int, ...]) -> dict[str, Program]:
 
 
 def of_training() -> dict[str, Program]:
-    """A step as `fit` repeats it, Adam included, where what is not finite keeps the old values."""
+    """Return one step of `fit` with Adam, which keeps the old values if the new ones are not finite."""
     model = md.vae((784,), 3, trunk=md.generative.dense_trunk((5,)), decoder=md.generative.dense_decoder(784, (5,)))
     params = jax.eval_shape(model.init, KEY)
     update = gradient_update(lambda params, rows, key: -model.elbo(params, rows, key).mean(), optax.adam(1e-3))
@@ -83,10 +83,10 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_it_is_lowered(name: str, platform: str) -> None:
+def test_the_program_is_lowered(name: str, platform: str) -> None:
     function, arguments = PROGRAMS[name]
     text = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
     assert "stablehlo.dot_general" in text or "stablehlo.convolution" in text or "mixture" in name
-    # Which algorithm XLA's own convolution takes is the device's; those for a processor would be products here.
+    # Convolutions are left to XLA, which chooses the device's algorithm. On a CPU they would be matrix products.
     if name.startswith(("small_net", "dcgan", "glow", "real_nvp")):
         assert "stablehlo.convolution" in text

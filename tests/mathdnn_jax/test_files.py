@@ -21,7 +21,7 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_it_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     with replace_file(tmp_path / "out"):
         pass
     (tmp_path / "other").touch()
@@ -29,7 +29,7 @@ def test_it_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("half way"), KeyboardInterrupt(), DataSetError("named")])
-def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException) -> None:
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "out"
     path.write_text("before")
 

@@ -1,4 +1,4 @@
-"""Kept memory, seen from outside: page faults of a program with large intermediate results, in a fresh process."""
+"""Kept memory, measured by the page faults of a program with large intermediate results, in a fresh process."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def resident():
 
 mathdnn_jax.keep_freed_memory()
 block = np.ones(2**25)
-last = np.ones(100)  # above the block, which so is not at the end of the heap
+last = np.ones(100)  # lies above the block, so that the block is not at the end of the heap
 del block
 before = resident()
 print(mathdnn_jax.memory.give_back_freed_memory(), before - resident())
 """
 
-on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc that gives memory back")
+on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc gives memory back")
 
 
 def run(program: str, *arguments: str) -> list[str]:
@@ -55,7 +55,7 @@ def run(program: str, *arguments: str) -> list[str]:
 
 
 @on_glibc
-def test_a_second_call_finds_its_memory_where_the_first_left_it() -> None:
+def test_a_second_call_reuses_the_memory_of_the_first() -> None:
     given_back = int(run(PROGRAM, "give back")[1])
     if given_back < 1000:
         pytest.skip("this system hands out large pages, or its malloc was told to keep memory")
@@ -65,8 +65,8 @@ def test_a_second_call_finds_its_memory_where_the_first_left_it() -> None:
 
 
 @on_glibc
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads how much memory the process has from there")
-def test_what_is_kept_can_be_given_back() -> None:
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the resident memory is read from there")
+def test_kept_memory_can_be_given_back() -> None:
     answer, mebibytes = run(RESIDENT)
     assert answer == "True"
     assert float(mebibytes) > 200

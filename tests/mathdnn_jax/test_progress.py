@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_training_run_tells_of_its_epochs_in_twenty_lines_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_run_reports_its_epochs_in_at_most_twenty_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with epoch_progress("nice, epochs", 100) as tell:
         # A resumed run begins in the middle.
         for epoch in range(51, 101):

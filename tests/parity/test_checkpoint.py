@@ -116,7 +116,7 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, container: str) -
         path.write_bytes(pickle.dumps(Payload(proof), protocol=int(container[-1])))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=container == "zip")
-    with pytest.raises(errors.UnsafeCheckpointError, match=r"nothing of it was run.*mkdir") as caught:
+    with pytest.raises(errors.UnsafeCheckpointError, match=r"none of it was run.*mkdir") as caught:
         parity.load(path)
     assert "weights_only" not in str(caught.value)
     assert not proof.exists()

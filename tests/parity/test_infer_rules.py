@@ -92,7 +92,7 @@ def test_without_names_and_order_the_candidates_are_listed() -> None:
     variables = {"params": {f"Dense_{k}": dense(4, 4, bias=False) for k in range(3)}}
     with pytest.raises(errors.AmbiguousRulesError, match=r"Dense_1 may be filled by a, b, c\n") as caught:
         parity.infer_rules(arrays(SQUARES), variables)
-    assert "Give apply= and inputs=" in str(caught.value)
+    assert "Pass apply= and inputs=" in str(caught.value)
     chosen = {"Dense_0": "b", "Dense_1": "c", "Dense_2": "a"}
     table = parity.infer_rules(arrays(SQUARES), variables, sources=chosen)
     assert pairs(table) == {f"params/{target}/kernel": f"{source}.weight" for target, source in chosen.items()}
@@ -172,7 +172,7 @@ def test_the_trace_tells_how_an_image_was_flattened(order: str, layout: str) -> 
     chosen = parity.infer_rules(state, variables, layouts={"params/fc/kernel": layout})
     assert pairs(chosen) == pairs(table)
     assert {r.target: r.layout for r in chosen.rules} == {r.target: r.layout for r in table.rules}
-    with pytest.raises(ConfigurationError, match="layouts= chooses nothing by params/gc"):
+    with pytest.raises(ConfigurationError, match="layouts= has no effect for params/gc"):
         parity.infer_rules(state, variables, layouts={"params/gc/*": "linear"})
 
 
@@ -224,7 +224,7 @@ def norm_state() -> State:
 
 def test_a_count_without_a_place_is_ignored_by_name() -> None:
     table = parity.infer_rules(norm_state(), norm(count=False))
-    assert table.ignored == {"bn.num_batches_tracked": "a count of batches, for which the target has no place"}
+    assert table.ignored == {"bn.num_batches_tracked": "a count of batches, for which the target has no leaf"}
     parity.convert(norm_state(), norm(count=False), table)
     kept = parity.convert(norm_state(), norm(count=True), parity.infer_rules(norm_state(), norm(count=True)))
     assert kept["batch_stats"]["bn"]["num_batches_tracked"] == 5
@@ -271,7 +271,7 @@ def test_what_fits_nothing_is_named_with_its_shapes() -> None:
     with pytest.raises(errors.UnmatchedArraysError, match=r"nothing against source extra \{weight \(9, 9\)\}"):
         parity.infer_rules(state, variables)
     assert parity.infer_rules(state, variables, ignore=["extra.weight"]).ignored == {
-        "extra.weight": "left out on purpose"
+        "extra.weight": "ignored deliberately"
     }
     with pytest.raises(errors.UnmatchedArraysError, match=r"target fc \{bias.*the other side's fc has"):
         parity.infer_rules({**state, "fc.weight": state["extra.weight"]}, variables, ignore=["extra.weight"])

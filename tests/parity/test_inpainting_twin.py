@@ -1,6 +1,6 @@
 """Inpainting a real image with the real checkpoint, beside the PyTorch loop.
 
-With the seed's step of 1e-3 the loop is chaotic: log p falls in every second step, and rounding is multiplied by a
+With the course's step of 1e-3 the loop is chaotic: log p falls in every second step, and rounding is multiplied by a
 million in fifty steps. PyTorch in float64, started one ulp off, is 1e-4 away from itself after 236 steps and 0.2 after
 300. So the two programs are compared step by step all along PyTorch's trajectory, in float64 for as long as that means
 anything, and from one end to the other where the loop is stable, with a tenth of the step.
@@ -63,7 +63,7 @@ def loop(twin: Any, start: np.ndarray, step_size: float, steps: int = STEPS) -> 
 
 @pytest.fixture(scope="module")
 def trajectory(twin: Any, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """PyTorch's own, in float32, with the seed's step."""
+    """PyTorch's own, in float32, with the course's step."""
     images, log_prob = loop(twin, image, STEP_SIZE)
     return images[:, 0], log_prob[:, 0]
 

@@ -14,9 +14,9 @@ import parity
 from mathdnn_jax.errors import MathdnnError
 from parity import errors
 from parity.containers.checkpoint import read
-from parity.containers.mapped import SMALL
-from parity.containers.pickles import INSTRUCTIONS, TEXT
-from parity.containers.wrapped import NAMED
+from parity.containers.mapped import MIN_MAPPED_BYTES
+from parity.containers.pickles import MAX_INSTRUCTIONS, MAX_TEXT_BYTES
+from parity.containers.wrapped import MAX_LISTED
 
 from .twins import save, small_state
 
@@ -65,7 +65,7 @@ print(field("VmHWM") - before, result, max(leaf.nbytes for leaf in jax.tree.leav
 def test_a_mapped_state_is_that_of_the_file(large: Path) -> None:
     mapped, loaded = read(large).state, parity.load(large)
     assert list(mapped) == list(loaded)
-    assert max(array.nbytes for array in loaded.values()) > SMALL
+    assert max(array.nbytes for array in loaded.values()) > MIN_MAPPED_BYTES
     assert all(mapped[name].tobytes() == array.tobytes() for name, array in loaded.items())
     assert "nothing" not in mapped
     with pytest.raises(KeyError):
@@ -77,7 +77,7 @@ def test_writing_into_an_array_changes_nothing_else(large: Path) -> None:
     state = read(large).state
     name = max(state, key=lambda name: state[name].nbytes)
     array = state[name]
-    assert array.nbytes > SMALL
+    assert array.nbytes > MIN_MAPPED_BYTES
     array[:] = 0
     assert state[name].any()
     assert large.read_bytes() == before
@@ -93,15 +93,15 @@ def test_a_file_that_changes_while_it_is_in_use(tmp_path: Path) -> None:
     assert kept["scaling.scale"].tobytes() == small_state()["scaling.scale"].tobytes()
     # Written over, as `torch.save` does it.
     (tmp_path / "old.pt").write_bytes(content[:100])
-    with pytest.raises(errors.CorruptCheckpointError, match="written over while it was in use"):
+    with pytest.raises(errors.CorruptCheckpointError, match="overwritten while it was in use"):
         lost["scaling.scale"]
 
 
 def test_more_arrays_than_a_process_may_open_files(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="limits of open files are Unix's")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    array = torch.zeros(SMALL // 4)
-    torch.save({str(k): array for k in range(2)} | {"x": torch.ones(40 * SMALL // 4)}, tmp_path / "x.pt")
+    array = torch.zeros(MIN_MAPPED_BYTES // 4)
+    torch.save({str(k): array for k in range(2)} | {"x": torch.ones(40 * MIN_MAPPED_BYTES // 4)}, tmp_path / "x.pt")
     state = read(tmp_path / "x.pt").state
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 1, limits[1]))
@@ -125,7 +125,7 @@ def test_tensors_that_share_their_bytes(tmp_path: Path) -> None:
     [
         {"x": torch.zeros(1).expand(10**6, 10**6)},
         {"x": torch.zeros(1).reshape([1] * 40)},
-        {f"x{k}": torch.zeros(1).expand(10**6) for k in range(3 * NAMED)},
+        {f"x{k}": torch.zeros(1).expand(10**6) for k in range(3 * MAX_LISTED)},
     ],
 )
 def test_claims_beyond_all_files(tmp_path: Path, content: dict[str, Any]) -> None:
@@ -143,8 +143,8 @@ def test_empty_arrays_of_any_shape(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pickled", "words"),
     [
-        (b"\x80\x02" + b"]" * (INSTRUCTIONS + 1) + b".", "instructions"),
-        (b"\x80\x02X" + (TEXT + 1).to_bytes(4, "little") + b"x" * (TEXT + 1) + b".", "a text of"),
+        (b"\x80\x02" + b"]" * (MAX_INSTRUCTIONS + 1) + b".", "instructions"),
+        (b"\x80\x02X" + (MAX_TEXT_BYTES + 1).to_bytes(4, "little") + b"x" * (MAX_TEXT_BYTES + 1) + b".", "a text of"),
         (b"\x80\x02}(" + b")" + b"q\x00h\x00\x86" * 60 + b"Nu.", "a key of type tuple"),
         (b"\x80\x02}\x8a\xff" + b"\x7f" * 255 + b"Ns.", "a key of type int"),
         (b"\x80\x02N", "IndexError"),

@@ -98,7 +98,7 @@ def test_net2_is_net1_on_every_patch() -> None:
 def test_impossible_sizes_have_no_twin() -> None:
     from parity.reference import Net1, Net2
 
-    with pytest.raises(ValueError, match="receptive field is 15 wide, given images of 14"):
+    with pytest.raises(ValueError, match="given images of 14: the receptive field of the features is 15 wide"):
         Net1(image=14)
     with pytest.raises(ValueError, match="there are 5 convolutions"):
         Net2(channels=(1, 2))

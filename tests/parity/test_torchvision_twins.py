@@ -121,7 +121,7 @@ def test_vgg_11_with_batch_norm(models: Any) -> None:
         {"channels": 512},
         ("classifier.0.weight",),
     )
-    assert rules["params/Conv_7/kernel"].reason == "the same place in the order of computation"
+    assert rules["params/Conv_7/kernel"].reason == "the same position in the order of computation"
     assert rules["batch_stats/BatchNorm_7/var"].sources == ("features.26.running_var",)
     assert len(certificate["layers"]) == 8 + 8 + 3 + 1
 

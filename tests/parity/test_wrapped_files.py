@@ -16,7 +16,7 @@ import pytest
 import parity
 from mathdnn_jax.cli import main
 from parity import errors
-from parity.containers import Taken
+from parity.containers import Selection
 from parity.containers.checkpoint import read
 
 from .twins import save, small_state
@@ -62,8 +62,7 @@ def lightning() -> dict[str, Any]:
 
 def scripted() -> dict[str, Any]:
     """What a training script may keep."""
-    best, generator = torch.tensor(0.4), torch.get_rng_state()
-    return {"epoch": 3, "model_state": tensors(), **trained(), "best": best, "rng": generator}
+    return {"epoch": 3, "model_state": tensors(), **trained(), "best": torch.tensor(0.4), "rng": torch.get_rng_state()}
 
 
 WRAPPED: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...], str]] = {
@@ -83,18 +82,18 @@ WRAPPED: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...], str]] = 
 @pytest.mark.parametrize("case", WRAPPED)
 def test_the_one_state_is_found_and_what_is_left_is_named(tmp_path: Path, case: str, legacy: bool) -> None:
     make, path, prefix = WRAPPED[case]
-    content = make()
+    content, words = make(), f"the state is its {'/'.join(path)!r}; left out: "
     file = tmp_path / "run.pt"
     torch.save(content, file, _use_new_zipfile_serialization=not legacy)
-    with pytest.warns(errors.WrappedCheckpointWarning, match=f"the state is its {'/'.join(path)!r}; left: ") as caught:
+    with pytest.warns(errors.WrappedCheckpointWarning, match=words) as caught:
         state = parity.load(file)
     assert Path(caught[0].filename) == Path(__file__)
     assert type(state) is dict
     assert list(state) == [prefix + name for name in STATE]
     assert all(state[prefix + name].tobytes() == array.tobytes() for name, array in STATE.items())
     checkpoint = read(file)
-    assert checkpoint.taken.path == path
-    assert {name.split("/")[0] for name in checkpoint.taken.left} == content.keys() - {path[0]} | set(path[:-1])
+    assert checkpoint.selection.path == path
+    assert {name.split("/")[0] for name in checkpoint.selection.left} == content.keys() - {path[0]} | set(path[:-1])
     # The models of the library take it as it is, and what was chosen by name is taken without a word.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -107,16 +106,17 @@ def test_the_one_state_is_found_and_what_is_left_is_named(tmp_path: Path, case: 
 
 def test_what_is_left_is_described_in_words(tmp_path: Path) -> None:
     torch.save(scripted(), tmp_path / "run.pt")
-    taken = read(tmp_path / "run.pt").taken
-    assert taken.left == {
+    selection = read(tmp_path / "run.pt").selection
+    assert selection.left == {
         "epoch": "3",
         "optimizer": "a dict of 2 entries",
         "scheduler": f"a dict of {len(trained()['scheduler'])} entries",
         "best": "a tensor",
         "rng": "a tensor",
     }
-    assert str(taken).startswith("the state is its 'model_state'; left: 'epoch' (3), 'optimizer' (a dict of 2 entries)")
-    assert str(Taken()) == str(read(save(STATE, tmp_path / "flat.pt")).taken) == ""
+    words = "the state is its 'model_state'; left out: 'epoch' (3), 'optimizer' (a dict of 2 entries)"
+    assert str(selection).startswith(words)
+    assert str(Selection()) == str(read(save(STATE, tmp_path / "flat.pt")).selection) == ""
 
 
 AMBIGUOUS: list[tuple[dict[str, Any], str, str]] = [
@@ -128,7 +128,7 @@ AMBIGUOUS: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"blocks": tensors(), "head.weight": torch.ones(2, 3), "step": torch.tensor(3)},
-        "beside it arrays that may be weights too: 'head.weight' (2, 3); if they are none, choose inside='blocks'",
+        "beside it arrays that may be weights too: 'head.weight' (2, 3); if they are not, select inside='blocks'",
         "blocks",
     ),
     ({"a/b": tensors(), "half": torch.ones(3).bfloat16()}, "'half' (3,)", "a/b"),
@@ -151,7 +151,7 @@ def test_what_may_be_several_is_an_error_that_lists_them(
 def test_one_dictionary_under_two_names_is_no_ambiguity(tmp_path: Path) -> None:
     state = tensors()
     torch.save({"model": state, "best_model": state}, tmp_path / "run.pt")
-    assert read(tmp_path / "run.pt").taken == Taken(("model",), {"best_model": "the same again"})
+    assert read(tmp_path / "run.pt").selection == Selection(("model",), {"best_model": "the same again"})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_dictionaries_that_hold_themselves_or_one_another_end(tmp_path: Path) ->
     round_and_round: dict[str, Any] = {"model": tensors()}
     round_and_round["again"] = round_and_round
     torch.save(round_and_round, tmp_path / "run.pt")
-    assert read(tmp_path / "run.pt").taken.path == ("model",)
+    assert read(tmp_path / "run.pt").selection.path == ("model",)
     laughs: dict[str, Any] = tensors()
     for _ in range(40):
         laughs = {str(k): laughs for k in range(10)}
@@ -226,7 +226,7 @@ def test_the_command_line_says_what_was_taken(tmp_path: Path, capsys: pytest.Cap
     output = str(tmp_path / "nice.safetensors")
     assert main(["convert", str(tmp_path / "run.pt"), output]) == 0
     said = capsys.readouterr()
-    assert said.err.startswith(f"mathdnn: {tmp_path / 'run.pt'}: the state is its 'model_state'; left: 'epoch' (3)")
+    assert said.err.startswith(f"mathdnn: {tmp_path / 'run.pt'}: the state is its 'model_state'; left out: 'epoch' (3)")
     assert said.err.count("\n") == 1
     assert "33 arrays" in said.out
     assert main(["convert", str(tmp_path / "run.pt"), output, "--inside", "model_state"]) == 0
@@ -296,5 +296,5 @@ def test_certify_takes_lightnings_files_for_either_module(
     names = ["--torch", f"wrapped_torch:{module}", "--flax", "wrapped_flax:Net", "--shape", "3", "--events", "4"]
     assert main(["certify", "run.ckpt", *names]) == 0
     said = capsys.readouterr()
-    assert "the state is its 'state_dict'; left: 'epoch' (2), 'optimizer_states' (a list of 1 entries)" in said.err
+    assert "the state is its 'state_dict'; left out: 'epoch' (2), 'optimizer_states' (a list of 1 entries)" in said.err
     assert "3 of 3 comparisons within the rule" in said.out

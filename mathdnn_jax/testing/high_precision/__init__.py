@@ -1,5 +1,5 @@
-"""Evaluation of a map's program in high precision, for log-determinants and inverses that float64 cannot judge.
+"""Evaluation of a map's program in high precision, for log-determinants and inverses that float64 cannot decide.
 
 JAX traces the map together with its Jacobian, and `mpmath` evaluates the traced program with as many digits as the case
-needs. `mpmath` is imported when the first case calls for it.
+needs. `mpmath` is imported when it is first needed.
 """

@@ -1,4 +1,4 @@
-"""Equations that contain programs: calls, loops, branches, and rules of differentiation."""
+"""Equations that contain programs: calls, loops, branches, and custom derivative rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _call(parameter: str) -> Rule:
 
 
 def _solve(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarray]:
-    """Solve a linear system by the program that the equation brings for it."""
+    """Solve a linear system with the program that the equation contains for it."""
     lengths = equation.params["const_lengths"]
     before = lengths.matvec + lengths.vecmat
     constants, right = inputs[before : before + lengths.solve], inputs[sum(lengths) :]
@@ -49,7 +49,7 @@ def _scan(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarr
 
 
 def _counts(parameters: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many inputs of a scan are constants, and how many are carried; from JAX 0.12 on they are grouped."""
+    """Return the numbers of constants and carried values among a scan's inputs. JAX 0.12 and later groups them."""
     if "ft_in" in parameters:
         constants, carry, _ = parameters["ft_in"].unpack()
         return len(constants), len(carry)
@@ -57,7 +57,7 @@ def _counts(parameters: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _expanded(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndarray]:
-    """A primitive that tells itself which program it stands for, as `custom_root` does from JAX 0.12 on."""
+    """Evaluate a primitive that expands itself into a program, as `custom_root` does in JAX 0.12 and later."""
     primitive = equation.params["_prim"]
 
     def program(*arguments: Any) -> Any:
@@ -78,7 +78,7 @@ def _while(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.ndar
         if not going.any():
             return carry
         new = machine.run_closed(p["body_jaxpr"], (*body, *carry))
-        # Under vmap the condition has axes, which are the first axes of what is carried.
+        # Under vmap the condition has axes, which are the first axes of the carried values.
         carry = [np.where(_aligned(going, after), after, before) for after, before in zip(new, carry, strict=True)]
 
 
@@ -92,7 +92,7 @@ def _branch(machine: Machine, equation: Any, index: np.ndarray, *inputs: np.ndar
 
 
 def _platform(machine: Machine, equation: Any) -> np.ndarray:
-    """Return the branch for this machine: the first that names its platform, or that names none."""
+    """Return the index of the branch for this machine: the first that names its platform, or names none."""
     backend = jax.default_backend()
     for k, names in enumerate(equation.params["platforms"]):
         if names is None or backend in names:

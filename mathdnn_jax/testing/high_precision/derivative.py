@@ -1,11 +1,11 @@
-"""Central differences in high precision, where those of float64 are lost in rounding."""
+"""Central differences in high precision, for values whose float64 differences are lost in rounding."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mathdnn_jax.testing.condition import EPS
-from mathdnn_jax.testing.differences import Differences, inside
+from mathdnn_jax.testing.differences import Differences, term_magnitude
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, finite, nearest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import LEVELS, SPARE, Derived, bounded, decimals
@@ -14,7 +14,7 @@ from mathdnn_jax.testing.high_precision.settle import LEVELS, SPARE, Derived, bo
 def exact_differences(point: Point, tangents: np.ndarray, tolerance: float) -> list[Differences]:
     """Compare J dx with (f(x + dx) − f(x − dx)) / 2 for each tangent dx (n, size) that stays in the domain.
 
-    The value of a program that iterates is right to a tolerance of its own only, and is allowed that of the check.
+    The value of a program that iterates is only right to some tolerance of its own, so it is allowed that of the check.
 
     Raises:
         UnresolvedError: the program cannot be followed, or no tangent stays in the domain.
@@ -32,7 +32,7 @@ def exact_differences(point: Point, tangents: np.ndarray, tolerance: float) -> l
         along, difference = jacobian @ tangent, (ahead - behind) / 2
         scale = nearest(np.abs(jacobian) @ np.abs(tangent))
         rounding = max(4 * EPS, tolerance) if here.computed.approximate else 0.0
-        allowed = rounding * inside(nearest(jacobian), point.x.reshape(-1), nearest(value))
+        allowed = rounding * term_magnitude(nearest(jacobian), point.x.reshape(-1), nearest(value))
         bend = nearest(np.abs(ahead - 2 * value + behind))
         found.append(Differences(nearest(along), nearest(along - difference), scale, bend + allowed))
     if not found:

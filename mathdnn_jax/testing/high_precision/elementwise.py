@@ -68,7 +68,7 @@ def _integer_power(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray
 
 
 def _polynomial(machine: Machine, equation: Any, x: np.ndarray, *coefficients: np.ndarray) -> np.ndarray:
-    """Σ_k a_k x^k. JAX's own functions are polynomials near to what they are called, and right to float64 only."""
+    """Evaluate Σ_k a_k x^k. JAX uses polynomials for approximations, which are right to float64 only."""
     shape = equation.outvars[0].aval.shape
     machine.spend_on("mul", 2 * len(coefficients) * math.prod(shape))
     machine.approximate = True
@@ -80,7 +80,7 @@ def _polynomial(machine: Machine, equation: Any, x: np.ndarray, *coefficients: n
 
 
 def _one_minus_square(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
-    """1 − x², recorded as the difference that it is."""
+    """Evaluate 1 − x², and record the difference like any other."""
     machine.spend_on("mul", 2 * x.size)
     result = boxed(machine.numbers.one - x * x)
     machine.zeros.append(int(np.count_nonzero(result == 0)))
@@ -95,7 +95,7 @@ def _round(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _convert(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
-    """Convert between types. Floats are not rounded, because the formula is evaluated."""
+    """Convert between types. Floats are not rounded, because it is the formula that is evaluated."""
     aval = equation.outvars[0].aval
     machine.spend(x.size)
     if is_real(aval):
@@ -103,18 +103,18 @@ def _convert(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
     if jnp.issubdtype(aval.dtype, np.bool_):
         return np.asarray(x != 0, bool)
     if not finite(x).all():
-        raise UnresolvedError("a number that is not finite is made an integer")
+        raise UnresolvedError("a number that is not finite is converted to an integer")
     whole = np.frompyfunc(int, 1, 1)(x)
     if np.size(whole) and not (np.abs(whole) < np.iinfo(aval.dtype).max).all():
-        raise UnresolvedError("a number is made an integer that is too large")
+        raise UnresolvedError("a number is converted to an integer that is too large")
     return np.asarray(whole).astype(aval.dtype)
 
 
 def _bits(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
-    """Convert float64 numbers to the integers of their bits, or back. Such a program is right to float64 only."""
+    """Convert float64 numbers to the integers with the same bits, or back. Such a program is right to float64 only."""
     aval = equation.outvars[0].aval
     if aval.dtype.itemsize != 8 or equation.invars[0].aval.dtype.itemsize != 8:
-        raise UnresolvedError("the bits of a number narrower than float64 are looked at")
+        raise UnresolvedError("the program reads the bits of a number narrower than float64")
     machine.approximate = True
     if is_real(aval):
         return machine.exact(np.asarray(x).view(np.float64))

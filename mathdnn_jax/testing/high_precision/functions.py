@@ -1,4 +1,4 @@
-"""Elementwise functions of single numbers under the names of JAX's primitives, with the same limits and NaNs."""
+"""Functions of single numbers under the names of JAX's primitives, with the same limits and NaNs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mathdnn_jax.testing.high_precision.numbers import LARGEST_EXPONENT, Number,
 def functions(c: Any) -> dict[str, Callable[..., Number]]:
     """Return the functions for a context of `mpmath`.
 
-    Outside its domain a function is NaN, as in floating point, and not complex. Zero has no sign, so that 1 / 0 is +∞.
-    A function raises `UnresolvedError` where its argument is so large that the evaluation would take too long.
+    Outside its domain a function is NaN, as in floating point, not complex. Zero has no sign, so 1 / 0 is +∞. If its
+    argument is so large that the evaluation would take too long, a function raises `UnresolvedError`.
     """
     zero, one, inf, nan = c.mpf(0), c.mpf(1), c.inf, c.nan
 
@@ -87,7 +87,7 @@ def functions(c: Any) -> dict[str, Callable[..., Number]]:
         if c.isnan(x) or c.isnan(y):
             return nan
         if c.isinf(y):
-            # Seen from so far, the point lies on an axis or on a diagonal.
+            # The point lies at infinity, in the direction of an axis or a diagonal.
             return c.atan2(c.sign(y), c.sign(x) if c.isinf(x) else zero)
         if c.isinf(x):
             return zero if x > 0 else -c.pi if y < 0 else +c.pi

@@ -1,4 +1,4 @@
-"""Equations on integers and booleans alone, evaluated by NumPy where it agrees with JAX, and by JAX elsewhere."""
+"""Equations on integers and booleans only, evaluated by NumPy if it agrees with JAX, and by JAX otherwise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BY_NUMPY: dict[str, Callable[..., Any]] = {
     "gt": np.greater,
     "ge": np.greater_equal,
 }
-"""NumPy is much faster here, because JAX compiles a program for each shape."""
+"""Primitives for which NumPy is used. It is much faster, because JAX compiles a program for each shape."""
 
 
 def integers(machine: Machine, equation: Any, *inputs: np.ndarray) -> Any:
@@ -49,7 +49,7 @@ def integers(machine: Machine, equation: Any, *inputs: np.ndarray) -> Any:
     if name == "convert_element_type":
         return np.asarray(inputs[0]).astype(dtypes[0])
     if equation.effects or "callback" in name:
-        raise UnresolvedError(f"the primitive {name!r} is not known in high precision")
+        raise UnresolvedError(f"the primitive {name!r} is not supported in high precision")
     machine.spend(BOUND)
     outputs = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.params)
     if equation.primitive.multiple_results:

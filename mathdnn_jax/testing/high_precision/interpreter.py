@@ -1,4 +1,4 @@
-"""The rules for all known primitives, in one table."""
+"""The rules for all supported primitives, in one table."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ RULES = Rules(
 
 
 def machine(digits: int, work: float, rounding: Rounding | None = None) -> Machine:
-    """Return a machine with this many digits and this much work to do."""
+    """Return a machine with this many digits that may do this much work."""
     return Machine(digits, work, RULES, rounding)

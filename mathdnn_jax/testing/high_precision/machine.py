@@ -1,4 +1,4 @@
-"""An interpreter of traced programs whose floats are numbers with many digits."""
+"""An interpreter of traced programs that represents floats by numbers with many digits."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Rules(NamedTuple):
 
 
 class Machine:
-    """Evaluates a program with floats of any width as numbers with `digits` digits, integers and booleans as they are.
+    """Evaluates a program with `digits` digits for floats of any width. Integers and booleans stay as they are.
 
-    The result is that of the formula: a conversion to a narrower type does not change it. The machine records what it
-    sees on the way:
+    The result is that of the formula, so a conversion to a narrower type does not change it. The machine also records
+    what it sees:
 
     - `narrow`: something is computed with fewer digits than float64 has;
-    - `approximate`: the program iterates, or looks at the bits of a float, and may be right to float64 only;
+    - `approximate`: the program iterates, or reads the bits of a float, and may be right to float64 only;
     - `uncertain`: a constant may be a rounded number;
     - `broken`: rounding of the given size may make a pivot zero;
     - `zeros`: for each sum, difference and logarithm, the number of entries that cancelled to zero.
@@ -101,7 +101,7 @@ class Machine:
         """Evaluate a program. Its arguments are numbers of this machine, floats, taken as exact, and integers.
 
         Raises:
-            UnresolvedError: the program has an unknown primitive, or takes too long.
+            UnresolvedError: the program has an unsupported primitive, or takes too long.
         """
         values = []
         for variable, given in zip(program.jaxpr.invars, inputs, strict=True):
@@ -115,7 +115,7 @@ class Machine:
         return self.run_closed(program, values)
 
     def run_closed(self, program: core.ClosedJaxpr, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Evaluate a program that brings its constants."""
+        """Evaluate a program that contains its constants."""
         constants = [
             self._constant(variable.aval, value)
             for variable, value in zip(program.jaxpr.constvars, program.consts, strict=True)
@@ -140,23 +140,23 @@ class Machine:
 
     def _outputs(self, equation: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
         name = equation.primitive.name
-        # All of them are looked at, so that values of an unknown type are refused.
+        # All of them are tested, so that values of an unsupported type are refused.
         reals = [is_real(atom.aval) for atom in (*equation.invars, *equation.outvars)]
         rule = self._rules.neutral.get(name) or (self._rules.real.get(name) if any(reals) else self._rules.integers)
         if rule is None:
-            raise UnresolvedError(f"the primitive {name!r} is not known in high precision")
+            raise UnresolvedError(f"the primitive {name!r} is not supported in high precision")
         self.spend(EQUATION + ENTRY * sum(math.prod(variable.aval.shape) for variable in equation.outvars))
         self.narrow |= any(is_narrow(variable.aval) for variable in equation.outvars)
         result = rule(self, equation, *inputs)
-        # NumPy returns a bare number where there are no axes.
+        # NumPy returns a bare number if there are no axes.
         outputs = [np.asarray(output) for output in (result if isinstance(result, list | tuple) else [result])]
         for variable, output in zip(equation.outvars, outputs, strict=True):
             if output.shape != variable.aval.shape:
-                raise UnresolvedError(f"the primitive {name!r} is used in a way that is not known in high precision")
+                raise UnresolvedError(f"the primitive {name!r} is used in a way that high precision does not support")
         return outputs
 
     def _literal(self, atom: Any) -> np.ndarray:
-        # The literal is kept too, since that of another program may be given the same place in memory.
+        # The literal is kept too, so that no other program's literal takes its place in memory, and its id.
         if id(atom) not in self._literals:
             self._literals[id(atom)] = atom, self._constant(atom.aval, atom.val)
         return self._literals[id(atom)][1]
@@ -175,13 +175,13 @@ def is_real(aval: Any) -> bool:
     """Return whether a value is an array of floats, as opposed to integers or booleans.
 
     Raises:
-        UnresolvedError: it is neither: complex numbers, random keys.
+        UnresolvedError: it is neither, but complex numbers or random keys, say.
     """
     dtype = getattr(aval, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, np.floating):
         return True
     if dtype is None or not (jnp.issubdtype(dtype, np.integer) or jnp.issubdtype(dtype, np.bool_)):
-        raise UnresolvedError(f"values of type {dtype or aval} are not known in high precision")
+        raise UnresolvedError(f"values of type {dtype or aval} are not supported in high precision")
     return False
 
 

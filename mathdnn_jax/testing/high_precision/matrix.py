@@ -10,7 +10,7 @@ from mathdnn_jax.testing.high_precision.solves import eliminate
 
 
 def log_abs_det(machine: Machine, matrix: np.ndarray) -> tuple[int, Number]:
-    """Return the sign and log|det| of a square matrix; (0, −∞) where a pivot is zero with this machine's digits.
+    """Return the sign and log|det| of a square matrix, or (0, −∞) if a pivot is zero with this machine's digits.
 
     Raises:
         UndefinedError: an entry is not finite.
@@ -28,7 +28,7 @@ def log_abs_det(machine: Machine, matrix: np.ndarray) -> tuple[int, Number]:
 
 
 def inverse(machine: Machine, matrix: np.ndarray) -> np.ndarray | None:
-    """Return the inverse of a square matrix; None where a pivot is zero with this machine's digits."""
+    """Return the inverse of a square matrix, or None if a pivot is zero with this machine's digits."""
     factors, order = eliminate(machine, matrix)
     if any(pivot == 0 for pivot in factors.diagonal()):
         return None
@@ -50,7 +50,7 @@ def inverse(machine: Machine, matrix: np.ndarray) -> np.ndarray | None:
 
 
 def _is_odd(order: np.ndarray) -> bool:
-    """Return whether a permutation is odd: whether its entries less its cycles are an odd number."""
+    """Return whether a permutation is odd, that is, the number of entries minus the number of cycles is odd."""
     seen, cycles = set(), 0
     for start in range(len(order)):
         cycles += start not in seen

@@ -1,4 +1,4 @@
-"""Arrays of `mpmath` numbers: NumPy arrays of dtype object, and the functions on single numbers."""
+"""Arrays of `mpmath` numbers, which are NumPy arrays of dtype object, and functions of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Number = Any
 """A number of `mpmath`."""
 
 LARGEST_EXPONENT = 4096
-"""The largest binary exponent of an argument that is reduced modulo a constant, which takes as many bits."""
+"""The largest binary exponent of an argument that is reduced modulo a constant, which takes that many bits."""
 
 
 class UnresolvedError(Exception):
@@ -19,11 +19,11 @@ class UnresolvedError(Exception):
 
 
 class UndefinedError(UnresolvedError):
-    """A result is not a number with this many digits. With more digits it may be one."""
+    """A result is NaN or infinite with this many digits. With more digits it may be a number."""
 
 
 class Arithmetic:
-    """Arithmetic with a fixed number of digits. The global precision of `mpmath` is left as it is."""
+    """Arithmetic with a fixed number of digits. The global precision of `mpmath` is not changed."""
 
     def __init__(self, digits: int) -> None:
         import mpmath
@@ -74,7 +74,7 @@ def nearest(array: np.ndarray) -> np.ndarray:
     """Round to float64. Numbers beyond its range become infinite."""
     if array.dtype != object:
         return np.asarray(array, np.float64)
-    # Some versions of NumPy warn of the numbers that become infinite, and of NaN.
+    # Some versions of NumPy warn about NaN and about numbers that become infinite.
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float64)
 
@@ -87,7 +87,7 @@ def objects(numbers: list[Number], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def boxed(result: Any) -> np.ndarray:
-    """Return the result of a ufunc as an array. NumPy returns a bare number where there are no axes."""
+    """Return the result of a ufunc as an array. NumPy returns a bare number if there are no axes."""
     return np.asarray(result, object)
 
 

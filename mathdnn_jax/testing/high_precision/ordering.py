@@ -13,7 +13,7 @@ from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
 
 
 def ranks(machine: Machine, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank of each entry, and the sorted entries that the ranks stand for.
+    """Return the rank of each entry, and the sorted entries that the ranks refer to.
 
     Raises:
         UnresolvedError: an entry is NaN, which each primitive treats differently.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,15 +33,15 @@ DRAWS = 4
 
 
 class Point:
-    """A map at one event, or a map after another one at an event of that one.
+    """A map at one event, or the composition of two maps at an event of the first.
 
     Args:
         direction: the map.
         params: its parameters, which are taken as exact.
         context: its context, likewise.
         x: the event, as floats or as numbers with many digits.
-        first: the map that is applied to x before `direction`.
-        spend: a function that is told how much work was done.
+        first: the map that is applied to x before `direction`, if any.
+        spend: a function that is told how much work has been done.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class Point:
         self.params, self.context, self.x = params, context, x
         self.first = first
         self.spend = spend
+        self._outcomes: dict[str, Any] = {}
 
     def at(self, move: np.ndarray) -> Point:
         """Return the same map at the exact event x + move."""
@@ -72,15 +72,7 @@ class Point:
         Raises:
             UnresolvedError: they do not settle, or the program cannot be followed.
         """
-        return _known(self._value)
-
-    @functools.cached_property
-    def _value(self) -> Value | UnresolvedError:
-        return _outcome(lambda: self.value_at(0))
-
-    def value_at(self, least: int) -> Value:
-        """Return value and log_det with at least this many digits."""
-        return settled_value(self.evaluate, least)
+        return self._once("value", lambda: self.value_at(0))
 
     @property
     def derived(self) -> Derived:
@@ -89,11 +81,11 @@ class Point:
         Raises:
             UnresolvedError: they do not settle, or the program cannot be followed.
         """
-        return _known(self._derived)
+        return self._once("derived", lambda: settled_derived(self.differentiate, self.spend))
 
-    @functools.cached_property
-    def _derived(self) -> Derived | UnresolvedError:
-        return _outcome(lambda: settled_derived(self.differentiate, self.spend))
+    def value_at(self, least: int) -> Value:
+        """Return value and log_det with at least this many digits."""
+        return settled_value(self.evaluate, least)
 
     def moved(self, rounding: float, *, everything: bool) -> list[Value]:
         """Return value and log_det for random draws of rounding of this relative size."""
@@ -119,6 +111,19 @@ class Point:
         sign, log_det = log_abs_det(used, jacobian)
         return Derived(computed, jacobian, sign, log_det, singular=False)
 
+    def _once(self, name: str, compute: Callable[[], Result]) -> Result:
+        """Compute a result once. If there is none, keep the reason, because finding it out again takes as long."""
+        if name not in self._outcomes:
+            try:
+                self._outcomes[name] = compute()
+            except UnresolvedError as error:
+                self._outcomes[name] = error
+        outcome: Result | UnresolvedError = self._outcomes[name]
+        if isinstance(outcome, UnresolvedError):
+            # The frames of an old traceback hold everything that was computed.
+            raise outcome.with_traceback(None)
+        return outcome
+
     def _run(
         self, digits: int, rounding: Rounding | None, *, derived: bool, defined: bool
     ) -> tuple[Machine, Value, np.ndarray]:
@@ -133,7 +138,7 @@ class Point:
         except UnresolvedError:
             raise
         except Exception as error:
-            # An interpreter of other people's programs must not fail for them: nothing was found out, and no more.
+            # The interpreter must not fail on other people's programs. All it can say is that it found nothing out.
             raise UnresolvedError(f"high precision failed: {type(error).__name__}: {error}") from error
         finally:
             self.spend(work - used.work)
@@ -149,18 +154,3 @@ class Point:
         arguments = as_arrays(self.params), as_arrays(self.context)
         traced = compiled.trace(*arguments, jax.ShapeDtypeStruct(x.shape, np.float64))
         return used.start(traced.jaxpr, [*jax.tree.leaves(arguments), x])
-
-
-def _outcome(compute: Callable[[], Result]) -> Result | UnresolvedError:
-    """Return a result, or why there is none. That is kept too, because finding it out again takes as long."""
-    try:
-        return compute()
-    except UnresolvedError as error:
-        # The frames of the traceback hold all that was computed.
-        return error.with_traceback(None)
-
-
-def _known(outcome: Result | UnresolvedError) -> Result:
-    if isinstance(outcome, UnresolvedError):
-        raise outcome.with_traceback(None)
-    return outcome

@@ -1,4 +1,4 @@
-"""The work of the functions of single numbers: what an entry takes, and how that grows with the number of digits."""
+"""The work of functions of single numbers, and how it grows with the number of digits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from mathdnn_jax.testing.high_precision.numbers import nearest
 class Price(NamedTuple):
     """The work for one entry, in microseconds.
 
-    - `work`: the work with up to 120 digits, which grows as the number of digits to this `power` beyond;
-    - `per`: from this size of an argument on, it grows as the size does, up to `MOST` times;
-    - `first`: the work of the first call, which computes Bernoulli numbers, with 120 digits.
+    - `work`: the work with up to 120 digits;
+    - `power`: beyond 120 digits, the work grows as this power of the number of digits;
+    - `per`: beyond this size of an argument, it grows in proportion to the size, up to `MOST` times;
+    - `first`: the work of the first call with 120 digits, which computes Bernoulli numbers.
     """
 
     work: float
@@ -24,10 +25,10 @@ class Price(NamedTuple):
 
 
 MOST = 30.0
-"""A function of large arguments is expanded around infinity sooner or later, and takes no more work."""
+"""For large arguments, a function is eventually expanded around infinity, and its work stops growing."""
 
 FIRST_POWER = 2.9
-"""How the work of computing Bernoulli numbers grows with the number of digits."""
+"""The power of the number of digits with which the work of computing Bernoulli numbers grows."""
 
 ELEMENTARY = Price(20.0)
 """The price of exponentials, logarithms and all functions that are not listed."""
@@ -53,7 +54,7 @@ PRICES = {
 
 
 def work_of(name: str, digits: int, count: int, arguments: tuple[np.ndarray, ...]) -> float:
-    """Return the work of a function on this many entries, apart from that of the first call."""
+    """Return the work of a function on this many entries, without that of the first call."""
     price = PRICES.get(name, ELEMENTARY)
     work = price.work * count * _times(digits) ** price.power
     if not count or price.per == np.inf:

@@ -1,4 +1,4 @@
-"""A model of rounding: the constants, inputs and sums of a program are moved by small random amounts."""
+"""A model of rounding that moves the constants, inputs and sums of a program by small random amounts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ EXACT_BITS = 8
 """An entry with at most this many binary digits (0, ±1, 2, ½) is taken as exact, not as a rounded number."""
 
 EXACT_BITS_OF_SCALARS = 24
-"""The same for a single number (10000): people write those, whereas they compute arrays."""
+"""The same for a single number such as 10000, because people write single numbers but compute arrays."""
 
 
 class Rounding:
     """One draw of random relative changes of at most `size`.
 
-    The same constant is moved in the same way wherever it occurs, in other programs too, because a map and its inverse
-    close over one matrix. If `everything` is set, inputs and the results of sums and solves are moved too, each of them
+    A constant is moved in the same way wherever it occurs, even in another program, because a map and its inverse close
+    over the same matrix. If `everything` is set, inputs and the results of sums and solves are moved too, each of them
     independently.
     """
 

@@ -1,4 +1,4 @@
-"""The number of digits of an evaluation: it grows until two results agree and the condition leaves enough of them."""
+"""The number of digits of an evaluation, which grows until two results agree and the condition leaves enough digits."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ AGREEMENT = 1e-15
 """Two results agree if they differ by at most this times 1 + |result|."""
 
 SPARE = 40
-"""The number of digits beyond those that the condition of a case takes away."""
+"""The number of digits that are left after the condition of a case has taken its share."""
 
 WORK = 5e5
 """The work of one evaluation, about half a second."""
 
 MORE_WORK = 4 * WORK
-"""The work of one evaluation with the most digits, which only maps that seem to be singular take, or of one inverse."""
+"""The work of one inverse, or of one evaluation with the most digits, which only seemingly singular maps need."""
 
 Spend = Callable[[float], None]
-"""A function that is told how much work was done."""
+"""A function that is told how much work has been done."""
 
 
 class Value(NamedTuple):
-    """The flattened value and the log_det that a program returns, and what the machine recorded of it."""
+    """The flattened value and the log_det that a program returns, and what the machine recorded about it."""
 
     digits: int
     value: np.ndarray
@@ -47,7 +47,7 @@ class Value(NamedTuple):
 class Derived(NamedTuple):
     """Value and log_det, the Jacobian J, the sign of det J and log|det J|.
 
-    `singular` says that det J vanishes with any number of digits.
+    `singular` states that det J vanishes with any number of digits.
     """
 
     computed: Value
@@ -85,10 +85,10 @@ def settled_value(evaluate: Callable[[int], Value], least: int) -> Value:
 
 
 def settled_derived(differentiate: Callable[[int], Derived], spend: Spend = lambda _: None) -> Derived:
-    """Evaluate with more and more digits until log_det and log|det J| agree with those before, and return the last.
+    """Evaluate with more and more digits until log_det and log|det J| settle, and return the last result.
 
     No number of digits proves that a determinant is zero: 1 − tanh(1000)² is 10⁻⁸⁶⁷. It is taken to be zero if it keeps
-    shrinking with the last digit up to the greatest number of digits, and log_det does not claim so small a number.
+    shrinking along with the last digit up to the largest number of digits, unless log_det claims so small a number.
 
     Raises:
         UnresolvedError: the program cannot be followed, does not return numbers, or does not settle.
@@ -114,7 +114,7 @@ def settled_derived(differentiate: Callable[[int], Derived], spend: Spend = lamb
 
 
 def digits_needed(derived: Derived, spend: Spend) -> int:
-    """Return how many digits z = f(x) must have to determine x: those of max_j Σ_i |J⁻¹_ji| |z_i|, and some to spare.
+    """Return how many digits z = f(x) needs to determine x: those of max_j Σ_i |J⁻¹_ji| |z_i|, and some to spare.
 
     Raises:
         UnresolvedError: more digits are needed than are tried.
@@ -127,7 +127,7 @@ def digits_needed(derived: Derived, spend: Spend) -> int:
 
 
 def inverse_of(derived: Derived, spend: Spend) -> np.ndarray | None:
-    """Return J⁻¹, or None where a pivot is zero with this many digits.
+    """Return J⁻¹, or None if a pivot is zero with this many digits.
 
     Raises:
         UnresolvedError: it takes too long.
@@ -140,7 +140,7 @@ def inverse_of(derived: Derived, spend: Spend) -> np.ndarray | None:
 
 
 def bounded(digits: int) -> int:
-    """Return the same number of digits.
+    """Return `digits` if that many are allowed.
 
     Raises:
         UnresolvedError: more digits are needed than are tried.
@@ -151,16 +151,16 @@ def bounded(digits: int) -> int:
 
 
 def decimals(number: Number) -> int:
-    """Return the number of digits before the decimal point, which is negative for a small number, and 0 for zero."""
+    """Return the number of digits before the decimal point, which is negative for small numbers, and 0 for zero."""
     return math.ceil(number.context.mag(number) * math.log10(2)) if number else 0
 
 
 def _last(less: Derived, more: Derived, spend: Spend) -> Derived:
-    """Return the result with the greatest number of digits, with which fewer digits do not agree."""
+    """Return the result with the most digits, with which the result with fewer digits does not agree."""
     claimed = more.computed.log_det
     if _vanishes(less, more):
         if claimed != -math.inf and claimed < -LEVELS[-1] / 2 * math.log(10):
-            raise UnresolvedError(f"log_det is less than {LEVELS[-1]} digits can tell")
+            raise UnresolvedError(f"log_det is smaller than {LEVELS[-1]} digits can resolve")
         return more._replace(singular=True)
     if _agree(more.log_abs_det, claimed) and digits_needed(more, spend) <= LEVELS[-1]:
         return more
@@ -177,9 +177,9 @@ def _agree(a: Number, b: Number) -> bool:
 
 
 def _vanishes(less: Derived, more: Derived) -> bool:
-    """Return whether the determinant shrinks by as many orders of magnitude as there are more digits.
+    """Return whether the determinant shrinks by as many orders of magnitude as digits are added.
 
-    With fewer digits it may have been zero by chance. Then it is compared with Π_i Σ_j |J_ij|.
+    With fewer digits it may happen to be zero. Then it is compared with Π_i Σ_j |J_ij|.
     """
     if more.log_abs_det == -math.inf:
         return True

@@ -11,7 +11,7 @@ from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, boxed, n
 
 
 def eliminate(machine: Machine, matrix: np.ndarray, *, pivoting: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Return L and U of one matrix in one array, and the new order of the rows, with partial pivoting as in LAPACK."""
+    """Return L and U of a matrix in one array, and the new order of its rows, with partial pivoting as in LAPACK."""
     a = np.array(matrix)
     rows, columns = a.shape
     order = np.arange(rows)
@@ -21,7 +21,7 @@ def eliminate(machine: Machine, matrix: np.ndarray, *, pivoting: bool = True) ->
             a[[k, pivot]], order[[k, pivot]] = a[[pivot, k]], order[[pivot, k]]
         if a[k, k] == 0:
             continue
-        # A Jacobian has many zeros: that of an elementwise map takes no work at all.
+        # A Jacobian has many zeros. For an elementwise map there is hardly any work.
         below, beside = k + 1 + np.flatnonzero(a[k + 1 :, k]), k + 1 + np.flatnonzero(a[k, k + 1 :])
         machine.spend(rows + columns + 4 * below.size + 3.0 * below.size * beside.size)
         a[below, k] = a[below, k] / a[k, k]
@@ -30,7 +30,7 @@ def eliminate(machine: Machine, matrix: np.ndarray, *, pivoting: bool = True) ->
 
 
 def _lu(machine: Machine, equation: Any, matrices: np.ndarray) -> list[np.ndarray]:
-    """Return L and U, the pivots as LAPACK counts them, and the permutation."""
+    """Return L and U, the pivots as LAPACK numbers them, and the permutation."""
     *batch, rows, columns = matrices.shape
     found = [_rounded(machine, matrix, *eliminate(machine, matrix)) for matrix in matrices.reshape(-1, rows, columns)]
     factors = _stacked([factor for factor, _ in found], matrices.shape)
@@ -43,7 +43,7 @@ def _lu(machine: Machine, equation: Any, matrices: np.ndarray) -> list[np.ndarra
 def _rounded(
     machine: Machine, matrix: np.ndarray, factors: np.ndarray, order: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors as rounding may make them: those of a matrix that differs by roundings of |L| |U|."""
+    """Return the factors after rounding, which are those of a matrix that differs by roundings of |L| |U|."""
     if machine.rounding is None or not machine.rounding.everything:
         return factors, order
     rank = min(factors.shape)
@@ -56,7 +56,7 @@ def _rounded(
 
 
 def _note_pivots(machine: Machine, pivots: np.ndarray, moved: np.ndarray) -> None:
-    """Note a pivot that rounding changes by half or more. It may become zero, and then a solve may return anything."""
+    """Note if rounding changes a pivot by half or more. It may then become zero, and a solve may return anything."""
     machine.broken |= any(not abs(b - a) <= abs(a) / 2 for a, b in zip(pivots, moved, strict=True))
 
 
@@ -99,7 +99,7 @@ def _triangular_solve(machine: Machine, equation: Any, a: np.ndarray, b: np.ndar
 
 
 def _cholesky(machine: Machine, equation: Any, matrices: np.ndarray) -> np.ndarray:
-    """Return the lower triangular C of A = C Cᵀ. It is NaN where A is not positive definite."""
+    """Return the lower triangular C of A = C Cᵀ, or NaN if A is not positive definite."""
     size = matrices.shape[-1]
     root, nan = machine.numbers.functions["sqrt"], machine.numbers.context.nan
 
@@ -109,7 +109,7 @@ def _cholesky(machine: Machine, equation: Any, matrices: np.ndarray) -> np.ndarr
         for j in range(size):
             rest = matrix[j:, j] - (c[j:, :j] @ c[j, :j] if j else 0)
             if not rest[0] > 0:
-                # LAPACK says that it failed, and JAX then returns no part of the factor.
+                # LAPACK reports a failure, and JAX then returns NaN for the whole factor.
                 return np.full((size, size), nan, object)
             pivot = root(rest[0])
             c[j:, j] = rest / pivot
@@ -132,7 +132,7 @@ def _qr(machine: Machine, equation: Any, matrices: np.ndarray) -> list[np.ndarra
     """Return Q and R of each matrix."""
     p = equation.params
     if p["pivoting"]:
-        raise UnresolvedError("QR with pivoting is not known in high precision")
+        raise UnresolvedError("QR with pivoting is not supported in high precision")
     rows, columns = matrices.shape[-2:]
     kept = rows if p["full_matrices"] else min(rows, columns)
     found = [_reflect(machine, matrix) for matrix in matrices.reshape(-1, rows, columns)]
@@ -144,7 +144,7 @@ def _qr(machine: Machine, equation: Any, matrices: np.ndarray) -> list[np.ndarra
 
 
 def _reflect(machine: Machine, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the square Q and R of one matrix, by reflections with the signs that LAPACK chooses."""
+    """Return the square Q and the R of one matrix, by reflections with the signs that LAPACK chooses."""
     rows, columns = matrix.shape
     machine.spend(4.0 * rows**2 * (columns + rows))
     root, one = machine.numbers.functions["sqrt"], machine.numbers.one

@@ -1,4 +1,4 @@
-"""Equations that move entries of arrays about, whatever their type."""
+"""Equations that move entries of arrays, whatever their type."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _gather(machine: Machine, equation: Any, x: np.ndarray, indices: np.ndarray)
 def positions(
     shape: tuple[int, ...], indices: np.ndarray, numbers: Any, sizes: Any, taken: tuple[int, ...], *, drop: bool
 ) -> np.ndarray:
-    """Return where in a flattened array each entry of a gather comes from.
+    """Return the position in the flattened array that each entry of a gather comes from.
 
     Args:
         shape: the shape of the array.
@@ -204,7 +204,7 @@ def _combination(machine: Machine, name: str) -> Callable[[Any, Any], Any]:
 
 
 def _applied(machine: Machine, params: Any) -> Callable[[Any, Any], Any] | None:
-    """Return what `x.at[i].apply(function)` makes of an entry, and None for `x.at[i].set(updates)`."""
+    """Return the function of an entry that `x.at[i].apply(function)` applies, or None for `x.at[i].set(updates)`."""
     if params["update_jaxpr"] is None:
         return None
     program = core.ClosedJaxpr(params["update_jaxpr"], params["update_consts"])

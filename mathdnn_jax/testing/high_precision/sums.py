@@ -102,7 +102,7 @@ def _convolution(machine: Machine, equation: Any, x: np.ndarray, kernel: np.ndar
     dimensions, groups, batches = p["dimension_numbers"], p["feature_group_count"], p["batch_group_count"]
     x, kernel = np.transpose(x, dimensions.lhs_spec), np.transpose(kernel, dimensions.rhs_spec)
     if batches > 1:
-        # JAX defines it so: groups of the batch become groups of channels.
+        # By JAX's definition, groups of the batch become groups of channels.
         count, channels, *sizes = x.shape
         x = np.moveaxis(x.reshape(batches, count // batches, channels, *sizes), 0, 1)
         x, groups = x.reshape(count // batches, batches * channels, *sizes), batches
@@ -118,7 +118,7 @@ def _convolution(machine: Machine, equation: Any, x: np.ndarray, kernel: np.ndar
 def _patches(
     machine: Machine, x: np.ndarray, taps: tuple[int, ...], places: tuple[int, ...], p: dict[str, Any]
 ) -> np.ndarray:
-    """Return (batch, channels, taps, places): the entry that each tap of the kernel meets at each place, or zero."""
+    """Return (batch, channels, taps, places): the entry, or zero, that each tap of the kernel meets at each place."""
     axes = zip(taps, places, p["window_strides"], p["rhs_dilation"], p["padding"], strict=True)
     wheres = [
         np.arange(tap)[:, None] * wide + np.arange(place) * stride - low for tap, place, stride, wide, (low, _) in axes

@@ -1,14 +1,14 @@
-"""Verdicts on log-determinants and inverses that float64 cannot judge.
+"""Verdicts on log-determinants and inverses that float64 cannot decide.
 
 **The formula.** It is right if it holds in high precision up to tolerance · (1 + |result|) and up to what its constants
 explain. A program's constants (log 2, or a matrix and its computed inverse) are rounded to float64. They are moved by
 64 ε in random directions, and four times the resulting change is allowed. A program that iterates is right to float64
 only, and is allowed 64 ε times the condition as well. An inverse that iterates may return any x whose image is z to the
-tolerance. Where zeros make the Jacobian singular, and moving the constants fills them, nothing is said.
+tolerance. If zeros make the Jacobian singular, but moving the constants fills them, there is no verdict.
 
 **The arithmetic.** The numbers that float64 reported may differ from the exact ones by tolerance times the condition of
 the case, and by four times the change that results from moving constants, inputs, sums and solves by 64 ε. A formula
-that cancels in an elementwise step differs by more. It is right, and its arithmetic is poor.
+that cancels in an elementwise step differs by more. It is right, but its arithmetic is poor.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mathdnn_jax.testing.condition import EPS, determinant_condition, round_trip_scale
+from mathdnn_jax.testing.float64_alone import has_zero_pattern
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, finite, nearest
 from mathdnn_jax.testing.high_precision.point import Point
 from mathdnn_jax.testing.high_precision.settle import LEVELS, digits_needed, inverse_of
-from mathdnn_jax.testing.plain import has_zero_pattern
 from mathdnn_jax.testing.programs import Analysis
 
 SIZE = 64 * EPS
 TIMES = 4
 BROKEN = 0.5
-"""From this change of log_det, or of a value relative to 1 + |value|, a first-order bound means nothing."""
+"""Beyond this change of log_det, or of a value relative to 1 + |value|, a first-order bound is meaningless."""
 
 Kind = Literal["singular", "wrong", "poor", "right"]
-"""The map is singular; the formula is wrong; the formula is right and the arithmetic is poor; all is right."""
+"""A singular map, a wrong formula, a right formula with poor arithmetic, or one with good arithmetic."""
 
 
 class LogDetVerdict(NamedTuple):
     """The exact log_det, the exact log|det J| and sign, and how far they may differ.
 
-    If the arithmetic is poor, `allowed` is how far the reported log_det may differ from the exact one. `decisive` says
-    whether a difference of a hundredth would have been seen, `narrow` whether something is computed in float32.
+    If the arithmetic is poor, `allowed` is how far the reported log_det may differ from the exact one. `decisive` tells
+    whether a difference of a hundredth would have been noticed, and `narrow` whether something is computed in float32.
     """
 
     kind: Kind
@@ -60,13 +60,13 @@ class RoundTripVerdict(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """The greatest changes of value and log_det over the draws, infinite from `BROKEN` on."""
+    """The largest changes of value and log_det over the draws, which are infinite beyond `BROKEN`."""
 
     value: np.ndarray
     log_det: float
 
 
-def judge_log_det(point: Point, analysis: Analysis, tolerance: float, *, reported: bool) -> LogDetVerdict:
+def log_det_verdict(point: Point, analysis: Analysis, tolerance: float, *, reported: bool) -> LogDetVerdict:
     """Compare log_det with log|det J|, and, if `reported` is set, the log_det of float64 with the exact one.
 
     Raises:
@@ -100,7 +100,7 @@ def judge_log_det(point: Point, analysis: Analysis, tolerance: float, *, reporte
     return verdict("right" if error <= explained or explained == math.inf else "poor", explained, decisive=decisive)
 
 
-def judge_round_trip(
+def round_trip_verdict(
     back: Point, first: Point, analysis: Analysis, returned: np.ndarray | None, tolerance: float
 ) -> RoundTripVerdict:
     """Compare the event that comes back with the one that was put in, exactly and in float64.
@@ -149,10 +149,10 @@ def judge_round_trip(
 
 
 def _is_root(first: Point, x: np.ndarray, error: np.ndarray, tolerance: float) -> bool:
-    """Return whether f(x + error) is f(x) to the tolerance: an iteration that looks at f alone has then found x.
+    """Return whether f(x + error) equals f(x) to the tolerance, so that an iteration that only sees f has found x.
 
-    That is to first order |J error|_i ≤ tolerance · (|z_i| + Σ_j |J_ij| |x_j|), relative to what z is made of. So a map
-    that shrinks everything does not excuse every error.
+    To first order this is |J error|_i ≤ tolerance · (|z_i| + Σ_j |J_ij| |x_j|), relative to the terms of z, so that a
+    map that shrinks everything does not excuse every error.
     """
     derived = first.derived
     if not finite(error).all():
@@ -163,7 +163,7 @@ def _is_root(first: Point, x: np.ndarray, error: np.ndarray, tolerance: float) -
 
 
 def moved(point: Point, size: float, *, everything: bool = True) -> Moved:
-    """Return how far rounding of this size moves the results: of constants alone, or of `everything`.
+    """Return how far rounding of this size moves the results, either of constants alone or of `everything`.
 
     Raises:
         UnresolvedError: the program cannot be followed.
@@ -185,9 +185,9 @@ def _keep_zeros(zeros: tuple[int, ...], more: tuple[int, ...]) -> None:
 
 
 def _keep_pattern(point: Point) -> None:
-    """Raise if zeros alone make the Jacobian singular, and moving the constants fills them.
+    """Raise if zeros alone make the Jacobian singular, but moving the constants fills them.
 
-    So it is where an argument of arctanh is kept below 1 − ε, beyond which the exact tanh(20) lies.
+    This happens if an argument of arctanh is clipped at 1 − ε, because the exact tanh(20) lies beyond.
     """
     derived = point.derived
     if not (derived.computed.uncertain and has_zero_pattern(nearest(derived.jacobian != 0))):
@@ -198,7 +198,7 @@ def _keep_pattern(point: Point) -> None:
 
 
 def condition_of(point: Point, analysis: Analysis) -> float:
-    """Return the condition of the case, from the exact Jacobian and value."""
+    """Return the condition of the case, computed from the exact Jacobian and value."""
     derived = point.derived
     matrix = _inverse(point)
     if matrix is None:
@@ -219,7 +219,7 @@ def _leeway(point: Point, analysis: Analysis, tolerance: float) -> float:
         draws = point.derived_moved(SIZE)
         change = max(float(abs(draw.computed.log_det - draw.log_abs_det - gap)) for draw in draws)
         # If all draws raise log|det J|, the determinant is close to zero, and other roundings may lower it without
-        # limit. If all draws lower it, it is that of an inverse, and other roundings may raise it without limit.
+        # limit. If all draws lower it, it belongs to an inverse, and other roundings may raise it without limit.
         away = [float(draw.log_abs_det - derived.log_abs_det) for draw in draws]
         beyond = (min(away) > BROKEN and gap < 0) or (max(away) < -BROKEN and gap > 0)
         leeway = math.inf if beyond else TIMES * change
@@ -229,7 +229,7 @@ def _leeway(point: Point, analysis: Analysis, tolerance: float) -> float:
 
 
 def _scale(first: Point, analysis: Analysis) -> np.ndarray:
-    """Return the scale of a round trip from the exact Jacobian, infinite if that is singular."""
+    """Return the scale of a round trip, computed from the exact Jacobian; infinite if that is singular."""
     derived = first.derived
     matrix = None if derived.singular else _inverse(first)
     if matrix is None:
@@ -245,7 +245,7 @@ def _inverse(point: Point) -> np.ndarray | None:
 
 
 def _change(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Return |there − here|, infinite where one of them is not finite."""
+    """Return |there − here|, which is infinite if one of them is not finite."""
     both = finite(here) & finite(there)
     change = np.full(here.shape, np.inf)
     change[both] = np.abs(nearest(there[both] - here[both]))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks gpu`, dry: every step on a processor; cut, killed and resumed."""
+"""`python -m benchmarks gpu --dry-run`: every step on a CPU, and runs that are cut, killed and resumed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_step_is_done_in_less_than_two_minutes(dry: tuple[dict[str, Any], 
     assert seconds < 120
 
 
-def test_every_row_compares_both_frameworks_and_what_only_a_gpu_has(dry: tuple[dict[str, Any], float]) -> None:
+def test_every_row_compares_both_frameworks_including_what_only_a_gpu_has(dry: tuple[dict[str, Any], float]) -> None:
     rows = dry[0]["rows"]
     assert {row["workload"] for row in rows} == {step.workload for step in PLAN if step.workload}
     for row in rows:
@@ -79,7 +79,7 @@ def _steps(target: Path) -> dict[str, str]:
     return {name: step["status"] for name, step in read_results(target)["gpu"]["steps"].items()}
 
 
-def test_a_run_that_is_cut_leaves_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_is_cut_keeps_its_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "gpu.json"
     assert main(["gpu", "--dry-run", "--minutes", "0.15", "-o", str(target)]) == 0
     statuses = _steps(target)
@@ -105,7 +105,7 @@ def _alive(process: int) -> bool:
     return state != "Z"
 
 
-def test_a_run_that_is_killed_leaves_what_it_did_and_no_process(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_keeps_its_findings_and_leaves_no_process(tmp_path: Path) -> None:
     target = tmp_path / "gpu.json"
     words = ["-m", "benchmarks", "gpu", "--dry-run", "--only", "ceilings", "claims", "-o"]
     command = [sys.executable, *words, str(target)]
@@ -117,7 +117,7 @@ def test_a_run_that_is_killed_leaves_what_it_did_and_no_process(tmp_path: Path) 
     run.wait()
     assert _steps(target)["claims"] in ("begun", "not begun")
     assert read_results(target)["limits"].keys() == {"f32", "tf32", "bf16"}
-    # The other process ends by itself, since nobody would read what it finds.
+    # The other process ends by itself, since nobody would read its findings.
     _wait(lambda: not any(map(_alive, children)))
 
 
@@ -140,13 +140,13 @@ def test_a_resumed_run_does_what_the_first_could_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "nice"], "PlanError: no step nice; there are ceilings"),
+        (["--only", "nice"], "PlanError: there is no step nice; choose from ceilings"),
         (["--minutes", "0"], "given --minutes 0"),
         (["--resume", "nowhere.json"], "cannot read results from nowhere.json"),
         (["-o", "nowhere/gpu.json"], "nowhere"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_started(
+def test_a_mistake_is_reported_before_anything_is_started(
     arguments: list[str],
     message: str,
     capsys: pytest.CaptureFixture[str],
@@ -162,29 +162,29 @@ def test_a_mistake_is_told_before_anything_is_started(
 
 @pytest.fixture
 def process() -> Iterator[Process]:
-    """A process that does steps, dry."""
+    """A process that rehearses steps."""
     environment = {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
     with closing(Process(environment, rehearsal=True)) as found:
         yield found
 
 
-def test_a_process_answers_and_tells_of_its_end(process: Process) -> None:
+def test_a_process_answers_and_reports_its_end(process: Process) -> None:
     process.ask("no-such-step", 30.0, [])
     about, ended = process.answer(60.0), process.answer(60.0)
     assert about is not None
     assert (about["event"], about["value"]["machine"]["backend"]) == ("about", "cpu")
     assert ended is not None
-    assert ended["error"].startswith("PlanError: no step no-such-step")
+    assert ended["error"].startswith("PlanError: there is no step no-such-step")
     assert "Traceback" in ended["traceback"]
     assert process.answer(0.01) is None
     os.killpg(process._process.pid, signal.SIGKILL)
     with pytest.raises(EOFError, match="ended by signal SIGKILL"):
         process.answer(60.0)
-    # Whoever asks a process that has ended is told so by the answer that does not come.
+    # A request to a process that has ended is accepted; waiting for the answer reports the end.
     process.ask("claims", 1.0, [])
 
 
-def test_a_process_ends_at_once_when_nobody_asks_it_any_more() -> None:
+def test_a_process_ends_at_once_when_its_input_is_closed() -> None:
     read, write = os.pipe()
     command = [sys.executable, "-m", "benchmarks.gpu.process", str(write)]
     waiting = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, pass_fds=(write,))
@@ -206,7 +206,7 @@ def test_a_busy_process_can_be_closed(process: Process) -> None:
     assert not _alive(process._process.pid)
 
 
-def test_a_process_that_died_is_noticed_though_another_holds_its_pipe_open() -> None:
+def test_the_death_of_a_process_is_noticed_although_another_holds_its_pipe_open() -> None:
     found = object.__new__(Process)
     found._answers, found._printed = queue.SimpleQueue(), collections.deque(["the last line\n"])
     found._process = SimpleNamespace(poll=lambda: -9, wait=lambda: -9)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The results as they grow: rows that are measured again, what falls short, what is resumed, what is shown."""
+"""The growing results: rows that are measured again, rows that fall short, resumed runs, and the tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from benchmarks.errors import ResultsError
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.page import short_table, summary, tables
 from benchmarks.gpu.plan import PLAN, chosen
-from benchmarks.gpu.targets import TARGETS, aims
 from benchmarks.harness.results import read_results, write_results
 from benchmarks.reports.markdown import insert
+from benchmarks.workloads.gpu_targets import TARGETS, aims
 
 RATES = {"matmul": 4e13, "convolution": 3e13, "memory": 3e12}
 ABOUT = {
@@ -83,7 +83,7 @@ def findings() -> Findings:
     return found
 
 
-def test_shares_are_of_the_measured_ceiling(findings: Findings) -> None:
+def test_shares_refer_to_the_measured_ceiling(findings: Findings) -> None:
     first = findings.results["rows"][0]
     assert first["contenders"]["jax"]["share"] == 0.5
     assert first["targets"]["limit"] == {"aim": 0.7, "reached": 0.5, "met": False}
@@ -105,20 +105,20 @@ def test_a_row_that_is_measured_again_has_the_contenders_of_both_and_its_first_c
     assert first["contenders"]["jax"]["first_call_s"] == 9.0
     assert first["contenders"]["compiled, max-autotune"]["first_call_s"] == 0.5
     assert first["targets"]["compiled, max-autotune"] == {"aim": 1.0, "reached": 1.1, "met": True}
-    # The best is that of all: 1.1 times as long as JAX, though it was 1.5 in the row before.
+    # The best is taken over all contenders: 1.1 times JAX's time, after 1.5 in the earlier row.
     assert first["best"] == "compiled, max-autotune"
     slower = row("nice-log-prob", "batch 8192", eager=2.5)
     findings.add("row", {**slower, "unable": {"compiled": "not begun: 3 s were left", "other": "no"}})
     first = findings.results["rows"][0]
     assert (first["best"], first["unable"]) == ("compiled, max-autotune", {"other": "no"})
-    # A later failure does not take away what was measured.
+    # A later failure does not remove what was measured.
     findings.add("row", {**again, "error": "RuntimeError: no memory"})
     assert "error" not in findings.results["rows"][0]
     findings.add("row", row("gan-step", "batch 128", eager=12.0))
     assert "error" not in findings.results["rows"][2]
 
 
-def test_what_falls_short_is_profiled_and_what_failed_is_told(findings: Findings) -> None:
+def test_rows_that_fall_short_are_profiled_and_failures_reported(findings: Findings) -> None:
     assert findings.short() == [["nice-log-prob", "batch 8192", "f32"]]
     assert [line.splitlines()[0] for line in findings.failures()] == [
         f"step {PLAN[3].id}: its process ended by signal SIGABRT",
@@ -127,7 +127,7 @@ def test_what_falls_short_is_profiled_and_what_failed_is_told(findings: Findings
     ]
 
 
-def test_a_run_that_goes_on_keeps_what_there_is_and_says_of_another_card(findings: Findings, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_earlier_results_and_reports_another_card(findings: Findings, tmp_path: Path) -> None:
     write_results(tmp_path / "a.json", findings.results)
     later = Findings("again", PLAN[4:6], before=read_results(tmp_path / "a.json"))
     later.about(ABOUT)
@@ -139,7 +139,7 @@ def test_a_run_that_goes_on_keeps_what_there_is_and_says_of_another_card(finding
     assert len(later.results["rows"]) == 3
 
 
-def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -> None:
+def test_the_page_shows_which_targets_are_met_missed_and_not_measured(findings: Findings) -> None:
     page = tables(findings.results)
     for expected in (
         "## A Card, 2026-01-02",
@@ -150,9 +150,9 @@ def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -
         "| gan-step | batch 128 | f32 |  |  |  |  |  | FAILED: ValueError: no |",
         "- certificates: 2 of 2 networks pass, in 40 layers and 1,500 numbers; 1 of them by the rule for sums",
         "- identities in f32: 1 of 2 hold, on 128 numbers; the closest is at 200% of its bound",
-        "- left out for want of time: flow-1d 10 epochs, shuffled",
+        "- left out for lack of time: flow-1d 10 epochs, shuffled",
         "- DOES NOT HOLD: glow in f32: z = f(x)",
-        "- claims: 1 of 1 as stated (of 91 there are)",
+        "- claims: 1 of 1 hold as stated (there are 91)",
         f"| {PLAN[3].id} | crashed | its process ended by signal SIGABRT |",
         f"| {PLAN[-1].id} | not begun | the run ended before this step |",
         "card       name A Card, driver_version 580",
@@ -162,14 +162,14 @@ def test_the_page_says_what_is_met_missed_and_not_measured(findings: Findings) -
     assert "| NICE log p, batch 8192 | 4 images/s | eager 2; compiled 1.5 | 50% |" in short_table(findings.results)
 
 
-def test_what_a_run_that_was_killed_at_once_left_can_be_shown() -> None:
+def test_the_results_of_a_run_that_was_killed_at_once_can_be_shown() -> None:
     nothing = Findings("python -m benchmarks gpu", chosen(["claims"])).results
-    assert "a device that was not found" in tables(nothing)
+    assert "an unknown device" in tables(nothing)
     assert tables(nothing).count("not measured") == len(TARGETS)
     assert "1 steps not begun" in summary(nothing)
 
 
-def test_tables_are_put_into_their_places(
+def test_tables_are_inserted_into_their_places(
     findings: Findings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results, page = tmp_path / "gpu.json", tmp_path / "page.md"
@@ -180,12 +180,12 @@ def test_tables_are_put_into_their_places(
     assert text.startswith("# A\n\n<!-- begin gpu summary -->\nA Card, 2026-01-02, float32:\n")
     assert text.endswith("|\n<!-- end gpu summary -->\n\nafter\n")
     assert "old" not in text
-    # Again, it is the same page.
+    # Inserting again does not change the page.
     assert main(["report", str(results), "--into", str(page)]) == 0
     assert page.read_text() == text
     page.write_text("# A\n")
     assert main(["report", str(results), "--into", str(page)]) == 2
-    assert "has a place for none of gpu tables, gpu summary" in capsys.readouterr().err
+    assert "has no line <!-- begin NAME --> for any NAME of gpu tables, gpu summary" in capsys.readouterr().err
     page.write_text("<!-- begin gpu tables -->\n")
     with pytest.raises(ResultsError, match="no line <!-- end gpu tables --> after"):
         insert(page, {"gpu tables": "x"})

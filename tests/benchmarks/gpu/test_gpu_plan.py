@@ -1,4 +1,4 @@
-"""The plan of a run on a GPU: what is asked of it, in which order, and that what it names exists."""
+"""The plan of a run on a GPU: its steps and their order, and the existence of everything that it names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings  # noqa: E402
 from benchmarks.errors import PlanError  # noqa: E402
 from benchmarks.frameworks import on_torch  # noqa: E402
 from benchmarks.frameworks.cuda import MODES  # noqa: E402
 from benchmarks.gpu.page import targets_of  # noqa: E402
 from benchmarks.gpu.plan import PLAN, Step, chosen, rehearsed  # noqa: E402
-from benchmarks.gpu.targets import TARGETS, aims  # noqa: E402
-from benchmarks.harness.workload import Case, Settings  # noqa: E402
 from benchmarks.workloads import density_1d, inpainting, load_workload  # noqa: E402
+from benchmarks.workloads.gpu_targets import TARGETS, aims  # noqa: E402
 
 
-def test_its_steps_have_names_of_their_own_and_workloads_that_exist() -> None:
+def test_steps_have_unique_names_and_workloads_that_exist() -> None:
     assert len({step.id for step in PLAN}) == len(PLAN)
     for step in PLAN:
         assert (step.kind == "rows") == bool(step.workload)
@@ -29,21 +29,21 @@ def test_its_steps_have_names_of_their_own_and_workloads_that_exist() -> None:
             assert step.precision in load_workload(step.workload).precisions
 
 
-def test_ceilings_and_parity_come_first_then_what_has_a_target_then_why() -> None:
+def test_ceilings_and_parity_come_first_then_targets_then_causes() -> None:
     order = [step.id for step in PLAN]
     assert order[:3] == ["ceilings", "certificates", "identities"]
     aimed_at = {target.workload for target in TARGETS}
     last = max(k for k, step in enumerate(PLAN[: order.index("profiles")]) if step.workload in aimed_at)
-    # Every step until then is one with a target, in float32, and all workloads with targets are among them.
+    # All steps until then have a target, in float32, and all workloads with targets are among them.
     assert {step.workload for step in PLAN[3 : last + 1]} == aimed_at
     assert {step.precision for step in PLAN[3 : last + 1]} == {"f32"}
     assert all(k > last for k, step in enumerate(PLAN) if step.environment)
-    # What is certain of all this takes four minutes of the eight that a run has.
+    # Their guaranteed times add up to four of the eight minutes of a run.
     assert sum(step.least_s for step in PLAN[: last + 1]) < 240
 
 
 def _labels(step: Step, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The cases that a step's workload has on a GPU, where sizes and epochs are others than on a processor."""
+    """The cases that a step's workload has on a GPU, where sizes and epochs differ from those on a CPU."""
     monkeypatch.setattr(inpainting, "on_cpu", lambda: False)
     monkeypatch.setattr(density_1d, "EPOCHS", density_1d.FEW_EPOCHS)
     settings = Settings(step.batches, modes=(), checkpoint=None)
@@ -53,7 +53,7 @@ def _labels(step: Step, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", ["nice-epoch-128", "flow-1d", "inpainting", "inpainting-long", "small-net-folded"])
-def test_the_cases_that_are_named_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cases_named_by_the_plan_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (step,) = chosen([name])
     labels = list(_labels(step, monkeypatch))
     assert set(step.cases) <= set(labels)
@@ -61,12 +61,12 @@ def test_the_cases_that_are_named_exist(name: str, monkeypatch: pytest.MonkeyPat
     assert aimed_at <= set(labels) or name == "inpainting-long"
 
 
-def test_the_targets_are_of_float32_and_in_the_plan() -> None:
+def test_the_targets_are_in_float32_and_in_the_plan() -> None:
     assert aims("nice-log-prob", "batch 8192", "f32") == {"limit": 0.7, "compiled, max-autotune": 1.0}
     assert aims("nice-log-prob", "batch 8192", "tf32") == {}
     for target in TARGETS:
         steps = [step for step in PLAN if step.workload == target.workload and step.precision == "f32"]
-        # A contender that is never compiled would never be measured against.
+        # A contender that is never compiled would never be compared with.
         mode = {"compiled": "default", "compiled, max-autotune": "max-autotune"}.get(target.against)
         assert any(mode is None or mode in step.modes for step in steps)
 
@@ -79,18 +79,18 @@ def test_profiles_are_made_without_graphs_that_hide_the_kernels() -> None:
 def test_steps_are_chosen_in_the_order_of_the_plan() -> None:
     assert [step.id for step in chosen(["claims", "ceilings"])] == ["ceilings", "claims"]
     assert chosen() == PLAN
-    with pytest.raises(PlanError, match="no step nice; there are ceilings, certificates"):
+    with pytest.raises(PlanError, match="there is no step nice; choose from ceilings, certificates"):
         chosen(["nice"])
 
 
-def test_a_dry_run_has_every_step_and_no_flag_that_a_processor_does_not_know() -> None:
+def test_a_dry_run_has_every_step_and_no_flag_that_a_cpu_lacks() -> None:
     steps = [rehearsed(step) for step in PLAN]
     assert [step.id for step in steps] == [step.id for step in PLAN]
     assert not [step for step in steps if "gpu" in step.environment.get("XLA_FLAGS", "")]
     assert {step.modes for step in steps} == {step.modes for step in PLAN}
 
 
-def test_on_a_processor_modes_with_graphs_need_a_stand_in() -> None:
+def test_modes_with_graphs_need_a_stand_in_on_a_cpu() -> None:
     every = Settings(modes=MODES)
     assert on_torch.compile_modes(every) == {"compiled": "default"}
     assert [*on_torch.compile_modes(every._replace(stand_in=True))] == [
@@ -98,7 +98,7 @@ def test_on_a_processor_modes_with_graphs_need_a_stand_in() -> None:
     ]  # fmt: skip
 
 
-def test_the_page_says_what_is_aimed_at() -> None:
+def test_the_page_lists_the_targets() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "gpu.md").read_text(encoding="utf-8")
     for target in TARGETS:
         work, against, aim, _, _ = targets_of(target, None)

@@ -1,4 +1,4 @@
-"""What is kept of the profiles of a GPU: kernels once, the rows that fall short in their own sizes, failures."""
+"""Profiles of a GPU: each kernel is counted once, and rows that fall short are profiled in their own size."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings, Workload  # noqa: E402
 from benchmarks.errors import ProfileError  # noqa: E402 (they need torch)
+from benchmarks.frameworks.costs import Cost, Profile  # noqa: E402
+from benchmarks.frameworks.profile_jax import _instructions  # noqa: E402
+from benchmarks.frameworks.profile_torch import _kernels  # noqa: E402
 from benchmarks.gpu.profiles import profiles  # noqa: E402
-from benchmarks.harness.profiling import Cost, Profile, _instructions, _kernels  # noqa: E402
-from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 
 QUICK = Settings(quick=True, modes=(), stand_in=True)
 
@@ -44,7 +46,7 @@ def _pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.gpu.profiles.profile_torch", of_torch)
 
 
-def test_what_falls_short_is_profiled_in_its_own_size_by_one_profiler_after_the_other() -> None:
+def test_rows_that_fall_short_are_profiled_in_their_size_by_one_profiler_after_the_other() -> None:
     short = [["made", "batch 64", "f32"], ["made", "9 images", "f32"], ["made", "batch 3", "f32"]]
     found = [value for _, value in profiles(short, QUICK, lambda: 100.0)]
     assert [(entry["case"], entry.get("of"), entry.get("error")) for entry in found] == [
@@ -64,7 +66,7 @@ def _event(name: str, nanoseconds: float, **stats: str) -> Any:
     return SimpleNamespace(name=name, duration_ns=nanoseconds, stats=stats.items())
 
 
-def test_of_a_gpu_the_kernels_of_its_streams_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_of_the_streams_of_a_gpu_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gemm = _event("sm90_gemm", 50.0, hlo_op="dot.3", hlo_module="jit_step")
     graph = _event("a kernel of a graph", 7.0)
     streams = [SimpleNamespace(name="Stream #13(Compute)", events=[gemm, graph])]
@@ -74,13 +76,13 @@ def test_of_a_gpu_the_kernels_of_its_streams_are_counted_once(monkeypatch: pytes
     found = list(_instructions(SimpleNamespace(planes=[host, device])))
     assert found == [("jit_step", "dot.3", 50.0), ("", "a kernel of a graph", 7.0)]
     assert list(_instructions(SimpleNamespace(planes=[host]))) == [("jit_step", "dot.3", 50.0)]
-    # What the processor did is not what the GPU did.
+    # The operations of the CPU are not those of the GPU.
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with pytest.raises(ProfileError, match="saw no GPU, only /host:CPU"):
         list(_instructions(SimpleNamespace(planes=[host])))
 
 
-def test_of_pytorch_on_a_gpu_kernels_are_counted_and_not_what_they_are_part_of() -> None:
+def test_kernels_of_pytorch_are_counted_but_not_the_annotations_around_them() -> None:
     def event(key: str, device: str, annotation: bool) -> Any:
         return SimpleNamespace(
             key=key,

@@ -1,4 +1,4 @@
-"""By which rules a GPU's results are judged where a processor's would be too strict, and what no rule forgives."""
+"""The rules for a GPU, where those for a CPU would be too strict, and what they still refuse."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case  # noqa: E402
 from benchmarks.errors import OutputsDifferError  # noqa: E402
 from benchmarks.frameworks import on_torch  # noqa: E402
 from benchmarks.gpu.certificates import DEVICE_FACTOR, _summary  # noqa: E402
-from benchmarks.gpu.identities import ORDER, REHEARSED, SPARE, Comparison, identities, judged  # noqa: E402
+from benchmarks.gpu.identities import ORDER, REHEARSED, SPARE, Comparison, identities, outcome  # noqa: E402
 from benchmarks.gpu.process import as_line  # noqa: E402
 from benchmarks.harness.measure import measure  # noqa: E402
-from benchmarks.harness.workload import Case  # noqa: E402
 
 
 def _certificate(rms: float = 6.5, **layer: Any) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def _certificate(rms: float = 6.5, **layer: Any) -> dict[str, Any]:
     return {"passed": False, "round_trip_bit_exact": True, "checkpoint": {"parameters": 9}, "layers": layers}
 
 
-def test_on_a_gpu_sums_in_another_order_pass_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a processor the rule of the certificates holds.
+def test_on_a_gpu_only_sums_in_another_order_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a CPU the rule of the certificates applies.
     assert not _summary(_certificate())["passed"]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     found = _summary(_certificate())
@@ -59,7 +59,9 @@ def _case(**more: Any) -> Case:
     return Case("x", 3, "numbers", lambda: ours, {"eager": lambda: theirs}, truth=lambda: truth)._replace(**more)
 
 
-def test_on_a_gpu_two_right_kernels_may_err_by_more_times_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_the_errors_of_correct_kernels_may_differ_by_a_larger_factor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(OutputsDifferError, match="off by"):
         measure(_case(), 2, "f32", quick=True)
     monkeypatch.setattr(on_torch, "device", lambda: torch.device("cuda"))
@@ -70,7 +72,7 @@ def test_on_a_gpu_two_right_kernels_may_err_by_more_times_one_another(monkeypatc
         measure(_case(jax=lambda: np.float32(1 + 50 * 2.0**-20) * np.ones(3, np.float32)), 2, "f32", quick=True)
 
 
-def test_what_is_counted_beside_the_times_does_not_cost_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_count_does_not_cost_the_times(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: object) -> Any:
         raise RuntimeError("INTERNAL: not on this device")
 
@@ -108,13 +110,13 @@ def test_a_model_that_raises_does_not_pass_and_the_others_are_compared() -> None
 
 
 @pytest.mark.parametrize(("expected", "bound"), [([np.nan], 0.1), ([np.inf], 0.1), ([1.0], np.nan), ([1.0], np.inf)])
-def test_a_truth_or_a_bound_that_is_no_number_shows_nothing(expected: list[float], bound: float) -> None:
-    found = judged(Comparison("x", np.ones(1), np.asarray(expected), bound))
+def test_a_truth_or_a_bound_that_is_not_finite_never_passes(expected: list[float], bound: float) -> None:
+    found = outcome(Comparison("x", np.ones(1), np.asarray(expected), bound))
     assert (found["passed"], found["rms_error"]) == (False, None)
     json.dumps(found, allow_nan=False)
 
 
-def test_whatever_is_found_can_be_written() -> None:
+def test_every_kind_of_finding_can_be_written() -> None:
     found = {"a": np.float32(0.5), "b": [math.nan, (np.int64(3), True)], 4: None, "c": {"d": np.inf}, "e": object}
     before = copy.copy(found)
     assert json.loads(as_line(found)) == {

@@ -1,4 +1,4 @@
-"""What the steps find: identities to the bound of their precision, claims in turn, profiles of a GPU, the card."""
+"""The findings of the steps: identities within their bounds, claims in turn, rows, and the card."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a benchmark runs PyTorch beside JAX")
 
+from benchmarks.case import Case, Settings, Workload  # noqa: E402
 from benchmarks.errors import PlanError  # noqa: E402 (they need torch)
+from benchmarks.frameworks.precision import precision_of_both  # noqa: E402
 from benchmarks.gpu import rows as rows_of  # noqa: E402
 from benchmarks.gpu.card import ASKED, card  # noqa: E402
 from benchmarks.gpu.certificates import SUBJECTS, Subject, certificates  # noqa: E402
 from benchmarks.gpu.claims import claims, in_turn  # noqa: E402
-from benchmarks.gpu.identities import STEPS, Comparison, in_float64, judged, of_flow, of_small_net  # noqa: E402
+from benchmarks.gpu.identities import STEPS, Comparison, in_float64, of_flow, of_small_net, outcome  # noqa: E402
 from benchmarks.gpu.plan import Step  # noqa: E402
-from benchmarks.harness.precision import precision_of_both  # noqa: E402
-from benchmarks.harness.workload import Case, Settings, Workload  # noqa: E402
 from mathdnn_jax import nice  # noqa: E402
 from mathdnn_jax.claims import CLAIMS, Claim  # noqa: E402
 from mathdnn_jax.surgery import remove_batch_norm  # noqa: E402
@@ -46,18 +46,18 @@ QUICK = Settings(quick=True, modes=(), stand_in=True)
 def test_a_comparison_passes_within_its_bound_and_never_without_numbers(
     given: list[float], expected: list[float], passed: bool
 ) -> None:
-    found = judged(Comparison("x", np.asarray(given), np.asarray(expected), 0.1))
+    found = outcome(Comparison("x", np.asarray(given), np.asarray(expected), 0.1))
     assert found["passed"] is passed
     assert found["values"] == len(expected)
 
 
-def test_the_bound_of_a_product_is_that_of_its_moves() -> None:
-    # z = a x with relative moves of a and x by h: √2 h |z| in the root mean square at random, 2 h |z| towards zero.
+def test_the_bound_of_a_product_follows_from_its_moves() -> None:
+    # z = a x with relative moves of a and x by h: root mean square √2 h |z| for random moves, 2 h |z| towards zero.
     x, step = np.full(4096, 3.0), 2.0**-10
     truth, bounds = in_float64(lambda a, x: {"z": a * x, "q": a / x}, (np.full(4096, 2.0), x), step)
     np.testing.assert_allclose(truth["z"], 6.0)
     assert bounds["z"] == pytest.approx(6 * step * (2 + 1), rel=0.01)
-    # Of a quotient both shrink alike, and what is random counts.
+    # Both sides of a quotient shrink alike, so the random moves count.
     assert bounds["q"] == pytest.approx(2 / 3 * step * (np.sqrt(2) + 1), rel=0.05)
 
 
@@ -72,22 +72,22 @@ def _flow() -> tuple[Any, Any, np.ndarray]:
 @pytest.mark.parametrize("precision", STEPS)
 def test_a_flow_holds_in_every_precision(precision: str) -> None:
     with precision_of_both(precision, stand_in=True):
-        found = [judged(comparison) for comparison in of_flow(*_flow())(precision)]
+        found = [outcome(comparison) for comparison in of_flow(*_flow())(precision)]
     assert len(found) == 5
     assert all(entry["passed"] for entry in found), found
     if precision == "bf16":
-        # The bound is no licence: the errors fill a tenth of it and more.
+        # The bound is not too wide: the errors reach a tenth of it or more.
         assert max(entry["rms_error"] / entry["bound"] for entry in found if entry["bound"]) > 0.1
 
 
 @pytest.mark.parametrize(("asked", "computed"), [("f32", "tf32"), ("f32", "bf16")])
-def test_a_coarser_precision_than_was_asked_for_is_found(
+def test_a_coarser_precision_than_requested_is_found(
     asked: str, computed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bits = {"tf32": 11, "bf16": 8}[computed]  # of the significand, its first one included
 
     def coarser(tree: Any, precision: str) -> Any:
-        # As tensor cores do it, arrays are rounded to fewer bits; here the arguments are, beyond what was asked for.
+        # Tensor cores round arrays to fewer bits; here the arguments are rounded, to fewer bits than requested.
         del precision
 
         def leaf(value: Any) -> jax.Array:
@@ -101,12 +101,12 @@ def test_a_coarser_precision_than_was_asked_for_is_found(
     truth = {comparison.identity: comparison for comparison in exact(asked)}
     monkeypatch.setattr("benchmarks.gpu.identities.on_jax.cast", coarser)
     off = {comparison.identity: comparison.given for comparison in of_flow(flow, params, x)("f32")}
-    found = [judged(truth[name]._replace(given=off[name])) for name in ("z = f(x)", "∂ log p / ∂x")]
+    found = [outcome(truth[name]._replace(given=off[name])) for name in ("z = f(x)", "∂ log p / ∂x")]
     assert not any(entry["passed"] for entry in found), found
 
 
 def test_a_folding_that_loses_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(judged(comparison)["passed"] for comparison in of_small_net(True)("f32"))
+    assert all(outcome(comparison)["passed"] for comparison in of_small_net(True)("f32"))
 
     def careless(network: Any, variables: Any) -> Any:
         folded, folded_variables, report = remove_batch_norm(network, variables)
@@ -115,7 +115,7 @@ def test_a_folding_that_loses_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -
         return folded, {**folded_variables, "params": params}, report
 
     monkeypatch.setattr("benchmarks.gpu.identities.remove_batch_norm", careless)
-    assert [judged(comparison)["passed"] for comparison in of_small_net(True)("f32")] == [True, False]
+    assert [outcome(comparison)["passed"] for comparison in of_small_net(True)("f32")] == [True, False]
 
 
 def test_claims_are_taken_from_each_system_in_turn() -> None:
@@ -173,7 +173,7 @@ def _cases(settings: Settings) -> Iterator[Case]:
     made = Case("batch 2", 2, "images", lambda: np.ones(3), {"eager": lambda: np.ones(3)}, tolerance=0.0, why="slow")
     yield made
     yield made._replace(label="wrong", torch={"eager": lambda: np.zeros(3)})
-    yield made._replace(label="batch 4", others={"seed's DataLoader, eager": lambda: np.zeros(3)})
+    yield made._replace(label="batch 4", others={"the course's DataLoader, eager": lambda: np.zeros(3)})
     for batch in settings.batches or ():
         yield made._replace(label=f"batch {batch}")
 
@@ -190,12 +190,12 @@ def test_a_row_for_each_case_and_one_that_fails_has_its_traceback(monkeypatch: p
     assert [(row["case"], "error" in row) for row in rows] == [("batch 2", False), ("wrong", True), ("batch 4", False)]
     assert rows[1]["error"].startswith("OutputsDifferError")
     assert "Traceback" in rows[1]["traceback"]
-    # Why a processor is slow is not why a GPU is, and what takes a minute there is left out.
+    # The reasons of a CPU do not apply to a GPU, and contenders that take a minute there are left out.
     assert rows[0]["why"] == ""
     assert rows[2]["contenders"].keys() == {"jax", "eager"}
 
 
-def test_with_little_time_left_the_further_cases_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_little_time_left_further_cases_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = Workload("made", "made for this test", _cases)
     monkeypatch.setattr(rows_of, "load_workload", lambda _: workload)
     found = list(rows_of.rows(Step("s", "rows", "", workload="made"), QUICK, lambda: 3.0))
@@ -205,18 +205,18 @@ def test_with_little_time_left_the_further_cases_are_left_out_and_named(monkeypa
     assert found[1][1]["reason"] == "3 s were left"
 
 
-def test_a_case_that_a_step_names_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_that_a_step_names_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["case"] for row in _rows(monkeypatch, cases=("batch 4",))] == ["batch 4"]
     with pytest.raises(PlanError, match="made has no case batch 8"):
         _rows(monkeypatch, cases=("batch 4", "batch 8"))
 
 
-def test_under_flags_of_xla_jax_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_flags_of_xla_only_jax_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = _rows(monkeypatch, cases=("batch 2",), environment={"XLA_FLAGS": "--a=b"})
     assert [(row["case"], [*row["contenders"]]) for row in rows] == [("batch 2, XLA_FLAGS=--a=b", ["jax"])]
 
 
-def test_the_card_is_asked_and_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_is_queried_and_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert card() is None
     program = tmp_path / "nvidia-smi"

@@ -1,4 +1,4 @@
-"""The process that keeps the time: what becomes of a run whose other process fails, hangs, ends or is too slow."""
+"""The process that keeps the time, and a run whose other process fails, hangs, ends or is too slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ABOUT = {"event": "about", "value": {"machine": {"device": "A Card"}, "card": {"
 
 
 class Clock:
-    """Seconds that pass when somebody waits."""
+    """A clock that advances when somebody waits."""
 
     now = 1000.0
 
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Script:
-    """A process that does what a script says of each step: answers, after seconds; or its end."""
+    """A process that follows a script for each step: it answers after some seconds, or ends."""
 
     def __init__(self, clock: Clock, script: Mapping[str, list[Any]], log: list[str]) -> None:
         self.clock, self.script, self.log = clock, script, log
@@ -55,7 +55,7 @@ class Script:
 
 
 class Run:
-    """A supervised run of scripted steps, and what it left behind."""
+    """A supervised run of scripted steps, and its results."""
 
     def __init__(self, steps: list[Step], script: Mapping[str, list[Any]], seconds: float = 480.0) -> None:
         self.log: list[str] = []
@@ -83,7 +83,7 @@ def test_one_process_does_all_steps_in_order_and_every_answer_is_written() -> No
     assert run.log == ["start {}", f"a in {50 + STARTING - SPARE:g}", f"b in {50 - SPARE:g}", "closed"]
     assert run.statuses() == {"a": "done", "b": "done"}
     assert run.results["machine"] == {"device": "A Card"}
-    # When the limits were found, the file had them, and said that the step was in its midst.
+    # As soon as the limits were found, the file had them, and said that the step had begun.
     (found,) = [w for w in run.written if w["limits"] and w["gpu"]["steps"]["a"]["status"] == "begun"]
     assert found["limits"] == {"f32": {}}
     assert found["gpu"]["steps"]["b"]["status"] == "not begun"
@@ -107,7 +107,7 @@ def test_a_step_that_raises_is_recorded_with_its_traceback_and_the_next_one_runs
         ({"part": "claims", "value": {"there_are": 9}}, "JaxRuntimeError: INTERNAL: CUBLAS_STATUS_EXECUTION_FAILED"),
     ],
 )
-def test_after_an_error_that_breaks_the_gpu_for_a_process_there_is_another(found: Any, error: str | None) -> None:
+def test_an_error_that_breaks_the_gpu_for_a_process_leads_to_a_new_process(found: Any, error: str | None) -> None:
     if found["part"] == "row":
         about = {"workload": "w", "case": "c", "precision": "f32", "aims": {}}
         found["value"] = {**about, "error": "it failed", **found["value"]}
@@ -117,18 +117,18 @@ def test_after_an_error_that_breaks_the_gpu_for_a_process_there_is_another(found
     assert run.log.count("start {}") == 2
 
 
-def test_after_an_error_that_breaks_nothing_the_process_goes_on() -> None:
+def test_after_a_harmless_error_the_process_continues() -> None:
     row = {"workload": "w", "case": "c", "precision": "f32", "aims": {}, "error": "OutputsDifferError: they differ"}
     run = Run(steps("a", "b"), {"a": [(1.0, {"part": "row", "value": row}), (1.0, None)]})
     assert run.log.count("start {}") == 1
 
 
-def test_after_a_crash_another_process_goes_on_with_the_next_step() -> None:
+def test_after_a_crash_a_new_process_continues_with_the_next_step() -> None:
     found = {"part": "claim", "value": {"id": "F1.x", "passed": True}}
     run = Run(steps("a", "b"), {"a": [(1.0, found), (1.0, "ended by signal SIGABRT: last lines")]})
     assert run.statuses() == {"a": "crashed", "b": "done"}
     assert "SIGABRT" in run.results["gpu"]["steps"]["a"]["reason"]
-    # What it had found is kept.
+    # Its findings are kept.
     assert [claim["id"] for claim in run.results["gpu"]["claims"]] == ["F1.x"]
     first = 50 + STARTING - SPARE
     assert run.log == ["start {}", f"a in {first:g}", "closed", "start {}", f"b in {first:g}", "closed"]
@@ -140,22 +140,22 @@ def test_a_step_that_hangs_is_stopped_when_its_time_is_over() -> None:
     assert run.seconds == pytest.approx(1 + 2 + 50)
 
 
-def test_no_step_takes_more_than_is_left_and_none_is_begun_in_vain() -> None:
+def test_no_step_takes_more_time_than_is_left_and_none_is_begun_in_vain() -> None:
     run = Run(steps("a", "b", "c"), {"b": []}, seconds=13.0)
-    # 3 s for the first, 10 s are left for the second, nothing for the third.
+    # The first takes 3 s, 10 s are left for the second, and none for the third.
     assert run.log[2] == "b in 5"
     assert run.statuses() == {"a": "done", "b": "stopped", "c": "not begun"}
     assert run.results["gpu"]["steps"]["c"]["reason"] == "0 s were left, and it needs 5"
     assert run.seconds == 13.0
 
 
-def test_a_later_step_that_needs_less_is_still_done() -> None:
+def test_a_later_step_that_needs_less_time_is_still_done() -> None:
     run = Run([*steps("a"), *steps("long", least_s=100, most_s=200), *steps("b")], {}, seconds=60.0)
     assert run.statuses() == {"a": "done", "long": "not begun", "b": "done"}
     assert not run.findings.failures()
 
 
-def test_a_process_that_never_begins_is_not_started_for_every_step() -> None:
+def test_processes_that_never_begin_are_not_started_for_every_step() -> None:
     class Dead(Script):
         def answer(self, seconds: float) -> dict[str, Any] | None:
             del seconds
@@ -174,7 +174,7 @@ def test_a_process_that_never_begins_is_not_started_for_every_step() -> None:
     ]  # fmt: skip
 
 
-def test_other_variables_need_another_process() -> None:
+def test_other_environment_variables_need_another_process() -> None:
     run = Run([*steps("a"), *steps("b", "c", environment={"XLA_FLAGS": "--x"}), *steps("d")], {})
     assert [line for line in run.log if "start" in line] == ["start {}", "start {'XLA_FLAGS': '--x'}", "start {}"]
     assert run.log.count("closed") == 3

@@ -1,4 +1,4 @@
-"""What a function's program is made of."""
+"""The primitives of a function's program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 
 
 def primitives(function: Callable[..., object], *arguments: object) -> set[str]:
-    """The names of all operations in the function's program, those of its inner programs included."""
+    """The names of all operations in the function's program, including those of its inner programs."""
     return set(_names(jax.make_jaxpr(function)(*arguments).jaxpr))
 
 

@@ -1,9 +1,10 @@
-"""What a first batch makes of actnorm, alone and inside other maps."""
+"""Actnorm and its initialisation from a first batch, alone and inside other maps."""
 
 from __future__ import annotations
 
 import functools
 
+import chex
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -22,11 +23,11 @@ EPS = float(np.finfo(np.float64).eps)
 EPS_32 = float(np.finfo(np.float32).eps)
 
 FRESH = {"log_scale": np.zeros(2, np.float32), "bias": np.zeros(2, np.float32)}
-"""Parameters of two channels that no batch has set."""
+"""Parameters of two channels before a batch has initialised them."""
 
 
 def bound(values: np.ndarray, eps: float) -> np.ndarray:
-    """What rounding leaves of each channel's mean, in units of its deviation; the variance has some times as much."""
+    """The rounding error of each channel's mean, in units of its deviation; the variance has a few times as much."""
     return np.asarray(8 * eps * (1 + np.abs(values).max(0) / values.std(0)))
 
 
@@ -96,10 +97,10 @@ def test_parts_of_a_composition_are_given_what_reaches_them() -> None:
     x = 3 + 5 * np.asarray(normal(64, 2, 4, 2))
     before = drawn(bijector.init)
     params = jax.tree.map(np.asarray, jax.jit(bijector.init_from_data)(before, x))
-    jax.tree.map(np.testing.assert_array_equal, params["split"]["prior"], before["split"]["prior"])
+    chex.assert_trees_all_equal(params["split"]["prior"], before["split"]["prior"])
     assert params["norm"]["log_scale"].any()
     z, _ = jax.jit(bijector.forward)(params, x)
-    # What reaches the inner norm has mean 0 and variance 1 already.
+    # The data that reach the inner norm come out of it with mean 0 and variance 1.
     kept = np.asarray(z, np.float64)[:, 10:].reshape(-1, 3)
     assert (np.abs(kept.mean(0)) <= bound(kept, EPS_32)).all()
     assert (np.abs(kept.var(0) - 1) <= 4 * bound(kept, EPS_32)).all()
@@ -130,7 +131,7 @@ def test_a_batch_without_finite_variance_is_refused_and_not_hidden_under_jit(val
 @pytest.mark.parametrize(
     "arguments", [{"channels": 0}, {"event_ndims": 0}, {"variance_floor": -1.0}, {"variance_floor": np.nan}]
 )
-def test_arguments_that_describe_no_map_are_refused(arguments: dict[str, float]) -> None:
+def test_impossible_arguments_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=r"given (channels=|-1.0|nan)"):
         actnorm(**({"channels": 2} | arguments))  # type: ignore[arg-type]
 

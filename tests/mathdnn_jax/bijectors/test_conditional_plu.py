@@ -64,7 +64,7 @@ def test_the_lower_left_block_of_the_jacobian_is_not_zero_and_the_log_det_stands
         _, log_det = forward(params, x)
         np.testing.assert_allclose(log_det, np.linalg.slogdet(blocks.reshape(24, 24))[1], rtol=0, atol=1e-11)
         np.testing.assert_allclose(log_det, np.linalg.slogdet(blocks[1, :, 1])[1], rtol=0, atol=1e-11)
-        # What the seed's block-diagonal Jacobian leaves out changes the inverse's: it is no rounding.
+        # The block that the course's Jacobian omits (erratum E8) also appears in the inverse: it is not rounding noise.
         lower_left = np.linalg.inv(blocks.reshape(24, 24))[12:, :12]
         assert np.abs(lower_left).max() > 1e-3
 
@@ -112,7 +112,7 @@ def test_an_odd_number_of_channels_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"channels": 0}, "at least one row, given 0"),
+        ({"channels": 0}, "with at least one row, given 0"),
         ({"permutation": (0, 2)}, r"given \[0, 2\]"),
         ({"signs": (1,)}, r"each of 2 channels, given \(1,\)"),
         ({"signs": (1, 0)}, r"given \(1, 0\)"),
@@ -121,7 +121,7 @@ def test_an_odd_number_of_channels_is_refused() -> None:
         ({"image_shape": (0, 2)}, r"given \(0, 2\)"),
     ],
 )
-def test_arguments_that_describe_no_map_are_refused(arguments: dict[str, object], words: str) -> None:
+def test_impossible_arguments_are_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         conditional_plu_coupling(_Returns((0.0,) * 4), **({"channels": 2} | arguments))  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ masks = st.lists(st.booleans(), min_size=2, max_size=9).filter(lambda mask: 0 < 
 @given(mask=masks)
 def test_the_kept_entries_pass_unchanged_and_the_others_move_by_the_shift(mask: np.ndarray) -> None:
     bijector = additive_coupling(MLP((3, int((~mask).sum()))), mask)
-    # Whole numbers, with which float32 computes without rounding.
+    # Integers, with which float32 arithmetic is exact.
     params = jax.tree.map(lambda leaf: np.round(np.asarray(leaf)), drawn(bijector.init, scale=3))
     x = np.random.default_rng(1).integers(-9, 10, (4, len(mask))).astype(np.float32)
     z = np.asarray(jax.jit(bijector.forward)(params, x)[0])
@@ -30,7 +30,7 @@ def test_the_kept_entries_pass_unchanged_and_the_others_move_by_the_shift(mask: 
 
 
 def perceptron(params: Params, x: np.ndarray) -> np.ndarray:
-    """What an MLP of two layers makes of x."""
+    """The output of an MLP of two layers for x, in NumPy."""
     first, second = (jax.tree.map(np.asarray, params[f"dense_{k}"]) for k in range(2))
     hidden = np.maximum(x @ first["kernel"] + first["bias"], 0)
     return np.asarray(hidden @ second["kernel"] + second["bias"])
@@ -57,7 +57,7 @@ def test_picking_and_putting_are_numpy_indexing(mask: np.ndarray) -> None:
         (np.array([1, 0]), "boolean array, given dtype int64"),
     ],
 )
-def test_masks_that_are_no_proper_subset_are_refused(mask: np.ndarray, words: str) -> None:
+def test_masks_that_are_not_a_proper_subset_are_refused(mask: np.ndarray, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         additive_coupling(MLP((1,)), mask)
 
@@ -76,7 +76,7 @@ class _WithState(nn.Module):
 
 
 def test_a_conditioner_with_state_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="statistics"):
+    with pytest.raises(ConfigurationError, match=r"the conditioner of additive_coupling .* state in \['statistics'\]"):
         jax.eval_shape(additive_coupling(_WithState(), np.array([True, False])).init, jax.random.key(0))
 
 
@@ -93,7 +93,7 @@ def test_an_affine_coupling_scales_and_shifts_the_moved_entries(mask: np.ndarray
 
 
 class _Pair(nn.Module):
-    """Log-scales and shifts apart, neither of which looks at its input."""
+    """A constant log-scale and a constant shift as two arrays."""
 
     log_scale: float
 
@@ -116,7 +116,7 @@ def test_a_bound_on_the_log_scale_holds_and_is_smooth_near_zero() -> None:
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_bound_that_is_no_positive_number_is_refused(bound: float) -> None:
+def test_a_bound_that_is_not_positive_is_refused(bound: float) -> None:
     with pytest.raises(ConfigurationError, match="positive number"):
         affine_coupling(MLP((2,)), np.array([True, False]), log_scale_bound=bound)
 
@@ -136,7 +136,7 @@ def test_a_masked_conditioner_does_not_see_the_moved_entries() -> None:
     assert float(log_det(np.where(mask, sevens, x))) != float(log_det(x))
 
 
-def test_kept_channels_come_to_the_conditioner_as_an_image() -> None:
+def test_the_conditioner_receives_kept_channels_as_an_image() -> None:
     shapes = []
 
     class Spy(nn.Module):

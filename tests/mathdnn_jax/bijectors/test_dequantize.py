@@ -73,7 +73,7 @@ def test_jit_vmap_and_other_events() -> None:
         (np.zeros((1, 1, 1), int), 256, -1, ConfigurationError, "event_ndims=-1"),
     ],
 )
-def test_what_are_no_images_are_refused(
+def test_anything_but_images_is_refused(
     images: np.ndarray, levels: int, ndims: int, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
@@ -115,6 +115,6 @@ def test_both_ends_of_the_closed_interval_are_finite_with_alpha() -> None:
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 0.5, float("nan")])
-def test_an_alpha_that_leaves_no_interval_is_refused(alpha: float) -> None:
+def test_an_alpha_that_shrinks_the_interval_to_nothing_is_refused(alpha: float) -> None:
     with pytest.raises(ConfigurationError, match=f"alpha={alpha}"):
         logit((2,), alpha)

@@ -1,4 +1,4 @@
-"""The checker on maps that stretch some entries a million times, shrink others as much, and mirror half of them."""
+"""The checker on maps that stretch some entries by a million, shrink others as much, and mirror half of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MILLION = np.log(1e6)
 
 
 class Scales(nn.Module):
-    """Numbers of its own, whatever it is given: a conditioner that returns its parameters."""
+    """A conditioner that returns its parameters, whatever its input."""
 
     size: int
 
@@ -29,7 +29,7 @@ class Scales(nn.Module):
 
 
 class ImageScales(nn.Module):
-    """The same for an image: numbers of its own, the image's last three axes dropped."""
+    """The same for images: the output drops the last three axes of the input."""
 
     size: int
 
@@ -40,7 +40,7 @@ class ImageScales(nn.Module):
 
 
 def diagonals(dim: int) -> Callable[[np.random.Generator], Params]:
-    """Of P L (U + diag s): s of either sign near 1e-6 and 1e6, L and U of moderate size."""
+    """Parameters of P L (U + diag s): s of either sign near 1e-6, 1 and 1e6, L and U of moderate size."""
 
     def draw(rng: np.random.Generator) -> Params:
         lower, upper = rng.normal(size=(2, dim, dim))
@@ -64,7 +64,7 @@ def affine(rng: np.random.Generator) -> Params:
 
 
 def conditional(rng: np.random.Generator) -> Params:
-    """Two channels: the matrix of L, U and log|s| row by row."""
+    """For two channels: the matrix of L, U and log|s|, row by row."""
     return {"own": (np.diag(logs(rng, 2)) + np.fliplr(np.diag(rng.normal(size=2)))).ravel()}
 
 

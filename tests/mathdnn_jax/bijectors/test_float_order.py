@@ -1,4 +1,4 @@
-"""Floats as the integers that count them, and the middle of two of these."""
+"""Ranks of floats, and the middle of two integers."""
 
 from __future__ import annotations
 

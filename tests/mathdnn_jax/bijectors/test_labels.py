@@ -62,13 +62,13 @@ def test_data_sets_first_parameters_through_labels() -> None:
         (jnp.array([-1, 1]), "from 0 to 2, given -1"),
     ],
 )
-def test_what_is_no_label_is_refused(labels: jax.Array | None, words: str) -> None:
+def test_anything_but_labels_is_refused(labels: jax.Array | None, words: str) -> None:
     labelled = with_labels(coupling(), 3)
     with pytest.raises(ConfigurationError, match=words):
         labelled.forward(drawn(labelled.init), normal(2, 3), labels)
 
 
-def test_under_jit_what_is_no_label_makes_its_event_nan() -> None:
+def test_under_jit_a_label_out_of_range_makes_its_event_nan() -> None:
     labelled = with_labels(coupling(), 3)
     _, log_det = jax.jit(labelled.forward)(drawn(labelled.init), normal(2, 3), np.array([1, 3], np.int32))
     assert np.isnan(log_det).tolist() == [False, True]

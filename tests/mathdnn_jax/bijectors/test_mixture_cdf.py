@@ -36,7 +36,7 @@ def parameters(mean: list[float], scale: list[float], weight: list[float], dtype
 WILD = ([-2.0, 0.5, 300.0], [1e-3, 1.0, 1e3], [np.exp(10), np.exp(-10), 1.0])
 
 
-def test_the_map_of_the_seed_is_the_weighted_sum() -> None:
+def test_the_map_of_the_course_is_the_weighted_sum() -> None:
     with jax.enable_x64(True):
         mean, scale, weight = np.asarray([-1.0, 0.2, 1.5]), np.asarray([0.3, 1.0, 2.0]), np.asarray([0.5, 1.0, 3.0])
         x = np.linspace(-4, 4, 9)
@@ -66,7 +66,7 @@ def test_one_normalised_component_is_affine_however_far_out(dtype: type) -> None
         params = parameters([0.5], [2.0], [7.0], dtype)
         x = jnp.asarray([-1e8, -1e3, -40.0, -1.0, 0.5, 3.0, 60.0, 1e5, 1e8], dtype)
         z, log_det = compiled(1, True)[0](params, x)
-        # log σ is a parameter, whose rounding is relative to log 2.
+        # log σ is a parameter, and its rounding error is relative to log 2.
         np.testing.assert_allclose(z, (np.asarray(x) - 0.5) / 2, rtol=8 * eps, atol=4 * eps)
         np.testing.assert_allclose(log_det, -np.log(2), rtol=0, atol=32 * eps)
         back, inverse_log_det = compiled(1, True)[1](params, z)
@@ -83,7 +83,7 @@ def test_both_tails_of_a_wild_mixture_invert(dtype: type) -> None:
         assert np.isfinite(x).all()
         assert (np.diff(x) > 0).all()
         again, log_det = compiled(3, True)[0](params, x)
-        # x is right to half a float, which z shows times dz/dx; the levels themselves are rounded.
+        # x is correct to half a float, which z shows multiplied by dz/dx; the levels themselves are rounded.
         bound = 16 * np.finfo(dtype).eps * (1 + np.abs(z) + np.abs(x) * np.exp(np.minimum(log_det, 50)))
         assert (np.abs(again - z) <= bound).all()
         np.testing.assert_array_equal(inverse_log_det, -log_det)
@@ -110,7 +110,7 @@ def test_gradients_are_finite_and_right_through_the_inverse(normalised: bool) ->
             np.testing.assert_allclose(slopes @ direction, (moved[0] - moved[1]) / (2 * step), rtol=1e-7, atol=1e-8)
 
 
-def test_values_outside_the_range_of_the_seed_are_refused_by_name() -> None:
+def test_values_outside_the_range_of_the_course_are_refused_by_name() -> None:
     made = mixture_cdf(2)
     params = parameters([0.0, 1.0], [1.0, 1.0], [1.0, 0.5], np.float32)
     z = jnp.asarray([0.1, 0.75, -0.75, 3.0, jnp.nan])
@@ -126,7 +126,7 @@ def test_values_outside_the_range_of_the_seed_are_refused_by_name() -> None:
 
 
 @both
-def test_the_parameters_of_the_seed_at_initialisation(normalised: bool) -> None:
+def test_the_initial_parameters_are_those_of_the_course(normalised: bool) -> None:
     params = jax.jit(mixture_cdf(4, normalised).init)(jax.random.key(0))
     np.testing.assert_array_equal(params["log_scale"], np.zeros(4))
     np.testing.assert_array_equal(params["weight_logits"], np.ones(4))

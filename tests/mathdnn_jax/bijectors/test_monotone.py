@@ -101,7 +101,7 @@ def test_derivatives_of_the_first_two_orders_in_z_and_in_the_parameters() -> Non
 
 @jax.jit
 def by_hand(theta: jax.Array, x: jax.Array) -> jax.Array:
-    """The derivatives of the cubic's root, not in NumPy, which does not take the least floats for zero as XLA does."""
+    """The derivatives of the cubic's root in JAX, since NumPy does not flush the least floats to zero as XLA does."""
     slope = 3 * x**2 + jnp.exp(theta)
     return jnp.stack([jnp.diag(-jnp.exp(theta) * x / slope), jnp.diag(1 / slope)])
 
@@ -120,7 +120,7 @@ def test_derivatives_in_a_tree_of_parameters_with_integers_in_it() -> None:
     np.testing.assert_allclose(gradient["log_scale"], -2 / 16, rtol=1e-6)
 
 
-def test_what_is_not_found_does_not_spoil_the_gradient_of_the_others() -> None:
+def test_a_root_that_is_not_found_does_not_spoil_the_gradient_of_the_others() -> None:
     z = jnp.asarray([0.5, 1.5, jnp.nan])
 
     def loss(theta: jax.Array, z: jax.Array) -> jax.Array:
@@ -177,7 +177,7 @@ def test_vmap_jit_and_any_shape() -> None:
         (lambda theta, x: x.sum() + theta, jnp.zeros(2), {}, r"shape \(2,\).*returned \(\)"),
     ],
 )
-def test_what_cannot_be_inverted_is_refused(
+def test_functions_and_arguments_that_do_not_fit_are_refused(
     function: Function, z: jax.Array, options: dict[str, int], words: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):

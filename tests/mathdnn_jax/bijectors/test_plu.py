@@ -28,7 +28,7 @@ seeds = st.integers(0, 2**31 - 1)
 
 
 def wild_params(dim: int, seed: int) -> Params:
-    """Triangles of variance 1/dim, s of both signs from 1e-6 to 1e6, and NaN wherever nothing is read."""
+    """Triangles of variance 1/dim, s of both signs from 1e-6 to 1e6, and NaN in all entries that must not be read."""
     rng = np.random.default_rng(seed)
     strict = np.tri(dim, k=-1, dtype=bool)
     entries = rng.normal(size=(2, dim, dim)) / np.sqrt(dim)
@@ -78,7 +78,7 @@ def test_plu_is_its_matrix_for_scales_of_any_size_and_sign(vectors: int, dim: in
 
         back, inverse_log_det = inverse(params, z)
         np.testing.assert_array_equal(inverse_log_det, -log_det)
-        # Triangular solves are backward stable in each factor: |L̂⁻¹|, |Û⁻¹| times what is rounded.
+        # Triangular solves are backward stable in each factor: |L̂⁻¹| and |Û⁻¹| times the rounded terms.
         inverse_ell, inverse_u = np.abs(np.linalg.inv(ell)), np.abs(np.linalg.inv(u))
         spread = inverse_u @ inverse_ell @ np.abs(ell) @ np.abs(u) @ (inverse_u @ np.abs(u))
         assert (np.abs(back - x) <= 8 * dim * EPS * (np.abs(x) @ spread.T)).all()
@@ -171,7 +171,7 @@ def test_impossible_permutations_are_refused(constructor: object, order: object,
 
 @pytest.mark.parametrize("constructor", [plu, conv1x1])
 def test_no_rows_are_refused(constructor: object) -> None:
-    with pytest.raises(ConfigurationError, match="at least one row, given 0"):
+    with pytest.raises(ConfigurationError, match="with at least one row, given 0"):
         constructor(0)  # type: ignore[operator]
 
 

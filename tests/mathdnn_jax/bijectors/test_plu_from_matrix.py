@@ -1,4 +1,4 @@
-"""PLU maps from a matrix: what comes back, and which matrices are refused (F5)."""
+"""PLU maps built from a matrix: the factors that come back, and the matrices that are refused (F5)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_parameters_have_the_type_of_the_matrix(dtype: type, expected: str) 
 GRADED = np.diag(10.0 ** np.arange(-150, 151, 100)) @ (np.eye(4) + np.triu(np.ones((4, 4)), 1))
 
 
-def test_scale_alone_makes_no_matrix_singular() -> None:
+def test_scaling_alone_does_not_make_a_matrix_singular() -> None:
     with jax.enable_x64(True):
         for matrix in (GRADED, GRADED.T, 1e-200 * np.eye(3)):
             _, params = plu_from_matrix(matrix)

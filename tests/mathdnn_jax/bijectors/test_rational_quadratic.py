@@ -109,7 +109,7 @@ def test_gradients_are_finite_everywhere(scale: float) -> None:
 
 @functools.cache
 def gradients() -> Any:
-    """Of the spline and of its inverse, at the knots and at points in and outside the box."""
+    """Gradients of the spline and of its inverse, at the knots and at points inside and outside the box."""
 
     def all_of_them(u: jax.Array) -> Any:
         knots = spline(u, BOUND, 1e-3, 1e-3)

@@ -84,7 +84,7 @@ def test_odd_sizes_are_refused(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 2, 0), (2, 2, 1, 1)])
-def test_events_that_are_no_images_are_refused(shape: tuple[int, int, int]) -> None:
+def test_events_that_are_not_images_are_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigurationError, match=r"\(height, width, channels\)"):
         squeeze(shape)
 
@@ -97,7 +97,11 @@ def test_a_reshape_keeps_the_order_of_the_entries() -> None:
 
 @pytest.mark.parametrize(
     ("shapes", "words"),
-    [(((2, 3), (5,)), r"\(2, 3\) has 6 of them, \(5,\) 5"), (((0,), (0, 2)), "at least one"), (((4,), (-1,)), "one")],
+    [
+        (((2, 3), (5,)), r"\(2, 3\) with 6 entries and \(5,\) with 5"),
+        (((0,), (0, 2)), "at least one"),
+        (((4,), (-1,)), "at least one"),
+    ],
 )
 def test_shapes_of_other_sizes_are_refused(shapes: tuple[tuple[int, ...], tuple[int, ...]], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
@@ -105,12 +109,12 @@ def test_shapes_of_other_sizes_are_refused(shapes: tuple[tuple[int, ...], tuple[
 
 
 @pytest.mark.parametrize("order", [(), (1,), (0, 0), (0, 2), (0.0, 1.0), ((0, 1), (1, 0)), 3])
-def test_indices_that_are_no_permutation_are_refused(order: object) -> None:
+def test_indices_that_are_not_a_permutation_are_refused(order: object) -> None:
     with pytest.raises(ConfigurationError, match="in some order, each of them once"):
         permutation(order)  # type: ignore[arg-type]
 
 
-def test_a_permutation_of_no_axis_is_refused() -> None:
+def test_a_permutation_without_an_axis_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="event_ndims=0"):
         permutation((0, 1), event_ndims=0)
 

@@ -1,4 +1,4 @@
-"""Factoring out: the density that leaves, the vector that it leaves in, and what is refused."""
+"""Factoring out: the density of what leaves, the order of the entries of z, and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...drawn import drawn
 
 
 class _Prior(nn.Module):
-    """Log-scales and means that are functions of h one can write down."""
+    """Log-scales and means that are simple functions of h."""
 
     @nn.compact
     def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -37,7 +37,7 @@ def test_the_entries_that_leave_have_the_conditional_density_of_the_prior() -> N
         np.testing.assert_allclose(jax.jit(density.log_prob)(params, x), expected.sum(-1), rtol=1e-12)
 
 
-def test_z_is_what_leaves_and_then_what_went_on() -> None:
+def test_z_holds_the_entries_that_leave_before_those_that_go_on() -> None:
     x = np.random.default_rng(0).normal(size=(3, 2, 2, 4)).astype(np.float32)
     bijector = split(squeeze((2, 2, 1)), (2, 2, 4), kept=1)
     z, log_det = bijector.forward(bijector.init(jax.random.key(0)), jnp.asarray(x))
@@ -59,13 +59,13 @@ def test_its_parts_are_the_prior_and_the_rest_and_applied_in_order_they_are_the_
     np.testing.assert_array_equal(z, bijector.forward(params, x)[0])
 
 
-def test_a_map_that_wants_no_data_wants_none_in_a_split() -> None:
+def test_a_split_needs_data_only_if_the_rest_does() -> None:
     assert split(plu(2), (4,)).init_from_data is None
 
 
 @pytest.mark.parametrize(
     ("shape", "kept", "words"),
-    [((5,), None, "of which there are 5"), ((2, 2, 3), None, "3; say how many"), ((4,), 0, "kept=0 of 4"),
+    [((5,), None, "an odd number, 5"), ((2, 2, 3), None, "3; set kept="), ((4,), 0, "kept=0 of 4"),
      ((4,), 4, "kept=4 of 4"), ((4,), -1, "kept=-1"), ((1,), 1, "kept=1 of 1"), ((), None, r"given \(\)"),
      ((0, 4), None, r"given \(0, 4\)")],
 )  # fmt: skip

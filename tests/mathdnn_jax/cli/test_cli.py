@@ -1,4 +1,4 @@
-"""The command line, run as a person runs it."""
+"""The command line, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_anomaly_is_what_the_library_says(checkpoint: Path, capsys: pytest.Captu
     assert found["type_1_errors"] == int((np.delete(log_prob, half) < found["threshold"]).sum())
 
 
-def test_anomaly_for_a_person(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_anomaly_prints_readable_text(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert anomaly(checkpoint) == 0
     out = capsys.readouterr().out
     for word in ("threshold", "type I errors", "type II errors", "AUROC", "images/s"):
@@ -129,7 +129,7 @@ def test_a_failed_certificate_is_exit_code_one(
         (["anomaly", "--checkpoint", "{}", "--inlier", "letters"], "unknown data set 'letters'"),
         (["anomaly", "--checkpoint", "{}", "--model", "glow"], "UnknownModelError"),
         (["anomaly", "--checkpoint", "{}", "--plot", "no/where.png"], "OutputError"),
-        (["anomaly", "--checkpoint", "{}", "--plot", "x.pgf"], "suffix is one of .png"),
+        (["anomaly", "--checkpoint", "{}", "--plot", "x.pgf"], "suffix of a picture must be one of .png"),
         (["anomaly", "--checkpoint", "{}", "--ignore", "step"], "listed as ignored, but not there: step"),
         (["convert", "{}", "{}"], "is the source itself"),
         (["certify", "{}", "-o", "{}"], "is the source itself"),

@@ -1,4 +1,4 @@
-"""`mathdnn fold` and `mathdnn count`, run as a person runs them."""
+"""`mathdnn fold` and `mathdnn count`, run as a user runs them."""
 
 from __future__ import annotations
 

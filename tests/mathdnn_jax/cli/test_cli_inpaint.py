@@ -1,4 +1,4 @@
-"""`mathdnn inpaint`, run as a person runs it."""
+"""`mathdnn inpaint`, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_writes_the_picture_and_what_the_library_says(
     assert output.stat().st_size > 5000
 
 
-def test_a_mask_from_a_file_and_words_for_a_person(
+def test_a_mask_from_a_file_and_readable_text(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "mask.npy", rectangle((8, 8), (1, 3), (1, 7)))
@@ -54,7 +54,7 @@ def test_a_mask_from_a_file_and_words_for_a_person(
     assert main([*command, "--mask", str(tmp_path / "mask.npy"), *output, "--halvings", "8", "--step-size=0.1"]) == 0
     by_file = capsys.readouterr().out
     assert "0 of 7 steps" in by_file
-    # The seed's rectangle, rows 5:12 and columns 5:20 of 28, is rows 1:3 and columns 1:6 of 8.
+    # The course's rectangle, rows 5:12 and columns 5:20 of 28, is rows 1:3 and columns 1:6 of 8.
     assert main([*command, *output]) == 0
     by_default = capsys.readouterr().out
     assert main([*command, *output, "--rows", "1:3", "--columns", "1:6"]) == 0
@@ -64,13 +64,13 @@ def test_a_mask_from_a_file_and_words_for_a_person(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--images", "597"], "there is no [597]"),
+        (["--images", "597"], "there is no image [597]"),
         (["--rows", "3:9"], "rows 3:9 are not within"),
         (["--mask", "nowhere.npy"], "the mask nowhere.npy"),
         (["--mask", "nowhere.npy", "--rows", "1:2"], "not by both"),
         (["--fill", "2"], "value=2.0"),
         (["--step-size", "-1"], "wrong: step_size"),
-        (["-o", "out.txt"], "suffix is one of"),
+        (["-o", "out.txt"], "suffix of a picture must be one of"),
         (["--data", "mnist", "--data-dir", "nowhere"], "MNIST"),
     ],
 )
@@ -91,7 +91,7 @@ def test_bad_input_is_one_message(
 
 
 @pytest.mark.parametrize(
-    ("option", "words"), [("--rows=3", "no range"), ("--rows=a:b", "whole"), ("--images=-1", "-1")]
+    ("option", "words"), [("--rows=3", "is not a range"), ("--rows=a:b", "whole"), ("--images=-1", "-1")]
 )
 def test_impossible_arguments_are_refused_at_once(
     command: list[str], capsys: pytest.CaptureFixture[str], option: str, words: str

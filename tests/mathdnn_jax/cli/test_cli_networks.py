@@ -1,4 +1,4 @@
-"""The commands that read checkpoints, on networks that are no densities."""
+"""The commands that read checkpoints, on networks that are not densities."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_convert_there_and_back(checkpoint: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["anomaly", "--checkpoint", "{}", "--model", "small-net"], "model 'small-net' is a network that has none"),
+        (["anomaly", "--checkpoint", "{}", "--model", "small-net"], "model 'small-net' is a network without one"),
         (["certify", "{}", "--model", "net2"], "WrongModelError: this is not a net2"),
         (["certify", "{}", "--model", "small-net-folded"], "take model 'small-net'"),
         (["convert", "{}", "x.safetensors"], "not a NICE's"),

@@ -1,4 +1,4 @@
-"""`mathdnn certify --torch … --flax …` on somebody's own code."""
+"""`mathdnn certify --torch … --flax …` on user code."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def certify(torch_side: str = "build", flax_side: str = "build", *more: str) -> 
     return main(["certify", "net.pth", *names, *more])
 
 
-def test_a_pair_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pair_of_user_networks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert certify("build", "build", *SHAPE, "--save-rules", "rules.toml", "--gradients") == 0
     shown = capsys.readouterr().out
     assert "gradient of params/Conv_0/kernel" in shown
@@ -93,7 +93,7 @@ def test_a_pair_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         (("build", "build", "--inputs", "none.npy"), "none.npy is no array"),
     ],
 )
-def test_what_is_no_pair_is_explained(
+def test_invalid_pairs_are_explained(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
 ) -> None:
     before = (folder / "net.pth").read_bytes()

@@ -1,4 +1,4 @@
-"""What the command line does for somebody who has no PyTorch: files of the library's own, and safetensors."""
+"""The command line without PyTorch: the library's own files and safetensors."""
 
 from __future__ import annotations
 

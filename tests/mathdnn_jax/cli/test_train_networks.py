@@ -1,4 +1,4 @@
-"""`mathdnn train`, `evaluate` and `sample` of models that are no flows."""
+"""`mathdnn train`, `evaluate` and `sample` of models that are not flows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert found[name] == getattr(expected, name)
     assert found["type_2_rate"] == expected.type_2_errors / 1000
     assert main(["sample", str(run), "-o", str(tmp_path / "x.npy")]) == 2
-    assert "draws nothing" in capsys.readouterr().err
+    assert "cannot draw samples" in capsys.readouterr().err
 
 
 def test_small_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

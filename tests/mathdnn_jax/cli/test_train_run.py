@@ -77,7 +77,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         file.write('{"epoch": 3, "step": 21, "loss": 9}\n{"epoch": 4, "st')
     (run / "weights.safetensors").unlink()
     assert main(["evaluate", str(run)]) == 2
-    assert "has not ended" in capsys.readouterr().err
+    assert "has not finished" in capsys.readouterr().err
     assert train(run, *LONG, "--resume") == 0
     assert (run / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     for name in ("loss", "step", "epoch"):
@@ -91,7 +91,7 @@ def test_a_run_is_not_mixed_with_another(whole: Path, capsys: pytest.CaptureFixt
     assert "--resume" in capsys.readouterr().err
     assert train(whole, *LONG, "--resume", "--learning-rate", "0.5", "--seed", "3") == 2
     said = capsys.readouterr().err
-    assert "learning_rate=0.5 in place of 0.05" in said
+    assert "learning_rate=0.5 instead of 0.05" in said
     assert "seed=3" in said
     assert main(["train", "nice", "-o", str(whole), "--resume"]) == 2
     assert "'mixture-cdf', not of 'nice'" in capsys.readouterr().err
@@ -162,7 +162,7 @@ def test_weights_of_another_model(whole: Path, tmp_path: Path, capsys: pytest.Ca
     assert main(["sample", str(run), "-o", str(tmp_path / "x.npy")]) == 2
     assert "CorruptCheckpointError" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert "no run of" in capsys.readouterr().err
+    assert "has no `mathdnn train` run" in capsys.readouterr().err
 
 
 def test_event_files(tmp_path: Path) -> None:

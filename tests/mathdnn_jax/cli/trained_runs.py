@@ -37,7 +37,7 @@ def figures(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
 
 
 def train_and_evaluate(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """Two epochs; what is said of the model at the end of training is what `evaluate` says of its folder."""
+    """Train for two epochs, and check that the final evaluation equals the output of `evaluate`."""
     found = figures(capsys, *command(model, folder, "--epochs", "2"))
     assert figures(capsys, "evaluate", str(folder)) == found
     assert json.loads((folder / "evaluation.json").read_text()) == found
@@ -56,7 +56,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_samples(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Samples of a trained model at temperature 0.5: the key decides, and the temperature matters."""
+    """Samples of a trained model at temperature 0.5, which depend on the key and the temperature."""
     found = read_run(folder)
     draw = found.task.sample
     assert draw is not None

@@ -1,4 +1,4 @@
-"""What the tests of the data sets share: small IDX files, and Python processes of their own."""
+"""Helpers of the data-set tests: small IDX files, and separate Python processes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
 
 @contextlib.contextmanager
 def without_modules(*packages: str) -> Iterator[None]:
-    """Forget that these packages were imported, and afterwards what was imported of them inside."""
+    """Hide imports of these packages inside the context, and forget those made there afterwards."""
 
     def of_them() -> dict[str, ModuleType]:
         return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
@@ -67,7 +67,7 @@ def without_modules(*packages: str) -> Iterator[None]:
 
 
 def run_python(code: str, *arguments: str, path: Path | None = None) -> str:
-    """Run code in a process of its own, where no other test has imported anything; return what it prints."""
+    """Run code in a separate process, where no test has imported anything; return its output."""
     environment = dict(os.environ)
     if path is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), environment.get("PYTHONPATH")]))

@@ -121,7 +121,7 @@ def test_a_damaged_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_torchvision(tmp_path, monkeypatch)
     batch = tmp_path / "cifar-10-batches-py" / "test_batch"
     batch.write_bytes(batch.read_bytes()[:-1] + b"!")
-    with pytest.raises(DataUnavailableError, match=r"damaged or not complete.*delete it"):
+    with pytest.raises(DataUnavailableError, match=r"damaged or incomplete.*delete it"):
         load("cifar10", "test", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Downloads from a mirror on this computer: whole files or nothing."""
+"""Downloads from a mirror on this computer: complete files or nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 
 
 class Mirror:
-    """What a mirror serves, and what was asked of it; `cut` ends every transfer half way."""
+    """The files of a mirror and the requests to it; `cut` ends every transfer half way through."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -189,7 +189,7 @@ def test_a_failed_download_leaves_nothing_and_says_what_to_do(
     message = str(caught.value)
     assert f"{IMAGES} and {LABELS} not found in {root / 'MNIST' / 'raw'}" in message
     assert FAILURES[fail] in message
-    assert "Pass --data-dir (data_dir=) or set MATHDNN_DATA to a folder that holds MNIST/raw/" in message
+    assert "Pass --data-dir (data_dir=) or set MATHDNN_DATA to a folder that contains MNIST/raw/" in message
     assert "connect to the network" in message
     assert len(message) < 1000
     assert [path.name for path in tmp_path.rglob("*")] == (["data", "root"] if root_exists else [])
@@ -244,7 +244,7 @@ def test_an_interruption_between_the_moves_leaves_whole_files(
     assert (tmp_path / "MNIST" / "raw" / IMAGES).read_bytes() == idx_bytes(images_of(5))
 
 
-def test_a_root_that_is_no_folder(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_root_that_is_not_a_folder(mirror: Mirror, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")
     for root in (file, file / "below"):

@@ -64,7 +64,7 @@ def test_one_float_outside_is_refused(bad: float) -> None:
         unit_interval(images)
 
 
-def test_the_found_range_is_said() -> None:
+def test_the_message_gives_the_range() -> None:
     with pytest.raises(ImageError, match=re.escape("from 0.5 to 2.0")):
         unit_interval(np.array([0.5, 2.0]))
 
@@ -76,6 +76,6 @@ def test_other_types_are_refused(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
-def test_nothing_is_no_data_set(dtype: type) -> None:
+def test_an_empty_array_is_refused(dtype: type) -> None:
     with pytest.raises(DataSetError, match=re.escape("(0, 28, 28)")):
         unit_interval(np.zeros((0, 28, 28), dtype=dtype))

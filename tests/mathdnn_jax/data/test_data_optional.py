@@ -15,7 +15,7 @@ from .data_files import run_python, without_modules
 
 
 class Absent:
-    """A finder, asked before all others, that does not find one package."""
+    """An import finder, called before all others, that hides one package."""
 
     def __init__(self, package: str) -> None:
         self.package = package

@@ -1,4 +1,4 @@
-"""Where data sets are looked for."""
+"""The folder of the data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MNIST and KMNIST from files that are there, whole or damaged."""
+"""MNIST and KMNIST from existing files, intact or damaged."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ def _cut(content: bytes) -> bytes:
 
 
 IMAGES_DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda _: b"", "it has 0 bytes, and its header alone should have 16"),
-    "cut in its header": (lambda content: content[:10], "it has 10 bytes, and its header alone"),
-    "cut off": (_cut, "it has 2367 bytes, and should have 2368 by its header"),
-    "too long": (lambda content: content + b"x", "it has 2369 bytes, and should have 2368"),
-    "of another type": (lambda content: b"\0\0\x0d\3" + content[4:], "it starts with 0x00000d03, and should"),
+    "empty": (lambda _: b"", "it has 0 bytes, but its header alone should have 16"),
+    "cut in its header": (lambda content: content[:10], "it has 10 bytes, but its header alone"),
+    "cut off": (_cut, "it has 2367 bytes, but should have 2368 according to its header"),
+    "too long": (lambda content: content + b"x", "it has 2369 bytes, but should have 2368"),
+    "of another type": (lambda content: b"\0\0\x0d\3" + content[4:], "it starts with 0x00000d03, but should"),
     "a web page": (lambda _: b"<html>sign in to this network first</html>", "it starts with 0x3c68746d"),
     "of labels": (lambda _: idx_bytes(labels_of(30)), "it starts with 0x00000801"),
-    "of another size": (lambda _: idx_bytes(images_of(3, size=32)), "of shape (32, 32), not (28, 28)"),
-    "without images": (lambda _: idx_bytes(images_of(0)), "it holds no image"),
-    "of more images": (lambda _: idx_bytes(images_of(4)), "it holds 4 images, and"),
+    "of another size": (lambda _: idx_bytes(images_of(3, size=32)), "the shape (32, 32), not (28, 28)"),
+    "without images": (lambda _: idx_bytes(images_of(0)), "it has no images"),
+    "of more images": (lambda _: idx_bytes(images_of(4)), "it has 4 images, but"),
     "huge by its header": (
         lambda content: struct.pack(">4I", 0x803, *[2**32 - 1] * 3) + content[16:],
-        "it has 2368 bytes, and should have",
+        "it has 2368 bytes, but should have",
     ),
 }
 
@@ -93,9 +93,9 @@ def test_damaged_images_are_named(tmp_path: Path, damage: str) -> None:
 
 
 LABELS_DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut off": (_cut, "it has 10 bytes, and should have 11 by its header"),
+    "cut off": (_cut, "it has 10 bytes, but should have 11 according to its header"),
     "of images": (lambda _: idx_bytes(images_of(3)), "it starts with 0x00000803"),
-    "no digit": (lambda content: content[:-1] + b"\x0a", "it has a label 10, and labels go from 0 to 9"),
+    "no digit": (lambda content: content[:-1] + b"\x0a", "it has a label 10, but labels range from 0 to 9"),
 }
 
 
@@ -112,9 +112,9 @@ def test_damaged_labels_are_named(tmp_path: Path, damage: str) -> None:
 def test_fewer_labels_than_images(tmp_path: Path) -> None:
     images, labels = write_split(tmp_path)
     labels.write_bytes(idx_bytes(labels_of(2)))
-    with pytest.raises(DataUnavailableError, match=re.escape(f"{images} is damaged: it holds 3 images")) as caught:
+    with pytest.raises(DataUnavailableError, match=re.escape(f"{images} is damaged: it has 3 images")) as caught:
         load("mnist", "test", tmp_path)
-    assert f"{labels} 2 labels" in str(caught.value)
+    assert f"{labels} has 2 labels" in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

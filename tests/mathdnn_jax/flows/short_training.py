@@ -29,7 +29,7 @@ def train(flow: Flow, images: np.ndarray, *, steps: int, batch_size: int, rate: 
             params, state = carry
             batch = jax.lax.dynamic_slice_in_dim(x, k * batch_size % (len(x) - batch_size), batch_size)
             value, gradient = jax.value_and_grad(loss)(params, batch)
-            # optax raises a float to the power of an integer.
+            # Adam raises a float to the power of an integer.
             with jax.numpy_dtype_promotion("standard"):
                 updates, state = optimizer.update(gradient, state, params)
             return (optax.apply_updates(params, updates), state), value

@@ -1,4 +1,4 @@
-"""RealNVP and Glow: what holds of both."""
+"""Properties that RealNVP and Glow share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ flows = pytest.mark.parametrize(
 
 
 def moved(flow: Flow, dtype: type = np.float32) -> Any:
-    """Parameters away from their first values, at which a flow's networks return zero; diagonals stay near 1."""
+    """Parameters away from their initial values, at which the networks return zero; diagonals stay near 1."""
 
     def near_one(path: tuple[Any, ...], leaf: jax.Array) -> np.ndarray:
         return np.asarray(np.asarray(leaf) + dtype(path[-1].key == "diagonal"))
@@ -55,7 +55,7 @@ def test_a_sample_and_its_log_density_belong_together(build: Callable[..., Flow]
         assert x.shape == (5, *SHAPE)
         # The image of the inverse logit, with α = 0.05.
         assert ((x > -0.05 / 0.9) & (x < 1 + 0.05 / 0.9)).all()
-        # At the edges of the logit's domain a rounding of x moves z by 1e-16 times the slope there.
+        # At the edges of the logit's domain, rounding x moves z by 1e-16 times the slope there.
         np.testing.assert_allclose(log_p, jax.jit(flow.log_prob)(params, x), rtol=1e-7)
 
 
@@ -157,6 +157,6 @@ def test_vectors_have_a_real_nvp_of_perceptrons() -> None:
         (lambda: glow(SHAPE, log_scale_bound=-1.0), "-1.0"),
     ],
 )
-def test_what_describes_no_flow_is_refused(build: Callable[[], Flow], words: str) -> None:
+def test_impossible_flows_are_refused(build: Callable[[], Flow], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         build()

@@ -22,7 +22,7 @@ both = pytest.mark.parametrize("normalised", [False, True])
 
 @functools.cache
 def compiled(components: int, normalised: bool) -> Flow:
-    """The flow, its functions compiled once."""
+    """The flow with compiled functions, shared by all tests."""
     flow = mixture_cdf_flow(components, normalised)
     return flow._replace(
         forward=jax.jit(flow.forward),
@@ -44,7 +44,7 @@ def integral(flow: Flow, params: Params) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(16)
     half = np.diff(pieces)[:, None] / 2
     x = pieces[:-1, None] + half * (nodes + 1)
-    # So many pieces at a time, whatever their number: one program serves them all.
+    # A fixed number of pieces at a time, so that one program serves them all.
     blocks = np.split(np.pad(x, ((0, -len(x) % BLOCK), (0, 0)), mode="edge"), -(-len(x) // BLOCK))
     log_prob = np.concatenate([flow.log_prob(params, block) for block in blocks])[: len(x)]
     return float((np.exp(log_prob) * half * weights).sum())
@@ -97,7 +97,7 @@ def test_samples_follow_the_density_divided_by_its_mass(normalised: bool) -> Non
         assert stats.kstest(np.asarray(x), distribution).pvalue > 1e-3
 
 
-def test_samples_of_the_seed_form_are_found_in_float32_at_any_temperature() -> None:
+def test_samples_of_the_form_in_the_course_are_found_in_float32_at_any_temperature() -> None:
     flow = mixture_cdf_flow(2)
     params = {**drawn(flow.init), "weight_logits": jnp.asarray([-3.0, -4.0])}
     sample = jax.jit(flow.sample, static_argnums=2)
@@ -108,7 +108,7 @@ def test_samples_of_the_seed_form_are_found_in_float32_at_any_temperature() -> N
     assert jax.eval_shape(flow.sample, params, jax.random.key(2)).shape == ()
 
 
-def test_the_seed_form_refuses_latents_that_it_does_not_reach() -> None:
+def test_the_form_in_the_course_refuses_latents_that_it_does_not_reach() -> None:
     flow = mixture_cdf_flow(2)
     params = {**drawn(flow.init), "weight_logits": jnp.asarray([0.0, 0.0])}
     with pytest.raises(OutOfRangeError, match="truncated"):
@@ -126,5 +126,5 @@ def test_bits_per_dim(event_shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("shape", "levels"), [((3,), 0), ((0,), 256)])
 def test_bits_of_nothing_are_refused(shape: tuple[int, ...], levels: int) -> None:
-    with pytest.raises(ConfigurationError, match=r"entries and at least one level"):
+    with pytest.raises(ConfigurationError, match=r"without empty axes and at least one level"):
         bits_per_dim(jnp.zeros(()), shape, levels)

@@ -34,7 +34,7 @@ scales = st.sampled_from([0.3, 1.0])
 
 
 class Seen(NamedTuple):
-    """All that is looked at of a flow at some events."""
+    """Everything that the tests look at, for some events."""
 
     z: np.ndarray
     log_det: np.ndarray
@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 
 @functools.cache
 def compiled(dim: int, width: int, depth: int, couplings: int) -> tuple[Flow, Callable[..., Seen]]:
-    """A flow, and what it makes of its parameters and events in one program; hypothesis calls it many times."""
+    """A flow, and one program that computes everything from parameters and events; hypothesis calls it many times."""
     flow = nice(dim, width, depth, couplings)
     jacobian = jax.jacfwd(lambda x, params: flow.forward(params, x)[0])
 
@@ -54,7 +54,7 @@ def compiled(dim: int, width: int, depth: int, couplings: int) -> tuple[Flow, Ca
     def look(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
         z, log_det = flow.forward(params, x)
         jacobians = jax.vmap(jacobian, in_axes=(0, None))(x.reshape(-1, dim), params)
-        # The inverse is not to be simplified together with what it inverts.
+        # XLA must not simplify the inverse together with the map that it inverts.
         back = flow.inverse(params, jax.lax.optimization_barrier(z))
         return z, log_det, *back, flow.log_prob(params, x), jacobians
 
@@ -62,7 +62,7 @@ def compiled(dim: int, width: int, depth: int, couplings: int) -> tuple[Flow, Ca
 
 
 def draw(flow: Flow, seed: int, scale: float, batch: tuple[int, ...]) -> tuple[Params, jax.Array]:
-    """Weights of variance scale²/fan_in, so that depth does not make them explode, and normal events."""
+    """Weights of variance scale²/fan_in, so that values do not grow with depth, and normal events."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(flow.init, jax.random.key(0))
 
@@ -81,7 +81,7 @@ def test_log_det_equals_slogdet_of_the_jacobian(config: dict[str, int], seed: in
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
 @given(seed=seeds, scale=scales)
-def test_so_it_does_with_any_batch_axes(batch: tuple[int, ...], seed: int, scale: float) -> None:
+def test_log_det_equals_slogdet_with_any_batch_axes(batch: tuple[int, ...], seed: int, scale: float) -> None:
     check_log_det(SMALLEST, batch, seed, scale)
 
 
@@ -105,7 +105,7 @@ def test_log_prob_is_the_change_of_variables(config: dict[str, int], seed: int) 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
 @given(seed=seeds)
-def test_so_it_is_with_any_batch_axes(batch: tuple[int, ...], seed: int) -> None:
+def test_log_prob_is_the_change_of_variables_with_any_batch_axes(batch: tuple[int, ...], seed: int) -> None:
     check_log_prob(SMALLEST, batch, seed)
 
 
@@ -189,7 +189,7 @@ def test_couplings_alternate_and_the_first_keeps_the_odd_entries() -> None:
     assert ((np.asarray(after_second) == x) == [True, False] * 3).all()
 
 
-def test_the_default_is_the_network_of_the_seed() -> None:
+def test_the_default_is_the_network_of_the_course() -> None:
     shapes = jax.eval_shape(nice().init, jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 19_158_352
     assert shapes["coupling_3"]["dense_5"]["kernel"].shape == (1000, 392)

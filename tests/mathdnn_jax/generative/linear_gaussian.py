@@ -1,4 +1,4 @@
-"""A VAE whose every quantity is known: z ~ N(λ₁, diag λ₂), x = W z + c + σ ε, affine encoder."""
+"""A VAE with closed forms for all quantities: z ~ N(λ₁, diag λ₂), x = W z + c + σ ε, with an affine encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIM, LATENT, VARIANCE = 4, 2, 0.3
 
 
 def linear_vae(dim: int = DIM, latent_dim: int = LATENT, *, train_variance: bool = False) -> VAE:
-    """The model; its σ² is VARIANCE."""
+    """The model, with σ² = VARIANCE."""
     return vae(
         (dim,),
         latent_dim,
@@ -55,7 +55,7 @@ def _model(params: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax
 
 @jax.jit
 def log_marginal(params: Any, x: jax.Array) -> jax.Array:
-    """Log p(x) = log N(x; W λ₁ + c, W diag λ₂ Wᵀ + σ² I)."""
+    """log p(x) = log N(x; W λ₁ + c, W diag λ₂ Wᵀ + σ² I)."""
     weight, shift, mean, variance, noise = _model(params)
     covariance = weight * variance @ weight.T + noise * jnp.eye(len(shift), dtype=shift.dtype)
     return gaussian_log_prob(x, weight @ mean + shift, covariance)
@@ -75,7 +75,7 @@ def exact_bound(params: Any, x: jax.Array) -> jax.Array:
 
 
 def with_exact_posterior(params: Any) -> Any:
-    """The same model with the encoder that is its posterior; W must have orthogonal columns, or one."""
+    """The same model with the encoder that equals its posterior; W must have orthogonal columns, or a single one."""
     weight, shift, mean, variance, noise = (np.asarray(part) for part in _model(params))
     precision = 1 / variance + np.square(weight).sum(0) / noise
     encoder = {
@@ -90,5 +90,5 @@ def with_exact_posterior(params: Any) -> Any:
 
 
 def on_device(params: Any) -> Any:
-    """As JAX arrays of the present precision."""
+    """Convert to JAX arrays of the current precision."""
     return jax.tree.map(jnp.asarray, params)

@@ -17,13 +17,13 @@ PARAMS = drawn(MODEL.init)
 reconstruction_error = jax.jit(MODEL.reconstruction_error)
 
 
-def test_it_is_the_network_of_the_seed() -> None:
+def test_it_is_the_network_of_the_course() -> None:
     params = jax.eval_shape(autoencoder().init, jax.random.key(0))
     shapes = {part: [params[part][f"dense_{k}"]["kernel"].shape for k in range(3)] for part in ("encoder", "decoder")}
     assert shapes == {"encoder": [(784, 256), (256, 128), (128, 32)], "decoder": [(32, 128), (128, 256), (256, 784)]}
 
 
-def test_it_computes_what_is_written() -> None:
+def test_it_computes_the_formula() -> None:
     x = np.random.default_rng(0).random((4, 9)).astype(np.float32)
 
     def dense(part: str, k: int, h: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_anomalies_are_above_the_threshold_and_rates_are_by_images(seed: int, in
     rng = np.random.default_rng(seed)
     validation, inlier, outlier = rng.random(23), 3 * rng.random(inliers), 3 * rng.random(outliers)
     threshold = validation.mean() + 3 * validation.std(ddof=1)
-    inlier[0] = error_threshold(validation)  # on the threshold is no anomaly
+    inlier[0] = error_threshold(validation)  # an error equal to the threshold is not an anomaly
     found = detect_by_error(validation, inlier, outlier)
     assert found.threshold == error_threshold(validation) == pytest.approx(threshold)
     assert (found.type_1_errors, found.type_1_total) == ((inlier > found.threshold).sum(), inliers)
@@ -68,7 +68,7 @@ def test_anomalies_are_above_the_threshold_and_rates_are_by_images(seed: int, in
 def test_bad_input_is_named() -> None:
     images = np.zeros((3, 3, 3), np.uint8)
     for widths in ((784,), (), (784, 0)):
-        with pytest.raises(ConfigurationError, match="an input's and a code's width"):
+        with pytest.raises(ConfigurationError, match="the widths of its input and its code"):
             autoencoder(widths)
     with pytest.raises(ImageError, match="4 pixels"):
         reconstruction_errors(MODEL, PARAMS, np.zeros((3, 2, 2), np.uint8))
@@ -79,5 +79,5 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(EventShapeError, match="acts on events of shape"):
         jax.eval_shape(MODEL.encode, PARAMS, np.zeros(8, np.float32))
     broken = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan, np.float32), PARAMS)
-    with pytest.raises(NonFiniteError, match="nan for image 0"):
+    with pytest.raises(NonFiniteError, match="the reconstruction error is nan for image 0, and not finite for 3 of 3"):
         reconstruction_errors(MODEL, broken, images)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +32,7 @@ DCGAN = gan((28, 28, 1), 8, generator=dcgan_generator(width=2), discriminator=dc
 
 
 def drawn_model(model: GAN, seed: int = 0) -> tuple[Any, Any]:
-    """Parameters, and the state of batch norms that have met no batch; nothing is compiled."""
+    """Parameters, and the state of batch norms before their first batch; nothing is compiled."""
     params, state = drawn(model.init, seed=seed)
 
     def fresh(path: tuple[Any, ...], leaf: jax.Array) -> np.ndarray:
@@ -42,7 +43,7 @@ def drawn_model(model: GAN, seed: int = 0) -> tuple[Any, Any]:
 
 @functools.cache
 def losses(weight: float) -> Any:
-    """D's logits on data and on what G makes, and the two losses of the saturating GAN and of the other."""
+    """D's logits on data and on generated images, and both losses of the saturating and the non-saturating GAN."""
     networks: dict[str, Any] = {
         "generator": dense_generator(6, (5,), batch_norm=False),
         "discriminator": dense_discriminator((5,)),
@@ -87,7 +88,7 @@ def test_the_non_saturating_loss_has_a_gradient_where_the_other_has_none() -> No
             saturating=saturating,
         )
         params, state = drawn_model(model)
-        params["discriminator"]["dense_1"]["bias"] = np.array([-50], np.float32)  # D is sure that everything is made
+        params["discriminator"]["dense_1"]["bias"] = np.array([-50], np.float32)  # D is certain that all is generated
         z = jnp.ones((4, 3))
         norms.append(gradient_norms(lambda p, m=model, s=state, z=z: m.generator_loss(p, s, z)[0], params)["generator"])
     assert norms[0] < 1e-12
@@ -95,7 +96,7 @@ def test_the_non_saturating_loss_has_a_gradient_where_the_other_has_none() -> No
 
 
 def gradient_norms(loss: Any, params: Any) -> dict[str, float]:
-    """Of the gradient by either network's parameters."""
+    """The norm of the gradient with respect to each network's parameters."""
     gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(loss))(params))
     return {
         part: float(np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(of_part))))
@@ -113,7 +114,7 @@ def test_the_discriminators_loss_moves_the_discriminator_alone() -> None:
 
 @pytest.mark.parametrize(("weight", "seed"), [(0.3, 0), (1.0, 1), (5.0, 2)])
 def test_the_best_discriminator_is_p_over_p_plus_weighted_q(weight: float, seed: int) -> None:
-    """On a few points D can be any function: the loss, minimised, gives D = p/(p + λ q) for the frequencies p and q."""
+    """On a few points D can be any function, and minimising the loss gives D = p/(p + λ q) for frequencies p and q."""
     points, rng = 4, np.random.default_rng(seed)
     p, q = rng.integers(1, 6, points), rng.integers(1, 6, points)
     q = np.concatenate([q, [p.sum()]])[:points]
@@ -166,7 +167,7 @@ def test_batch_norms_learn_their_statistics_in_training_and_keep_them_otherwise(
     for after in (after_discriminator, after_generator):
         moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), after["generator"], state["generator"])
         assert all(jax.tree.leaves(moved))
-    # The discriminator meets two batches, data and made, and its statistics move for each.
+    # The discriminator sees two batches, data and generated images, and its statistics move for each.
     statistics = [discriminator_loss(params, state, batch, z)[1]["discriminator"] for batch in (x, 2 * x)]
     gap = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - b).max(), *statistics)["batch_stats"]["disc_1_1"]
     assert gap["mean"] > 1e-6
@@ -195,7 +196,18 @@ def test_a_step_is_two_optimisers_in_turn() -> None:
 
     params, expected = by_hand(start.params, key, x)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), after.params, params)
+    chex.assert_trees_all_close(after.params, params, rtol=1e-4, atol=1e-6)
+
+
+def test_every_step_has_the_same_program() -> None:
+    training = gan_training(DCGAN, optax.adam(1e-3), optax.adam(1e-3))
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(training.step, n=1))
+    state = start = jax.jit(training.init)(jax.random.key(0))
+    for k in range(2):
+        with jax.numpy_dtype_promotion("standard"):  # Adam in optax mixes integers and floats
+            state, _ = step(state, jax.random.key(k), np.asarray(normal(3, 28, 28, 1)))
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, start)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +226,7 @@ def test_impossible_models_are_refused(settings: dict[str, Any], words: str) -> 
         gan(**{"event_shape": (6,), "latent_dim": 2, **settings})
 
 
-def test_a_generator_ends_in_what_is_asked_for() -> None:
+def test_a_generator_ends_in_the_requested_output() -> None:
     z = normal(5, 3)
     for output, low, high in (("sigmoid", 0, 1), ("tanh", -1, 1), ("none", -np.inf, np.inf)):
         model = gan((6,), 3, generator=dense_generator(6, (5,), output))

@@ -1,4 +1,4 @@
-"""The losses go the right way on real images, in seconds."""
+"""Short training runs on real images, in which the losses improve."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_gan_learns_where_the_digits_are(digits: tuple[np.ndarray, np.ndarray]
     distance = [np.square(mean - train.mean(0)).mean() for mean in (before, after)]
     assert distance[1] < 0.3 * distance[0]
     assert all(np.isfinite(list(loss)).all() for loss in losses)
-    # D started from a coin's 2 log 2 and has found something that tells the two apart.
+    # D started at 2 log 2, the loss of a coin flip, and has learnt to tell the two apart.
     assert losses[0].discriminator < 2 * np.log(2)
 
 

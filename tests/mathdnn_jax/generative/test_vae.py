@@ -55,7 +55,7 @@ def test_a_batch_is_its_events() -> None:
     np.testing.assert_allclose(log_joint(params, x, z), [log_joint(params, x[k], z[k]) for k in range(3)], rtol=1e-5)
 
 
-def test_the_prior_is_what_its_parameters_say_and_its_variance_positive() -> None:
+def test_the_prior_has_the_moments_that_its_parameters_say() -> None:
     params = drawn(MLP.init)
     params["prior"] = {
         "mean": np.array([5, -7], np.float32),
@@ -99,14 +99,14 @@ def test_a_bernoulli_is_right_where_its_logarithms_would_overflow() -> None:
     np.testing.assert_allclose(found, [np.log(0.5) - np.log1p(np.exp(3.0)), 0.0, -400.0], rtol=1e-6)
     gradient = jax.jit(jax.grad(lambda values: log_prob({}, array(1, 0), values).sum()))(logits)
     np.testing.assert_allclose(np.asarray(gradient)[2], [1.0, -1.0])
-    # On grey images it is the mean over binarised ones: linear in x.
+    # For grey images it is the mean over binarised ones, and thus linear in x.
     grey = log_prob({}, array(0.3, 0.6), logits[:1])
     corners = [np.asarray(log_prob({}, array(a, b), logits[:1])) for a in (0, 1) for b in (0, 1)]
     expected = 0.7 * 0.4 * corners[0] + 0.7 * 0.6 * corners[1] + 0.3 * 0.4 * corners[2] + 0.3 * 0.6 * corners[3]
     np.testing.assert_allclose(grey, expected, rtol=1e-6)
 
 
-def test_a_bernoullis_gradient_is_what_its_mean_is_off() -> None:
+def test_the_gradient_of_a_bernoulli_is_x_minus_its_mean() -> None:
     logits = np.append(np.linspace(-90, 90, 721), [0.0, -0.0, 1e-30, -1e-30, 1e4, -1e4]).astype(np.float32)
     slope = jax.jit(jax.grad(lambda logits, x: bernoulli(1).log_prob({}, x, logits).sum()))
     for x in (0.0, 0.3, 1.0):

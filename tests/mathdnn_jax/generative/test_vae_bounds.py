@@ -1,4 +1,4 @@
-"""V1, V2 and V4 on the linear-Gaussian model, where log p, the ELBO and its gradient are known in closed form."""
+"""V1, V2 and V4 for the linear-Gaussian model, where log p, the ELBO and its gradient have closed forms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from .linear_gaussian import (
 MODEL = linear_vae()
 SEEDS = st.integers(0, 1000)
 DRAWS = 5000
-# 4 estimators of 36 derivatives, 3 of 20, and a dozen bounds: 216 statistics, each beyond this with probability 6e-10.
+# 4 estimators of 36 derivatives, 3 of 20, and a dozen bounds: 216 statistics, each of which exceeds this number of
+# standard errors with probability 6e-10.
 MOST = 6.2
 
 
@@ -60,7 +61,7 @@ def test_at_the_posterior_every_draw_is_log_p_itself(seed: int) -> None:
         for samples in (1, 7):
             found = compiled("log_marginal", samples=samples)(params, x, key)
             np.testing.assert_allclose(found, truth, rtol=0, atol=scale)
-        # With the KL in closed form a draw varies, and another posterior is worse.
+        # With the KL divergence in closed form, the estimate does depend on the draw.
         assert (np.abs(compiled("elbo")(params, x, key) - truth) > 1e-6).any()
 
 
@@ -165,15 +166,15 @@ def test_for_given_networks_the_best_prior_has_the_moments_of_the_posteriors() -
 
 
 def test_maximising_the_bound_jointly_maximises_the_likelihood() -> None:
-    """V4 with h = log p − VLB ≥ 0: one latent variable, so that a diagonal q can be the posterior for every θ."""
+    """V4 with h = log p − VLB ≥ 0, and one latent variable, so that a diagonal q can be the posterior for every θ."""
     model = linear_vae(3, 1, train_variance=True)
     rng = np.random.default_rng(0)
     data = rng.normal(size=(200, 1)) @ np.array([[1.5, -1.0, 0.5]]) + 0.6 * rng.normal(size=(200, 3)) + 0.7
-    # Probabilistic principal components: the greatest eigenvalue, and the mean of the others for the noise.
+    # Probabilistic PCA: the greatest eigenvalue is that of the signal, the mean of the others is the noise.
     eigenvalues = np.linalg.eigvalsh(np.cov(data.T, bias=True))
     noise = eigenvalues[:-1].mean()
     best = -0.5 * (3 * np.log(2 * np.pi) + np.log(eigenvalues[-1]) + 2 * np.log(noise) + 3)
-    # optax's Adam mixes integers and floats.
+    # Adam in optax mixes integers and floats.
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         x = jnp.asarray(data)
         first = jax.jit(model.init)(jax.random.key(0))

@@ -1,4 +1,4 @@
-"""That optax's projection onto a box is the seed's, coordinates held fixed included (seed 003 P2)."""
+"""That optax's projection onto a box is the course's, including fixed coordinates (course 003, P2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def project(y: list[float], lower: list[float], upper: list[float]) -> list[floa
 
 
 @given(a=numbers, y=st.tuples(numbers, numbers))
-def test_the_seeds_statement(a: float, y: tuple[float, float]) -> None:
+def test_the_statement_of_the_course(a: float, y: tuple[float, float]) -> None:
     # C = {x : x_1 = a, 0 ≤ x_2 ≤ 1}.
     assert project(list(y), [a, 0.0], [a, 1.0]) == [a, min(max(y[1], 0.0), 1.0)]
 

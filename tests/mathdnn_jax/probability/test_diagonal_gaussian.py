@@ -113,10 +113,10 @@ def test_mistakes_are_refused() -> None:
         diagonal_gaussian_sample(jax.random.key(0), zero, jnp.zeros(()))
     with pytest.raises(EventShapeError, match="the last axes"):
         diagonal_gaussian_kl(zero, zero, zero, jnp.zeros(1))
-    with pytest.raises(DomainError, match="log_scale holds 2 NaN"):
+    with pytest.raises(DomainError, match="log_scale has 2 NaN"):
         diagonal_gaussian_log_prob(zero, zero, zero * jnp.nan)
-    with pytest.raises(DomainError, match="other_mean holds 2 NaN"):
+    with pytest.raises(DomainError, match="other_mean has 2 NaN"):
         diagonal_gaussian_kl(zero, zero, zero * jnp.nan, zero)
-    with pytest.raises(DomainError, match="mean holds 2 NaN"):
+    with pytest.raises(DomainError, match="mean has 2 NaN"):
         diagonal_gaussian_sample(jax.random.key(0), zero * jnp.nan, zero)
     assert bool(jnp.isnan(divergence(zero * jnp.nan, zero, zero, zero)))

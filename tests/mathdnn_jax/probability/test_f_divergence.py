@@ -33,7 +33,7 @@ def compiled(weight: float, name: str) -> Callable[..., jax.Array]:
 
 
 def formula(u: float, weight: float) -> float:
-    """As the seed writes it, with fifty digits, for it cancels."""
+    """The formula as in the course, with fifty digits because it cancels."""
     with localcontext(prec=50):
         x, w = Decimal(u), Decimal(weight)
         return float(
@@ -207,7 +207,7 @@ def test_weights_that_are_not_positive_are_refused(weight: float, message: str) 
 
 
 @pytest.mark.parametrize(("bad", "message"), [(-1.0, "ranges from -1"), (jnp.nan, "1 NaN"), (jnp.inf, "to inf")])
-def test_what_is_no_density_is_refused(bad: float, message: str) -> None:
+def test_invalid_densities_are_refused(bad: float, message: str) -> None:
     good, wrong = jnp.asarray([0.5, 0.5]), jnp.asarray([bad, 0.5])
     for p, q in ((good, wrong), (wrong, good)):
         with pytest.raises(DomainError, match=message):

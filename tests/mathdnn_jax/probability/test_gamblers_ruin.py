@@ -25,7 +25,7 @@ def compiled(num_trajectories: int) -> Callable[[jax.Array], ImportanceEstimate]
 
 
 def true_variance() -> float:
-    """Of one weighted trajectory, by the same dynamic programme with the squared ratios."""
+    """The variance of one weighted trajectory, by dynamic programming with the squared ratios."""
     second = absorbed_mass(100, 200, 600, WIN**2 / PROPOSAL, (1 - WIN) ** 2 / (1 - PROPOSAL))
     return second - EXACT**2
 

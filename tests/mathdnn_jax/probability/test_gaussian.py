@@ -26,7 +26,7 @@ pairs = dims.flatmap(lambda d: st.tuples(vectors(d), factors(d), vectors(d), fac
 
 
 def exact_log_prob(x: Vector, mean: Vector, factor: Matrix) -> tuple[float, float]:
-    """By the known factor, and the sum of the terms' sizes, to which rounding is relative."""
+    """The log-density by the known factor, and the sum of its terms' magnitudes, to which rounding is relative."""
     whitened = np.linalg.solve(factor, x - mean)
     logs = np.log(np.diag(factor))
     value = -0.5 * whitened @ whitened - logs.sum() - len(x) / 2 * np.log(2 * np.pi)
@@ -223,7 +223,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_what_is_no_covariance_is_refused(message: str) -> None:
+def test_invalid_covariances_are_refused(message: str) -> None:
     good, bad, mean = np.eye(2), np.array(BAD[message]), np.zeros(2)
     with jax.enable_x64(True):
         for call in (
@@ -250,7 +250,7 @@ def test_the_limit_is_that_of_the_dtype() -> None:
 
 def test_other_mistakes_are_refused() -> None:
     mean, covariance = np.zeros(2, np.float32), np.eye(2, dtype=np.float32)
-    with pytest.raises(DomainError, match="mean holds 1 NaN among 2"):
+    with pytest.raises(DomainError, match="mean has 1 NaN among 2"):
         gaussian_log_prob(mean, np.array([np.nan, 0], np.float32), covariance)
     with pytest.raises(EventShapeError, match="x must have 2 as its last axis"):
         jax.eval_shape(gaussian_log_prob, np.zeros(3, np.float32), mean, covariance)

@@ -36,7 +36,7 @@ def mirrored(params: Params, x: jax.Array) -> jax.Array:
 
 
 def whole_objective(params: Params, x: jax.Array) -> jax.Array:
-    """With the penalty inside: an integrand that depends on the parameters."""
+    """The integrand including the penalty, which depends on the parameters."""
     return sine_integrand(params, x) + sine_penalty(params)
 
 
@@ -156,9 +156,9 @@ def test_the_estimators_differ_in_variance_as_they_should() -> None:
         assert error["score, baseline"][name] > 1.05 * error["reparameterized"][name]
 
 
-def test_seed_003_p1_the_gradient_of_an_expected_log_ratio() -> None:
+def test_the_gradient_of_an_expected_log_ratio() -> None:
     # KL's negative: E_q[log(g/q)] for Gaussians, whose gradient is known. With the parameters' own gradient stopped,
-    # h is the seed's form; with it, the same expectation. Sixteen t-statistics: 2e-7 in all.
+    # h is the course's form, which has the same expectation. Sixteen t-statistics: 2e-7 in all.
     def log_q(params: Params, x: jax.Array) -> jax.Array:
         return diagonal_gaussian_log_prob(x, params["mean"], params["log_scale"])
 

@@ -93,11 +93,11 @@ def test_batches_and_dtype() -> None:
     [
         ([0.5, 0.4], "p sums to 0.9"),
         ([1.5, -0.5], "p ranges from -0.5 to 1.5"),
-        ([np.nan, 1.0], "p holds 1 NaN among 2"),
+        ([np.nan, 1.0], "p has 1 NaN among 2"),
         ([np.inf, 1.0], "p ranges from 1 to inf"),
     ],
 )
-def test_what_is_no_law_is_refused(p: list[float], message: str) -> None:
+def test_invalid_probabilities_are_refused(p: list[float], message: str) -> None:
     half = jnp.asarray([0.5, 0.5])
     with pytest.raises(DomainError, match=message):
         kl_divergence(jnp.asarray(p), half)

@@ -37,7 +37,7 @@ def reparameterized(params: Params, key: jax.Array) -> Params:
 
 
 def mistaken(params: Params, key: jax.Array) -> Params:
-    """The score-function estimate with the seed's τ-part: (X − μ)² over σ, where σ² is right."""
+    """The score-function estimate with the course's τ-part, which divides (X − μ)² by σ instead of σ² (erratum E1)."""
     x = sine_sample(params, key, (DRAWS,))
     scale, deviation = jnp.exp(params["log_scale"]), x - params["mean"]
     h = sine_integrand(params, x)

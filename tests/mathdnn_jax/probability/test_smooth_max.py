@@ -121,7 +121,7 @@ def test_mistakes_are_refused(function: Callable[..., jax.Array]) -> None:
     for beta in (0.0, -1.0):
         with pytest.raises(DomainError, match="beta must be greater than 0"):
             function(x, beta)
-    with pytest.raises(DomainError, match="beta holds 1 NaN"):
+    with pytest.raises(DomainError, match="beta has 1 NaN"):
         function(x, jnp.nan)
     with pytest.raises(EventShapeError, match=r"axis 0; given the shape \(0, 2\)"):
         function(jnp.zeros((0, 2)), 1.0, 0)

@@ -1,4 +1,4 @@
-"""Settings of recipes: defaults, files, and what is said on top."""
+"""Settings of recipes: defaults, files, and assignments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_defaults_are_settings_that_resolve(name: str) -> None:
     recipe = find_recipe(name)
     settings = resolve(name, recipe, {})
     assert set(settings) == set(known_settings(recipe))
-    # What resolved once is a fixed point: the config of a run describes the same run.
+    # Resolved settings are a fixed point, so the config of a run describes the same run.
     assert resolve(name, recipe, settings) == settings
 
 
@@ -40,10 +40,10 @@ def test_assignments_are_toml_or_texts() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("epochs", 2.5, "a whole number"),
-        ("epochs", True, "a whole number"),
-        ("epochs", 0, "counted from one"),
-        ("batch_size", -1, "counted from one"),
+        ("epochs", 2.5, "an integer"),
+        ("epochs", True, "an integer"),
+        ("epochs", 0, "at least 1, given epochs=0"),
+        ("batch_size", -1, "at least 1, given batch_size=-1"),
         ("learning_rate", "fast", "a number"),
         ("learning_rate", float("nan"), "positive"),
         ("validation", 1.0, r"\[0, 1\)"),

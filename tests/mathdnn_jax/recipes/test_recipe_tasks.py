@@ -1,9 +1,10 @@
-"""What recipes are made of: data, batches of figures, losses under a mask, the DCGAN's shapes."""
+"""Parts of recipes: data, metrics in batches, masked losses, and the shapes of the DCGAN."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,23 +18,29 @@ from mathdnn_jax.recipes.measure import finite_mean, in_batches, masked_mean
 from mathdnn_jax.training import FitResult
 
 
-def test_the_numbers_of_three_gaussians_with_and_without_the_seeds_mistake() -> None:
-    right, as_in_the_seed = (
+def test_the_numbers_of_three_gaussians_with_and_without_the_mistake_of_the_course() -> None:
+    right, as_in_the_course = (
         find_recipe("mixture-cdf").load(resolve("mixture-cdf", RECIPES["mixture-cdf"], {"data": name})).training
         for name in ("three-gaussians", "three-gaussians-e3")
     )
     assert len(right) == 5000
-    assert len(as_in_the_seed) == 6666  # erratum E3: 1666 + 1666 + 3334
-    # The third mode, which lies beyond 0.85, has a third of them, or half.
+    assert len(as_in_the_course) == 6666  # erratum E3: 1666 + 1666 + 3334
+    # The third mode, which lies beyond 0.85, has a third of the numbers, or half of them.
     assert np.mean(right > 0.85) == pytest.approx(1668 / 5000, abs=0.01)
-    assert np.mean(as_in_the_seed > 0.85) == pytest.approx(3334 / 6666, abs=0.01)
+    assert np.mean(as_in_the_course > 0.85) == pytest.approx(3334 / 6666, abs=0.01)
     assert len(three_gaussians(np.random.default_rng(0), 7)) == 7
 
 
 @pytest.mark.parametrize("count", [3, 8, 20])
-def test_batches_of_figures_are_those_of_each_example(count: int) -> None:
+def test_metrics_in_batches_are_those_of_each_example(count: int) -> None:
     x = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
-    run = in_batches(lambda params, _, batch, __: {"sum": params * batch.sum(-1)}, batch_size=8)
+
+    def total(params: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
+        del state, key
+        return {"sum": params * batch.sum(-1)}
+
+    chex.clear_trace_counter()
+    run = in_batches(chex.assert_max_traces(total, n=1), batch_size=8)
     found = run(jnp.float32(2), None, x, jax.random.key(0))["sum"]
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, 2 * x.sum(-1))
@@ -44,6 +51,19 @@ def test_means() -> None:
     assert float(masked_mean(values, jnp.asarray([True, True, False]))) == 1.5
     with pytest.raises(NonFiniteError, match="log p is nan for example 2"):
         finite_mean(np.asarray(values), "log p")
+
+
+def test_loss_validation_and_evaluation_are_of_one_likelihood() -> None:
+    recipe = RECIPES["mixture-cdf"]
+    settings = resolve("mixture-cdf", recipe, {"numbers": 12, "test_numbers": 12, "components": 2})
+    sets = recipe.load(settings)
+    task = recipe.build(settings, sets.image_shape)
+    params, state = task.init(jax.random.key(0), None)
+    nats = task.evaluate(params, state, sets)["log_likelihood_nats"]
+    assert task.validate is not None
+    assert task.validate(params, state, sets.test) == {"validation_loss": -nats}
+    assert callable(task.loss)
+    assert float(task.loss(params, sets.test, jax.random.key(0))) == pytest.approx(-nats, rel=1e-6)
 
 
 def test_averaged_parameters_are_the_trained_ones_where_they_are_kept() -> None:
@@ -76,7 +96,7 @@ def test_dcgan_trains_on_images_between_minus_one_and_one() -> None:
     drawn = task.sample(result.params, result.state, jax.random.key(0), 2, 1.0)
     assert drawn.shape == (2, 28, 28)
     assert 0 <= drawn.min() < drawn.max() <= 1
-    # What the discriminator is shown lies between −1 and 1, as what the generator makes does.
+    # The discriminator sees data between −1 and 1, the range of the generated images.
     model = gan((28, 28, 1), 3, generator=dcgan_generator(1, 2), discriminator=dcgan_discriminator(2))
     signed = jnp.asarray(2 * (images / np.float32(255)) - 1, jnp.float32)
     expected = float(model.discriminate(result.params, result.state, signed).mean())

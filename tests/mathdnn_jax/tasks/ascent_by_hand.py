@@ -1,4 +1,4 @@
-"""Projected ascent of a concave quadratic, written out in NumPy; the seed's accumulating gradient too."""
+"""Projected ascent on a concave quadratic, written out in NumPy, and the accumulating gradient of the course."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def climb(
     momentum: float,
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Step v ← momentum v + ∇, x ← clip(x + step v) where missing; returns the end, and log p all along."""
+    """Step v ← momentum v + ∇, x ← clip(x + step v) where missing; return the last x and the history of log p."""
     x, velocity, values = x.copy(), np.zeros_like(x), []
     for k in range(steps + 1):
         values.append(-0.5 * np.square((x - centre) @ matrix.T).sum(-1))
@@ -42,6 +42,6 @@ def climb(
 def accumulating_ascent(
     log_prob: LogProb, params: object, x: jax.Array, missing: jax.Array, *, step_size: float, steps: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The seed's loop as it stands (erratum E2): every step adds all earlier gradients, as momentum 1 does."""
+    """The loop of the course as it stands (erratum E2): every step adds all earlier gradients, like momentum 1."""
     optimizer = optax.chain(optax.trace(decay=1.0), optax.scale(-step_size))
     return projected_ascent(log_prob, params, x, missing, optimizer=optimizer, steps=steps)

@@ -42,7 +42,7 @@ def accumulating(steps: int) -> Any:
 
 
 def problem(seed: int, batch: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A quadratic whose unconstrained maximum is often outside the box, starts, and a mask for each event."""
+    """A quadratic whose unconstrained maximum is often outside the box, starting points, and a mask for each event."""
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(DIM, DIM))
     return matrix, rng.normal(size=DIM), rng.random((*batch, DIM)), rng.random((*batch, DIM)) < 0.6
@@ -70,7 +70,7 @@ def test_it_is_the_loop_written_out(seed: int, batch: tuple[int, ...], momentum:
 @given(seed=st.integers(0, 1000), halvings=st.sampled_from([0, 8]))
 def test_kept_entries_stay_to_the_bit_and_others_in_the_box(seed: int, halvings: int) -> None:
     matrix, centre, x, missing = problem(seed, (3,))
-    # Values that clipping or arithmetic would change, if anything were done to them.
+    # Values that clipping or arithmetic would change if it touched them.
     x = np.where(missing, x, np.where(x < 0.5, -0.0, np.float64(0.1) + np.float64(0.2))).astype(np.float32)
     params = (jnp.asarray(matrix, jnp.float32), jnp.asarray(centre, jnp.float32))
     end = np.asarray(compiled(5.0, 0.0, False, halvings)(params, jnp.asarray(x), jnp.asarray(missing))[0])
@@ -100,7 +100,7 @@ def test_a_fixed_step_overshoots_where_backtracking_arrives() -> None:
     assert (np.diff(halved, axis=0) >= 0).all()
 
 
-def test_each_event_climbs_for_itself() -> None:
+def test_events_do_not_influence_each_other() -> None:
     matrix, centre, x, missing = problem(3, (4,))
     params = (jnp.asarray(matrix, jnp.float32), jnp.asarray(centre, jnp.float32))
     for halvings in (0, 10):
@@ -126,7 +126,7 @@ def test_accumulated_gradients_are_another_trajectory_from_the_second_step_on(se
             assert (np.abs(added - cleared).max() > 1e-9) == (steps == 2)
 
 
-def test_images_come_back_in_their_shape_and_log_p_is_the_flows() -> None:
+def test_images_keep_their_shape_and_log_p_is_that_of_the_flow() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4)).astype(np.uint8)
     start = corrupt(images, MASK, 0.25)
     found = inpaint(FLOW, PARAMS, start, MASK, steps=20, step_size=0.01)
@@ -153,7 +153,7 @@ def test_masks_may_differ_and_momentum_and_schedules_are_optaxs() -> None:
     assert np.abs(plain.images - found.images).max() > 1e-4
 
 
-def test_nothing_missing_and_no_steps_change_nothing() -> None:
+def test_without_missing_pixels_or_steps_nothing_changes() -> None:
     images = np.random.default_rng(1).random((2, 4, 4)).astype(np.float32)
     for mask, steps in ((np.zeros((4, 4), bool), 5), (MASK, 0)):
         np.testing.assert_array_equal(inpaint(FLOW, PARAMS, images, mask, steps=steps).images, images)

@@ -1,10 +1,11 @@
-"""The adapters: PyTorch's maps as functions of JAX, and stand-ins for those of JAX libraries."""
+"""The adapters, with PyTorch's maps, and with stand-ins for the bijectors of JAX libraries."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,8 +53,8 @@ def test_torch_derivatives_are_those_of_jax() -> None:
 
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     forward = from_torch(module).forward
-    for ours, theirs in zip(forward(x), twin(x), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    for transformed in (forward, jax.jit(forward), jax.vmap(forward)):
+        chex.assert_trees_all_close(transformed(x), twin(x), rtol=1e-5, atol=1e-6)
 
     def loss(function: Any, x: jax.Array) -> Any:
         value, log_det = function(x)
@@ -80,7 +81,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scale:
-    """As distrax has it: log-dets of single numbers, in the methods' names; and as TFP has it."""
+    """A bijector with the methods of both distrax and TFP, whose log-dets are those of single entries."""
 
     event_ndims_in = event_ndims_out = forward_min_event_ndims = inverse_min_event_ndims = 0
 

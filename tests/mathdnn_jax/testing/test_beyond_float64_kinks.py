@@ -1,6 +1,6 @@
-"""Kinks, clipped arguments, quantisers and iterations where float64 decides little: right maps pass, wrong ones do not.
+"""Kinks, clipped arguments, quantisers and iterations, which float64 cannot decide. Right maps pass, wrong ones fail.
 
-`judged_at` puts the events at which that is so to the judge directly.
+`check_at` gives such events to the checker directly.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mathdnn_jax.testing import BijectorCheckError, check_bijector, opinion
+from mathdnn_jax.testing import BijectorCheckError, check_bijector, check_event
 from mathdnn_jax.testing.cases import Case
-from mathdnn_jax.testing.check_case import Judge
-from mathdnn_jax.testing.finding import Finding
-from mathdnn_jax.testing.opinion import Precision
+from mathdnn_jax.testing.check_case import CaseChecker
+from mathdnn_jax.testing.check_event import CheckState
+from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.programs import direction
 from mathdnn_jax.testing.support import box
 
@@ -31,15 +31,15 @@ def _in_float64() -> Iterator[None]:
         yield
 
 
-def judged_at(x: Any, forward: Map, inverse: Map | None = None) -> tuple[Finding | None, bool, Precision]:
-    """What the judge finds at one event, whether its log_det was decided, and what it spent."""
+def check_at(x: Any, forward: Map, inverse: Map | None = None) -> tuple[Failure | None, bool, CheckState]:
+    """Return the failure at one event or None, whether its log_det was decided, and the state, which holds the work."""
     x = np.asarray(x, np.float64)
-    support, precision = box(None, x.shape, "support"), Precision(1e-9, float32=False)
+    support, precision = box(None, x.shape, "support"), CheckState(1e-9, float32=False)
     options = {"with_params": False, "batched": False, "gradients": False}
     there = direction("forward", forward, x.shape, x.shape, support, **options)
     back = None if inverse is None else direction("inverse", inverse, x.shape, x.shape, support, **options)
-    finding, decided = Judge(there, back, support, support, precision)(Case(None, None, x, None), False)
-    return finding, decided, precision
+    failure, decided = CaseChecker(there, back, support, support, precision)(Case(None, None, x, None), False)
+    return failure, decided, precision
 
 
 def log_slope(x: jax.Array) -> jax.Array:
@@ -48,7 +48,7 @@ def log_slope(x: jax.Array) -> jax.Array:
     return y
 
 
-def test_a_kink_at_zero_is_no_singularity_of_the_inverse() -> None:
+def test_a_kink_at_zero_is_not_a_singularity_of_the_inverse() -> None:
     def symlog(x: jax.Array) -> Any:
         return jnp.sign(x) * jnp.log1p(jnp.abs(x)), -jnp.log1p(jnp.abs(x)).sum(-1)
 
@@ -77,8 +77,8 @@ def leaky_back(off: float) -> Map:
     return inverse
 
 
-def test_around_a_value_there_are_values_only() -> None:
-    """Here no random point around the value is the value of anything."""
+def test_the_neighbours_of_a_value_are_values() -> None:
+    """Here a random point around the value is not the value of any event."""
     x = np.array([0.0, 14.0, 14.0, -14.0, 14.0, -14.0, -14.0, 14.0, 14.0])
 
     def there(x: jax.Array) -> Any:
@@ -89,20 +89,20 @@ def test_around_a_value_there_are_values_only() -> None:
         found, log_dets = jax.vmap(lambda b: leaky_back(0.0)(jnp.stack([z[0], b])))(z[1:])
         return jnp.concatenate([found[0], found[1:, 1]]), log_dets.sum() + 7 * leaky_slope(z[0])
 
-    assert judged_at(x, there, back)[0] is None
+    assert check_at(x, there, back)[0] is None
 
 
 @pytest.mark.parametrize("b", [0.5, 14.0, 16.0, 19.0])
 def test_at_a_kink_the_inverse_is_wrong_only_if_it_is_wrong_around_it(b: float) -> None:
-    assert judged_at([0.0, b], leaky, leaky_back(0.0))[0] is None
-    finding = judged_at([0.0, b], leaky, leaky_back(0.01))[0]
-    assert finding is not None
-    assert finding[:2] == ("log_det", "inverse")
+    assert check_at([0.0, b], leaky, leaky_back(0.0))[0] is None
+    failure = check_at([0.0, b], leaky, leaky_back(0.01))[0]
+    assert failure is not None
+    assert failure[:2] == ("log_det", "inverse")
 
 
 @pytest.mark.parametrize("steps", [2, 31])
-def test_an_argument_that_is_kept_below_one_is_undecided_beyond(steps: int) -> None:
-    # Of 1 − 31 ε / 2, four draws of rounding happen to make four smaller numbers.
+def test_a_clipped_argument_is_undecided_beyond_the_clip(steps: int) -> None:
+    # Four draws of rounding happen to make 1 − 31 ε / 2 smaller each time.
     end = 1 - steps * float(np.finfo(np.float64).eps) / 2
 
     def clipped(z: jax.Array) -> Any:
@@ -113,13 +113,13 @@ def test_an_argument_that_is_kept_below_one_is_undecided_beyond(steps: int) -> N
         return jnp.tanh(x), log_slope(x).sum()
 
     for x in ([0.5, 1.0], [0.5, 18.0], [0.5, 19.9], [0.3, -19.9]):
-        assert judged_at(x, squashed, clipped)[0] is None
-    finding = judged_at([0.5, 19.9], squashed, lambda z: (jnp.arctanh(z) * jnp.array([1.0, 0.0]) + z[0], 0 * z[0]))[0]
-    assert finding is not None
+        assert check_at(x, squashed, clipped)[0] is None
+    failure = check_at([0.5, 19.9], squashed, lambda z: (jnp.arctanh(z) * jnp.array([1.0, 0.0]) + z[0], 0 * z[0]))[0]
+    assert failure is not None
 
 
-def test_what_float32_explains_in_the_values_is_no_mistake_of_the_inverse() -> None:
-    """The inverse of a float32 map of slope 10⁻²², in which float64 decides nothing."""
+def test_float32_values_do_not_make_the_inverse_wrong() -> None:
+    """The inverse of a float32 map with a slope of 10⁻²², about which float64 decides nothing."""
     a = jnp.asarray([[1.1, 0.3], [0.2, 0.9]], jnp.float32)
     back = jnp.asarray(np.linalg.inv(np.asarray(a, np.float64)), jnp.float32)
     log_det = jnp.asarray(np.linalg.slogdet(np.asarray(a, np.float64))[1], jnp.float32)
@@ -136,8 +136,8 @@ def test_what_float32_explains_in_the_values_is_no_mistake_of_the_inverse() -> N
         return function
 
     for off, right in ((1e-5, True), (1e-2, False)):
-        finding, _, _ = judged_at([18.0, 24.0], forward, inverse(off))
-        assert (finding is None) == right
+        failure, _, _ = check_at([18.0, 24.0], forward, inverse(off))
+        assert (failure is None) == right
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ LINEAR = 1e-10
 
 @pytest.mark.parametrize("x", [9.0, 11.0, 14.3, 19.0])
 def test_a_root_finder_is_held_to_the_tolerance_that_float64_accepts(x: float) -> None:
-    """Bisection to 10⁻¹¹ of z, where the slope is as small as 10⁻¹⁰."""
+    """The bisection is accurate to 10⁻¹¹ in z, and the slope is as small as 10⁻¹⁰."""
 
     def there(x: jax.Array) -> jax.Array:
         return jnp.tanh(x) + LINEAR * x
@@ -191,32 +191,32 @@ def test_a_root_finder_is_held_to_the_tolerance_that_float64_accepts(x: float) -
     def forward(x: jax.Array) -> Any:
         return there(x), jnp.log(slope(x)).sum()
 
-    assert judged_at([x], forward, inverse(1.0))[0] is None
+    assert check_at([x], forward, inverse(1.0))[0] is None
     if x < 10:
-        assert judged_at([x], forward, inverse(1.2))[0] is not None
+        assert check_at([x], forward, inverse(1.2))[0] is not None
 
 
-def test_a_finding_is_taken_to_its_end_whatever_is_left_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opinion, "UNASKED", 1e3)
+def test_a_failure_is_examined_to_the_end_however_little_work_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_event, "SPECULATIVE_WORK", 1e3)
 
     def wrong(x: jax.Array) -> Any:
         return jnp.tanh(x), log_slope(x).sum() + jnp.where(jnp.abs(x).max() > 15, 0.5, 0.0)
 
-    finding = judged_at([0.5, 17.0], wrong)[0]
-    assert finding is not None
-    assert finding.check == "log_det"
+    failure = check_at([0.5, 17.0], wrong)[0]
+    assert failure is not None
+    assert failure.check == "log_det"
 
 
 def test_a_map_of_single_numbers_is_differentiated_too() -> None:
-    """1 + 10⁻¹² sin x has no derivative that float64 could see in its values."""
+    """The values of 1 + 10⁻¹² sin x do not show its derivative in float64."""
 
     def flat(x: jax.Array) -> Any:
         return 1 + 1e-12 * jnp.sin(x), jnp.log(1e-12 * jnp.abs(jnp.cos(x)))
 
-    assert judged_at(0.5, flat)[:2] == (None, True)
-    finding = judged_at(0.5, lambda x: (flat(x)[0] + 1e-12 * lax.stop_gradient(x), flat(x)[1]))[0]
-    assert finding is not None
-    assert finding.check == "derivative"
+    assert check_at(0.5, flat)[:2] == (None, True)
+    failure = check_at(0.5, lambda x: (flat(x)[0] + 1e-12 * lax.stop_gradient(x), flat(x)[1]))[0]
+    assert failure is not None
+    assert failure.check == "derivative"
 
 
 def test_an_event_of_64_entries_is_decided() -> None:
@@ -230,14 +230,14 @@ def test_an_event_of_64_entries_is_decided() -> None:
         x = jnp.arctanh(z)
         return x, -log_slope(x).sum()
 
-    finding, decided, precision = judged_at(x, squashed, back)
-    assert (finding, decided, precision.unresolved) == (None, True, None)
-    assert judged_at(x, lambda x: (jnp.tanh(x), log_slope(x).sum() + 1e-3))[0] is not None
+    failure, decided, precision = check_at(x, squashed, back)
+    assert (failure, decided, precision.unresolved) == (None, True, None)
+    assert check_at(x, lambda x: (jnp.tanh(x), log_slope(x).sum() + 1e-3))[0] is not None
 
 
 @pytest.mark.parametrize("hidden", ["FFT", "callback"])
 def test_float32_shows_what_is_hidden_from_a_map_that_cannot_be_followed(hidden: str) -> None:
-    """A⁻¹ behind A, exact numbers of condition 5·10⁷: float64 is off by 10⁻⁸, and float32 by about one."""
+    """A, then A⁻¹, with exact numbers and a condition of 5·10⁷: float64 is off by 10⁻⁸, and float32 by about one."""
     a = np.array([[1.0, 2.0], [3.0, 6.0 + 2.0**-20]])
     back = np.array([[6.0 + 2.0**-20, -2.0], [-3.0, 1.0]]) * 2.0**20
 

@@ -15,20 +15,20 @@ from mathdnn_jax.testing.determinant import equilibrated, log_abs_det
     seed=st.integers(0, 2**16),
     powers=st.lists(st.integers(-400, 400), min_size=12, max_size=12),
 )
-def test_stretching_entries_adds_to_the_log_det_what_it_stretches_by(size: int, seed: int, powers: list[int]) -> None:
+def test_stretching_entries_adds_the_logarithm_of_the_stretch(size: int, seed: int, powers: list[int]) -> None:
     plain = np.random.default_rng(seed).normal(size=(size, size)) + 3 * np.eye(size)
     rows, columns = np.array(powers[:size]), np.array(powers[6 : 6 + size])
     sign, expected = np.linalg.slogdet(plain)
     condition = np.linalg.cond(plain)
     given_sign, given_log_det = log_abs_det(np.ldexp(plain, rows[:, None] + columns))
     assert given_sign == sign
-    # The stretch itself is a whole number times log 2; elimination rounds to about ε times the condition.
+    # The stretch itself is a whole number times log 2. Elimination rounds to about ε times the condition.
     stretch = np.log(2) * (rows.sum() + columns.sum())
     np.testing.assert_allclose(given_log_det, expected + stretch, rtol=1e-14, atol=1e-13 * condition)
 
 
-def test_what_divides_to_zero_on_the_way_is_not_lost() -> None:
-    """1e-254 / 1e74 is no float64 number."""
+def test_a_ratio_that_underflows_is_not_lost() -> None:
+    """1e-254 / 1e74 is zero in float64."""
     matrix = np.array([[1e-254, 1e74], [3e-254, -1e74]])
     sign, log_det = log_abs_det(matrix)
     assert sign == -1

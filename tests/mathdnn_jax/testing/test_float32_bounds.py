@@ -1,4 +1,4 @@
-"""How far a float32 result may be off."""
+"""The bounds of float32 results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mathdnn_jax.testing.support import box
 
 
 def bound_at(distance: float) -> float:
-    """Of a step from 0 to 1 that is so many moves away from the event."""
+    """Return the bound for a function that steps from 0 to 1 at a distance of this many moves from the event."""
 
     def step(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.nn.sigmoid(1e9 * (x - 1 - 2 * distance * STEP)), jnp.zeros(())
@@ -25,7 +25,7 @@ def bound_at(distance: float) -> float:
     return float(value[0])
 
 
-def test_a_map_that_is_flat_nearby_alone_may_be_off_by_what_four_moves_make_of_it() -> None:
+def test_a_map_that_is_flat_only_nearby_may_be_off_by_the_change_of_four_moves() -> None:
     assert bound_at(0.5) >= 1
     assert bound_at(2.5) >= 1
     assert bound_at(5.0) < 1e-4

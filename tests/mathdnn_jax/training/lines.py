@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +53,12 @@ def same(left: Tree, right: Tree) -> bool:
     """Whether two trees agree bit by bit."""
     equal = jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), left, right)
     return all(jax.tree.leaves(equal))
+
+
+def assert_same(left: Tree, right: Tree) -> None:
+    """Two trees have the same structure, shapes, dtypes and bits, none of which is NaN."""
+    chex.assert_trees_all_equal(left, right, strict=True)
+    chex.assert_tree_all_finite(left)
 
 
 def assert_close(left: Tree, right: Tree, rtol: float) -> None:

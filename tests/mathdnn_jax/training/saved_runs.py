@@ -16,11 +16,11 @@ STATE = {"steps": jnp.int32(0), "mean": jnp.zeros(3)}
 
 
 class Killed(BaseException):
-    """As if the process ended there."""
+    """Simulates the end of the process."""
 
 
 def run(folder: Path | None = None, *, until: int | None = None, **changes: Any) -> FitResult:
-    """With a folder, a run that writes checkpoints there; killed when the epoch `until` is done."""
+    """A run that writes checkpoints to a folder, if there is one, and is killed after the epoch `until`."""
 
     def callback(report: Any) -> bool:
         if until is not None and report.epoch == until:

@@ -15,7 +15,7 @@ from mathdnn_jax.training import EpochReport, FitResult
 from mathdnn_jax.training.checkpoints import outdated
 
 from . import trainers
-from .lines import BATCH, Tree, loss, same
+from .lines import BATCH, Tree, assert_same, loss
 from .saved_runs import Killed, names, run
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
@@ -40,7 +40,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def test_checkpoints_change_nothing_and_the_last_few_stay(finished: Path, whole: FitResult) -> None:
     assert names(finished) == ["10", "15", "20"]
-    assert same(run(finished, resume=True)._asdict(), whole._asdict())
+    assert_same(run(finished, resume=True)._asdict(), whole._asdict())
 
 
 @pytest.mark.parametrize("settings", [{}, {"every_steps": 2}, {"every_epochs": 2}])
@@ -52,18 +52,18 @@ def test_a_resumed_run_ends_like_one_that_was_never_killed(
         run(folder, until=3, **settings)
     assert names(folder)
     resumed = run(folder, resume=True, **settings)
-    assert same(resumed._asdict(), whole._asdict())
+    assert_same(resumed._asdict(), whole._asdict())
     assert names(folder)[-1] == "20"
 
 
-def test_the_first_run_and_the_resumed_one_have_the_same_words(tmp_path: Path, whole: FitResult) -> None:
-    assert same(run(tmp_path / "new", resume=True).params, whole.params)
+def test_resuming_without_checkpoints_starts_a_first_run(tmp_path: Path, whole: FitResult) -> None:
+    assert_same(run(tmp_path / "new", resume=True).params, whole.params)
 
 
 def test_a_finished_run_goes_on_to_more_epochs(copied: Path) -> None:
     longer = run(copied, resume=True, epochs=6)
-    assert same(longer._asdict(), run(epochs=6)._asdict())
-    with pytest.raises(ConfigurationError, match=r"30 steps done, more than the 20 of 4 epochs"):
+    assert_same(longer._asdict(), run(epochs=6)._asdict())
+    with pytest.raises(ConfigurationError, match=r"completed 30 steps, more than the 20 of 4 epochs"):
         run(copied, resume=True)
 
 
@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_stays_stopped(tmp_path: Path) -> None:
     assert names(tmp_path / "run") == ["10"]
     again = run(tmp_path / "run", resume=True, every_epochs=9)
     assert again.stopped
-    assert same(again._asdict(), stopped._asdict())
+    assert_same(again._asdict(), stopped._asdict())
 
 
 def test_the_best_stays_beside_the_last(tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_the_best_stays_beside_the_last(tmp_path: Path) -> None:
     assert names(tmp_path) == ["10", "30"]
 
 
-def test_what_need_not_stay() -> None:
+def test_outdated_checkpoints() -> None:
     assert outdated([1, 2, 3, 4], {}, keep=2) == [1, 2]
     assert outdated([1, 2, 3, 4], {1: 0.5, 2: 0.1, 3: 0.1}, keep=1) == [1, 3]
     assert outdated([4, 1], {}, keep=5) == []
 
 
-def test_a_checkpoint_says_what_it_is_of(finished: Path) -> None:
+def test_a_checkpoint_describes_its_run(finished: Path) -> None:
     meta = json.loads((finished / "20" / "meta" / "metadata").read_text())
     assert meta["config"] == {"name": "lines"}
     assert meta["run"]["batch_size"] == BATCH
@@ -100,7 +100,7 @@ def test_a_checkpoint_says_what_it_is_of(finished: Path) -> None:
 
 
 def test_an_older_checkpoint_can_be_asked_for_and_nothing_is_lost(copied: Path, whole: FitResult) -> None:
-    assert same(run(copied, resume=10)._asdict(), whole._asdict())
+    assert_same(run(copied, resume=10)._asdict(), whole._asdict())
     assert {name.split("-")[0] for name in names(copied / "set-aside")} == {"15", "20"}
     with pytest.raises(ResumeError, match=r"there is no checkpoint .*/7; .*resume=STEP, there are 20, 15, 10"):
         run(copied, resume=7)
@@ -108,7 +108,7 @@ def test_an_older_checkpoint_can_be_asked_for_and_nothing_is_lost(copied: Path, 
 
 def test_a_folder_with_checkpoints_is_not_written_over(copied: Path) -> None:
     before = names(copied)
-    with pytest.raises(ConfigurationError, match=r"already has checkpoints \(steps 10, 15, 20\): say resume=True"):
+    with pytest.raises(ConfigurationError, match=r"already has checkpoints \(steps 10, 15, 20\): pass resume=True"):
         run(copied)
     assert names(copied) == before
 
@@ -123,10 +123,13 @@ def test_what_a_killed_run_left_is_cleared_away(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"batch_size": 4}, "is of another run: batch_size 8 there, 4 here"),
-        ({"key": jax.random.key(9)}, r"is of another run: key \[0, 3\] there, \[0, 9\] here"),
-        ({"ema_decay": None}, "is of another run: ema_decay 0.9 there, None here"),
-        ({"state": None, "loss": loss}, "made by another model, optimiser or setting: state.mean is not of this run"),
+        ({"batch_size": 4}, "belongs to another run: batch_size 8 there, 4 here"),
+        ({"key": jax.random.key(9)}, r"belongs to another run: key \[0, 3\] there, \[0, 9\] here"),
+        ({"ema_decay": None}, "belongs to another run: ema_decay 0.9 there, None here"),
+        (
+            {"state": None, "loss": loss},
+            "written with another model, optimiser or setting: state.mean does not occur in this run",
+        ),
         ({"params": {"w": jnp.zeros(4), "b": jnp.zeros(())}}, r"params.w is float32\[3\] there and float32\[4\] here"),
     ],
 )
@@ -140,11 +143,11 @@ def test_another_run_does_not_go_on_from_it(changes: dict[str, Any], words: str,
     [
         ({"keep": 0}, "keep=0"),
         ({"every_epochs": 0, "every_steps": -1}, "every_epochs=0, every_steps=-1"),
-        ({"config": {"x": {1, 2}}}, "whatever JSON can hold"),
-        ({"best": "accuracy"}, r"best='accuracy' is none of what an epoch has: \['loss'\]"),
+        ({"config": {"x": {1, 2}}}, "serialisable as JSON"),
+        ({"best": "accuracy"}, r"best='accuracy' is not a value of an epoch: \['loss'\]"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=words):
         run(tmp_path, **changes)
 
@@ -188,10 +191,10 @@ def test_a_failed_write_loses_nothing(copied: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UnsavedError, match=words) as caught:
         run(copied, resume=True, epochs=9, callback=callback)
     assert caught.value.checkpoint == copied / "25"
-    assert same(caught.value.result.params, run(epochs=7).params)
+    assert_same(caught.value.result.params, run(epochs=7).params)
 
 
-def test_a_disk_that_is_full_in_the_midst(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_during_a_run(tmp_path: Path) -> None:
     said = trainers.end(trainers.begin("full", tmp_path / "run"))
     assert "File too large" in said
     assert f"the last good one is {tmp_path / 'run' / '12'}" in said
@@ -206,5 +209,5 @@ def test_keys_in_the_state_are_kept(tmp_path: Path) -> None:
     first = run(tmp_path, loss=keyed, state=state, epochs=2)
     again = run(tmp_path, loss=keyed, state=state, epochs=2, resume=True)
     assert jnp.issubdtype(again.state["key"].dtype, jax.dtypes.prng_key)
-    assert same(jax.random.key_data(again.state["key"]), jax.random.key_data(first.state["key"]))
+    assert_same(jax.random.key_data(again.state["key"]), jax.random.key_data(first.state["key"]))
     assert again.state["none"].shape == (0, 2)

@@ -1,4 +1,4 @@
-"""Whatever happens to a checkpoint, it is not trained on unseen, and an older one is offered."""
+"""Damage to a checkpoint is always detected, and an older checkpoint is offered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from mathdnn_jax.errors import ResumeError
 from mathdnn_jax.training import FitResult
 
-from .lines import same
+from .lines import assert_same
 from .saved_runs import names, run
 
 pytest.importorskip("orbax.checkpoint", reason="checkpoints are written by orbax")
@@ -70,18 +70,18 @@ def test_no_damage_goes_unseen(
         said, older = told(folder)
         if not said:
             # A file without which everything can be read, such as a marker: then everything was read.
-            assert same(run(folder, resume=True)._asdict(), whole._asdict()), path
+            assert_same(run(folder, resume=True)._asdict(), whole._asdict())
             continue
         seen += 1
         assert f"{folder / '20'} is damaged" in said
-        assert "ask for another with resume=STEP, there are 15, 10" in said
+        assert "choose another one with resume=STEP, there are 15, 10" in said
         assert older == (15, 10)
         assert names(folder) == ["10", "15", "20"]
     assert seen >= 3
     gc.collect()
 
 
-@pytest.mark.parametrize(("part", "words"), [("arrays", "other bits than were written in "), ("history", "step loss")])
+@pytest.mark.parametrize(("part", "words"), [("arrays", "the bits of "), ("history", "step loss")])
 def test_parts_of_two_checkpoints_are_not_one(part: str, words: str, copied: Path) -> None:
     shutil.rmtree(copied / "20" / part)
     shutil.copytree(copied / "15" / part, copied / "20" / part)
@@ -97,5 +97,5 @@ def test_after_damage_the_older_checkpoint_leads_to_the_same_end(copied: Path, w
         truncate(path)
     _, older = told(copied)
     gc.collect()
-    assert same(run(copied, resume=older[0])._asdict(), whole._asdict())
+    assert_same(run(copied, resume=older[0])._asdict(), whole._asdict())
     assert names(copied) == ["10", "15", "20", "set-aside"]

@@ -11,19 +11,19 @@ import pytest
 from mathdnn_jax.errors import DivergedError
 from mathdnn_jax.training import FitResult, Stepped, Update, fit
 
-from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, same, start
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_same, loss, start
 
 BAD_ROW = 21
 """In batch 2 of an epoch that is not shuffled."""
 
 
 def spoiled_loss(params: Tree, batch: Tree, key: jax.Array) -> jax.Array:
-    """As `loss`, but not finite where the data says so, once a parameter is above 0.5."""
+    """Like `loss`, but not finite where the data say so, once a parameter exceeds 0.5."""
     return loss(params, batch, key)[0] + jnp.where(params["w"][2] > 0.5, batch["spoil"].sum(), 0)
 
 
 def root_loss(params: Tree, batch: Tree, key: jax.Array) -> jax.Array:
-    """Finite, with an infinite gradient, where the data says so: the root at zero."""
+    """Finite, but with an infinite gradient where the data say so: the square root at zero."""
     return loss(params, batch, key)[0] + jnp.sqrt(batch["spoil"].sum() * params["w"][0] ** 2)
 
 
@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(value: float, watched: bool) -> 
     assert error.epoch > 0
     said = f"step {error.step} (batch 2 of epoch {error.epoch}, counted from 0); there is no checkpoint"
     assert said in str(error)
-    assert f"the loss {value}" in str(error)
+    assert f"a loss of {value}" in str(error)
 
 
 def test_the_parameters_before_the_bad_step_survive() -> None:
@@ -65,7 +65,7 @@ def test_the_parameters_before_the_bad_step_survive() -> None:
     until = jax.tree.map(lambda leaf: leaf[rows], spoiled_data(0.0))
     expected = fit(spoiled_loss, start(), until, OPTIMIZER, epochs=1, batch_size=BATCH, key=KEY, shuffle=False,
                    ema_decay=0.9)  # fmt: skip
-    assert same(result[:4], expected[:4])
+    assert_same(result[:4], expected[:4])
     np.testing.assert_array_equal(result.history.loss, expected.history.loss)
     assert result.history.epochs["loss"].shape == (error.epoch,)
 
@@ -75,7 +75,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_does_harm() -> Non
     error = diverge(root_loss, params=still, data=spoiled_data(0.0), optimizer=optax.sgd(0.01))
     assert (error.step, error.batch) == (0, 0)
     assert "a gradient that is not finite" in str(error)
-    assert same(error.result.params, still)
+    assert_same(error.result.params, still)
 
 
 def test_state_that_is_not_finite_ends_the_run() -> None:
@@ -96,7 +96,7 @@ def test_a_metric_may_be_anything() -> None:
 
 
 @pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good")])
-def test_where_one_player_diverges_all_stay_as_they_were(order: tuple[str, str]) -> None:
+def test_if_one_player_diverges_all_keep_their_values(order: tuple[str, str]) -> None:
     def good(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Tree:
         return params["good"] ** 2, (state + 1, {})
 
@@ -109,11 +109,11 @@ def test_where_one_player_diverges_all_stay_as_they_were(order: tuple[str, str])
     error = diverge(losses, params=params, optimizer=optimizers, state=jnp.int32(0))
     assert error.step == error.result.state == 2
     # 1 - 0.25 * 2, then 0.5 - 0.25 * (1 + 0.5 * 2).
-    assert same(error.result.params, {"good": jnp.float32(0), "bad": jnp.float32(1)})
+    assert_same(error.result.params, {"good": jnp.float32(0), "bad": jnp.float32(1)})
     assert float(error.result.optimizer_state["good"][0].trace) == 2
 
 
-def test_an_update_of_ones_own_that_does_not_guard_keeps_nothing_bad() -> None:
+def test_a_custom_update_without_guards_keeps_nothing_bad() -> None:
     def step(params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: Any, mask: Any) -> Stepped:
         moved = params - batch["spoil"].sum() - 1
         return Stepped(moved, optimizer_state + 1, state, moved, {}, jnp.asarray(True))

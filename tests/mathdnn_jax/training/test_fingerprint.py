@@ -40,13 +40,13 @@ def test_order_counts() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "uint8", "int32", "bool", "complex64"])
-def test_every_dtype_is_told_by_its_bits(dtype: str) -> None:
+def test_every_dtype_is_fingerprinted_by_its_bits(dtype: str) -> None:
     array = jnp.array([[0, 1], [1, 0]]).astype(dtype)
     other = jnp.array([[0, 1], [1, 1]]).astype(dtype)
     assert fingerprints({"x": array}) != fingerprints({"x": other})
     assert fingerprints({"x": array}) == fingerprints({"x": np.asarray(array)})
 
 
-def test_float64_is_told_to_its_last_bit() -> None:
+def test_float64_is_fingerprinted_to_its_last_bit() -> None:
     with jax.enable_x64(True):
         assert fingerprints({"x": jnp.array([1.0])}) != fingerprints({"x": jnp.array([1.0 + 2.0**-52])})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import optax
 import pytest
 
 from mathdnn_jax.training import EpochReport, FitResult, fit
-from mathdnn_jax.training.batches import Remainder, batches, epoch_rows
+from mathdnn_jax.training.batches import Remainder, epoch_rows, plan_batches
 
 from .lines import (
     BATCH,
@@ -20,6 +21,7 @@ from .lines import (
     OPTIMIZER,
     Tree,
     assert_close,
+    assert_same,
     counting_loss,
     loss,
     masked_loss,
@@ -32,13 +34,13 @@ SHUFFLE_KEY, STEP_KEY = jax.random.split(KEY)
 
 
 def by_hand(optimizer: Any, epochs: int, size: int, remainder: Remainder | None = None) -> tuple[Tree, list[float]]:
-    """A plain loop over batches: what `fit` is to compute."""
-    cut = batches(EXAMPLES, size, remainder, shuffle=True)
+    """A plain loop over batches, which computes what `fit` should compute."""
+    batching = plan_batches(EXAMPLES, size, remainder, shuffle=True)
     params, losses = start(), []
     optimizer_state = optimizer.init(params)
     gradient = jax.jit(jax.value_and_grad(lambda params, batch: loss(params, batch, KEY)[0]))
     for epoch in range(epochs):
-        for k, rows in enumerate(np.asarray(epoch_rows(cut, SHUFFLE_KEY, jnp.int32(epoch)))):
+        for k, rows in enumerate(np.asarray(epoch_rows(batching, SHUFFLE_KEY, jnp.int32(epoch)))):
             rows = rows[: EXAMPLES - k * size] if remainder == "pad" else rows
             value, direction = gradient(params, {name: leaf[rows] for name, leaf in DATA.items()})
             with jax.numpy_dtype_promotion("standard"):
@@ -69,23 +71,23 @@ def test_fit_is_the_plain_loop() -> None:
 
 def test_the_same_run_twice_is_bit_identical_however_it_is_dispatched() -> None:
     first = quick(epochs=4)
-    assert same(first, quick(epochs=4))
+    assert_same(first, quick(epochs=4))
     watched = quick(epochs=4, callback=lambda _: None)
-    assert same(first, watched)
+    assert_same(first, watched)
     assert not same(first.params, quick(epochs=4, key=jax.random.key(4)).params)
 
 
 def test_a_raw_key_is_a_key() -> None:
-    assert same(quick().params, quick(key=jax.random.key_data(KEY)).params)
+    assert_same(quick().params, quick(key=jax.random.key_data(KEY)).params)
 
 
-def test_what_the_caller_gave_stays_as_it_was() -> None:
+def test_the_callers_arguments_are_not_modified() -> None:
     params, state = start(), {"steps": jnp.int32(0), "mean": jnp.zeros(3)}
     data = jax.tree.map(jnp.asarray, DATA)
     quick(loss=counting_loss, params=params, state=state, data=data, ema_decay=0.5)
-    assert same(params, start())
-    assert same(state, {"steps": 0, "mean": np.zeros(3)})
-    assert same(data, DATA)
+    assert_same(params, start())
+    assert_same(state, {"steps": jnp.int32(0), "mean": jnp.zeros(3)})
+    assert_same(data, DATA)
 
 
 def test_what_training_returns_can_be_trained_on() -> None:
@@ -142,7 +144,7 @@ def test_mutable_state_goes_from_step_to_step() -> None:
 def test_the_running_average_of_parameters() -> None:
     decay, trail = 0.8, []
     result = quick(ema_decay=decay, epochs=2, callback=lambda report: trail.append((report.params(), report.ema())))
-    assert same(trail[-1], (result.params, result.ema))
+    assert_same(trail[-1], (result.params, result.ema))
     steps = [quick(epochs=1, data=jax.tree.map(lambda leaf: leaf[:BATCH], DATA), shuffle=False, ema_decay=decay)]
     expected = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, start(), steps[0].params)
     assert_close(steps[0].ema, expected, 1e-6)
@@ -187,7 +189,7 @@ def test_float64_is_kept() -> None:
     assert_close(result.params, quick().params, 1e-4)
 
 
-def test_the_callback_is_told_and_can_stop() -> None:
+def test_the_callback_is_called_and_can_stop_the_run() -> None:
     reports: list[EpochReport] = []
 
     def callback(report: EpochReport) -> bool:
@@ -197,13 +199,13 @@ def test_the_callback_is_told_and_can_stop() -> None:
     result = quick(epochs=9, callback=callback)
     assert [(r.epoch, r.epochs, r.step, r.examples) for r in reports] == [(1, 9, 5, 40), (2, 9, 10, 40)]
     assert (result.stopped, result.epoch, result.step, len(result.history.loss)) == (True, 2, 10, 10)
-    assert same(reports[-1].params(), result.params)
+    assert_same(reports[-1].params(), result.params)
     assert reports[0].seconds > 0
     for k, report in enumerate(reports):
         assert report.metrics == {name: values[k] for name, values in result.history.epochs.items()}
     # What was kept of an epoch stays, though training went on.
     kept = quick(epochs=3, callback=lambda report: reports.append(report._replace(params=report.params())))
-    assert same(reports[2].params, quick(epochs=1).params)
+    assert_same(reports[2].params, quick(epochs=1).params)
     assert not same(reports[2].params, kept.params)
 
 
@@ -221,16 +223,17 @@ def test_evaluation_is_part_of_the_history() -> None:
 
 
 def test_runs_with_the_same_loss_share_a_program() -> None:
-    traced = []
+    chex.clear_trace_counter()
 
+    @chex.assert_max_traces(n=1)  # type: ignore[untyped-decorator]
     def traceable(params: Tree, batch: Tree, key: jax.Array) -> Any:
-        traced.append(1)
         return loss(params, batch, key)
 
     quick(loss=traceable)
-    count = len(traced)
     quick(loss=traceable, key=jax.random.key(9), params=jax.tree.map(lambda leaf: leaf + 1, start()))
-    assert len(traced) == count > 0
+    # Another size of batch is another program, and the counter sees it.
+    with pytest.raises(AssertionError, match="is traced > 1 times"):
+        quick(loss=traceable, batch_size=2 * BATCH, remainder="drop")
 
 
 def test_every_argument_is_described() -> None:

@@ -1,4 +1,4 @@
-"""Values are kept where a step was not finite, and what XLA makes of that for a processor and a GPU."""
+"""Old values are kept if a step was not finite, and how XLA compiles that for a CPU and a GPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_old_values_stay_bit_for_bit_or_all_advance(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize(("platform", "selects"), [("cpu", False), ("cuda", True), ("tpu", True)])
-def test_a_processor_branches_where_others_select(platform: str, selects: bool) -> None:
+def test_a_cpu_branches_where_others_select(platform: str, selects: bool) -> None:
     old = {"x": jnp.ones(3), "n": jnp.int32(0)}
     traced = jax.jit(advance_where, static_argnums=1).trace(jnp.asarray(True), advance, old, jnp.float32(1))
     text = traced.lower(lowering_platforms=(platform,)).as_text()

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the bits of one that never was."""
+"""A run that is killed again and again ends with the same bits as an uninterrupted one."""
 
 from __future__ import annotations
 

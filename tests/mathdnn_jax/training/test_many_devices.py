@@ -92,7 +92,7 @@ def test_meshes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"64 x 2 devices .*device_count=128"):
         device_mesh(data=64, model=2)
     other = jax.make_mesh((1,), ("other",), axis_types=(jax.sharding.AxisType.Auto,))
-    with pytest.raises(ConfigurationError, match="axis 'data', the mesh has"):
+    with pytest.raises(ConfigurationError, match="axis 'data', but the mesh has"):
         trainers.train(mesh=other)
     with pytest.raises(ConfigurationError, match="PartitionSpec for each parameter"):
         trainers.train(mesh=device_mesh(data=1), param_specs={"encode": PartitionSpec()})
@@ -106,7 +106,7 @@ def test_meshes_that_do_not_fit_are_refused() -> None:
         (("127.0.0.1:1", 0, 0), "given 0 of 0"),
     ],
 )
-def test_processes_that_make_no_sense_are_refused(
+def test_invalid_process_numbers_are_refused(
     arguments: tuple[str, int, int], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("COORDINATOR", "PROCESSES", "PROCESS_ID"):

@@ -13,7 +13,7 @@ plans = st.builds(
     epochs=st.integers(1, 12),
     every_epochs=st.none() | st.integers(1, 5),
     every_steps=st.none() | st.integers(1, 15),
-    most=st.integers(1, 40),
+    max_steps=st.integers(1, 40),
 )
 
 
@@ -38,7 +38,7 @@ def test_the_host_gets_every_moment_it_wants(plan: Plan) -> None:
             start + k for start in starts for k in range(plan.every_steps, plan.per_epoch, plan.every_steps)
         } <= stops
     if plan.every_epochs is None and plan.every_steps is None:
-        longest = max(plan.most, plan.per_epoch)
+        longest = max(plan.max_steps, plan.per_epoch)
         assert all(stop - first <= longest for first, stop in plan.dispatches(0))
 
 
@@ -50,8 +50,8 @@ def test_a_resumed_run_has_the_dispatches_of_the_whole_one(plan: Plan, data: st.
     assert list(plan.dispatches(position)) == dispatches[k:]
 
 
-def test_epochs_are_dispatched_together_where_nobody_watches() -> None:
-    alone = Plan(per_epoch=10, epochs=7, every_epochs=None, every_steps=None, most=35)
+def test_epochs_are_dispatched_together_if_nothing_happens_in_between() -> None:
+    alone = Plan(per_epoch=10, epochs=7, every_epochs=None, every_steps=None, max_steps=35)
     assert list(alone.dispatches(0)) == [(0, 30), (30, 60), (60, 70)]
     watched = alone._replace(every_epochs=1)
     assert [stop for _, stop in watched.dispatches(0)] == [10, 20, 30, 40, 50, 60, 70]

@@ -15,11 +15,11 @@ from mathdnn_jax.errors import ConfigurationError, DivergedError
 from mathdnn_jax.training import fit, stream
 from mathdnn_jax.training.batches import Remainder
 
-from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, loss, masked_loss, noisy_loss, same, start
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_same, loss, masked_loss, noisy_loss, start
 
 
 class Rows:
-    """The data, row by row, with a note of what was read."""
+    """The data row by row, recording what was read."""
 
     def __init__(self, data: dict[str, np.ndarray]) -> None:
         self.data, self.lock = data, threading.Lock()
@@ -63,7 +63,7 @@ def test_its_last_batch_is_treated_alike(remainder: Remainder, chosen: Any) -> N
 @pytest.mark.usefixtures("_grain")
 def test_the_order_of_threads_changes_nothing() -> None:
     first = run(stream(Rows(DATA), threads=8, prefetch=30))
-    assert same(first, run(stream(Rows(DATA), threads=1, prefetch=1)))
+    assert_same(first, run(stream(Rows(DATA), threads=1, prefetch=1)))
 
 
 @pytest.mark.usefixtures("_grain")
@@ -101,10 +101,10 @@ def test_a_resumed_stream_reads_on_from_where_it_was(tmp_path: Path) -> None:
     run(stream(Rows(DATA)), epochs=2, checkpoints=Checkpoints(tmp_path))
     source = Rows(DATA)
     resumed = run(stream(source), checkpoints=Checkpoints(tmp_path, resume=True))
-    assert same(resumed, whole)
+    assert_same(resumed, whole)
 
 
-def test_nonsense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="threads=0, steps=0"):
         stream(Rows(DATA), threads=0, steps=0)
     with pytest.raises(ConfigurationError, match="__len__ and __getitem__, given int"):

@@ -1,4 +1,4 @@
-"""Losses and updates of other kinds, and what is said of wrong ones."""
+"""Other kinds of losses and updates, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from mathdnn_jax.errors import ConfigurationError, DataSetError
 from mathdnn_jax.training import Stepped, Update, all_finite, fit
 
-from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_close, loss, same, start
+from .lines import BATCH, DATA, KEY, OPTIMIZER, Tree, assert_close, assert_same, loss, same, start
 
 GAME = {"left": jnp.float32(1.0), "right": jnp.float32(2.0)}
 
@@ -62,7 +62,7 @@ def test_players_draw_from_keys_of_their_own_and_share_the_state() -> None:
     assert not set(result.history.metrics["drawn"].tolist()) & set(result.history.metrics["drawn_left"].tolist())
 
 
-def test_an_update_of_ones_own() -> None:
+def test_a_custom_update() -> None:
     def step(params: Tree, optimizer_state: Tree, state: Tree, batch: Tree, key: Any, mask: Any) -> Stepped:
         value, gradient = jax.value_and_grad(lambda params: loss(params, batch, key)[0])(params)
         moved = jax.tree.map(lambda leaf, slope: leaf - jnp.float32(0.01) * jnp.sign(slope), params, gradient)
@@ -79,7 +79,7 @@ def test_an_optimiser_that_asks_for_the_loss_gets_it() -> None:
     assert float(result.optimizer_state[-1].scale) < 1
 
 
-def test_an_optimiser_may_begin_with_what_cannot_be_compiled_and_change_its_dtypes() -> None:
+def test_an_optimiser_may_have_an_uncompilable_init_and_change_its_dtypes() -> None:
     def init(params: Tree) -> Tree:
         return jax.tree.map(lambda leaf: np.zeros_like(np.asarray(leaf)), params)
 
@@ -101,7 +101,7 @@ def test_a_loss_that_cannot_be_hashed_is_a_loss() -> None:
         def loss(self, params: Tree, batch: Tree, key: jax.Array) -> Any:
             return loss(params, batch, key)
 
-    assert same(run(Model().loss, start(), OPTIMIZER).params, run(loss, start(), OPTIMIZER).params)
+    assert_same(run(Model().loss, start(), OPTIMIZER).params, run(loss, start(), OPTIMIZER).params)
 
 
 def test_all_finite() -> None:
@@ -140,10 +140,10 @@ def test_a_loss_that_returns_something_else_is_refused(wrong: Any, words: str) -
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda params, *_: params["b"], r"returns \(scalar, \(state, metrics\)\)"),
+        (lambda params, *_: params["b"], r"must return \(scalar, \(state, metrics\)\)"),
         (
             lambda params, state, *_: (params["b"], ({"m": state["n"]}, {})),
-            "returns the state in its structure",
+            "return the state in the structure",
         ),
     ],
 )
@@ -160,26 +160,26 @@ def test_a_loss_that_loses_the_state_is_refused(wrong: Any, words: str) -> None:
         ({"batch_size": 12}, "leave 4 of 40 examples over"),
         ({"clip_norm": 0.0}, "clip_norm=0"),
         ({"ema_decay": 1.0}, "ema_decay=1"),
-        ({"optimizer": None}, "optimiser of optax, given NoneType"),
+        ({"optimizer": None}, "given NoneType as the optimizer"),
         ({"loss": {"a": loss}, "optimizer": {"b": OPTIMIZER}}, r"players \['a'\] need a dict"),
         ({"loss": {"a": loss}, "optimizer": {"a": OPTIMIZER}}, r"players \['a'\], given \['b', 'w'\]"),
         ({"loss": {}, "optimizer": {}}, "one or more players"),
-        ({"loss": Update(lambda _: None, lambda *_: None)}, "has its own optimiser"),  # type: ignore[arg-type]
-        ({"param_specs": start()}, "give the mesh too"),
+        ({"loss": Update(lambda _: None, lambda *_: None)}, "contains its own optimiser"),  # type: ignore[arg-type]
+        ({"param_specs": start()}, "pass the mesh too"),
         ({"evaluate": lambda *_: {"loss": 1.0}}, "names that the loss does not use, given 'loss'"),
     ],
 )
-def test_arguments_that_describe_no_run_are_refused(changes: dict[str, Any], words: str) -> None:
+def test_inconsistent_arguments_are_refused(changes: dict[str, Any], words: str) -> None:
     chosen = {"loss": loss, "params": start(), "optimizer": OPTIMIZER} | changes
     with pytest.raises(ConfigurationError, match=words):
         run(**chosen)
 
 
 def test_data_without_a_common_length_is_refused() -> None:
-    with pytest.raises(DataSetError, match="one length along their first axes"):
+    with pytest.raises(DataSetError, match="same length along their first axes"):
         run(loss, start(), OPTIMIZER, data={"x": DATA["x"], "y": DATA["y"][:-1]})
 
 
 def test_same_tells_trees_apart() -> None:
-    assert same(GAME, dict(GAME))
+    assert_same(GAME, dict(GAME))
     assert not same(GAME, {**GAME, "left": jnp.float32(1.5)})

@@ -1,4 +1,4 @@
-"""Runs that tests start as processes of their own: `python -m tests.mathdnn_jax.training.trainers KIND FOLDER …`."""
+"""Runs that tests start as separate processes: `python -m tests.mathdnn_jax.training.trainers KIND FOLDER …`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DATA = _rng.normal(size=(EXAMPLES, DIM)).astype(np.float32)
 
 
 def begin(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Start this file as a program, with the package that is imported here, wherever else one is installed."""
+    """Run this file as a program, with the package that is imported here even if another one is installed."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.mathdnn_jax.training.trainers", *map(str, arguments)],
@@ -42,7 +42,7 @@ def begin(*arguments: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> str:
-    """What it said, when it has ended well."""
+    """Wait for the process to succeed, and return its output."""
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
     return said
@@ -59,7 +59,7 @@ def start() -> Any:
 
 
 def loss(params: Any, batch: jax.Array, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """A denoising autoencoder's: it draws, and it has layers wide enough to spread."""
+    """The loss of a denoising autoencoder, which draws noise and has layers wide enough to shard."""
     hidden = batch + 0.1 * jax.random.normal(key, batch.shape)
     for name in ("encode", "middle"):
         hidden = jnp.tanh(hidden @ params[name]["kernel"] + params[name]["bias"])
@@ -82,7 +82,7 @@ def write(result: FitResult, path: Path) -> None:
 
 
 def on_devices(folder: Path) -> None:
-    """The run on a mesh of all devices, spread in three ways, and once more."""
+    """The run on a mesh of all devices, sharded in three ways, and repeated once."""
     spread = device_mesh()
     both = device_mesh(data=len(jax.devices()) // 2, model=2)
     specs = shard_wide_layers(start(), both, least=WIDTH)
@@ -101,7 +101,7 @@ def on_devices(folder: Path) -> None:
 
 
 def in_processes(folder: Path) -> None:
-    """One of several processes, which the environment tells of; then a run in two parts."""
+    """One of several processes, given by the environment; then a run in two parts."""
     assert join_processes()
     mesh = device_mesh()
     result = train(mesh=mesh)
@@ -113,14 +113,14 @@ def in_processes(folder: Path) -> None:
 
 
 def killable(folder: Path, epochs: int) -> None:
-    """A run that writes checkpoints all the time and goes on from whatever is there."""
+    """A run that writes checkpoints all the time and resumes from the newest one."""
     checkpoints = Checkpoints(folder, every_steps=2, keep=2, best="loss", resume=True)
     print("training", flush=True)
     write(train(epochs=epochs, checkpoints=checkpoints), folder.with_suffix(".npz"))
 
 
 def on_a_full_disk(folder: Path) -> None:
-    """A run in two parts, in the second of which no file can have more than a few bytes; then one that can go on."""
+    """A run in two parts, where no file of the second can exceed a few bytes; then one that can continue."""
     checkpoints = Checkpoints(folder, resume=True)
     train(epochs=2, checkpoints=checkpoints)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
