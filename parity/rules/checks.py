@@ -61,7 +61,7 @@ def check_arrays(
         ]
         problems.sort(key=lambda problem: order.index(problem[0]))
         lines = "\n  ".join(message for _, message in problems)
-        raise problems[0][0](f"{what} cannot be carried over, {len(problems)} problem(s):\n  {lines}")
+        raise problems[0][0](f"{what} cannot be converted, {len(problems)} problem(s):\n  {lines}")
 
 
 def _unsound(
@@ -71,12 +71,12 @@ def _unsound(
         yield ShapeMismatchError, f"shape: {name} is {array.shape}, expected {shape}"
     if array.dtype not in dtypes:
         allowed = " or ".join(str(dtype) for dtype in dtypes)
-        hint = "JAX_ENABLE_X64=1 keeps float64, dtype= of parity.convert changes floating types on purpose"
+        hint = "JAX_ENABLE_X64=1 keeps float64; dtype= of parity.convert converts floating-point types on purpose"
         hint = f" ({hint})" if any(dtype.kind == "f" for dtype in dtypes) else ""
         yield UnsupportedDtypeError, f"dtype: {name} is {array.dtype}, expected {allowed}{hint}"
     elif array.dtype.kind == "i":
         if (array < 0).any() or (array > np.iinfo(np.int32).max).any():
-            yield UnsupportedDtypeError, f"range: {name} is {array}, expected a count that int32 holds"
+            yield UnsupportedDtypeError, f"range: {name} is {array}, expected a count that fits into int32"
     elif not (finite := np.isfinite(array)).all():
         count = array.size - int(finite.sum())
         where = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), array.shape))
