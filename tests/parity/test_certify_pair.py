@@ -224,7 +224,7 @@ def test_a_network_that_cannot_compute_in_float64_is_named(module: Any, variable
 
 
 def test_arguments_that_make_no_pair_are_refused(module: Any, variables: Tree, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="a PyTorch module first, given dict"):
+    with pytest.raises(ConfigurationError, match="a PyTorch module first, got dict"):
         parity.certify({}, Twin().apply, variables, X)
     with pytest.raises(ConfigurationError, match="beside a JAX function"):
         parity.certify(module, "nice")
