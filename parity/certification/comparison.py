@@ -41,13 +41,13 @@ class Networks(NamedTuple):
 class Batch(NamedTuple):
     """The inputs of both networks, each in its own layout; `first` is the index of the first event among all.
 
-    Of the outputs the first `count` entries are compared, or all of them if it is None.
+    Of the outputs the first `kept` entries are compared, or all of them if it is None.
     """
 
     jax: tuple[np.ndarray, ...]
     torch: tuple[np.ndarray, ...]
     first: int = 0
-    count: int | None = None
+    kept: int | None = None
 
 
 def compare(networks: Networks, batches: Iterable[Batch]) -> tuple[dict[str, Evidence], dict[str, str]]:
@@ -79,7 +79,7 @@ def compare(networks: Networks, batches: Iterable[Batch]) -> tuple[dict[str, Evi
             if sides[0] is None or sides[1] is None:
                 continue
             values = (sides[0], sides[1], np.asarray(jax32[layer]), jax64[layer])
-            true, torch_value, jax_value, jax_double = (value[slice(batch.count)] for value in values)
+            true, torch_value, jax_value, jax_double = (value[slice(batch.kept)] for value in values)
             found = measure(true, torch_value, jax_value, jax_double, batch.first)
             evidence[layer] = merge(evidence[layer], found) if layer in evidence else found
     return evidence, pairs

@@ -184,6 +184,20 @@ def test_the_last_batch_counts_no_event_twice(checkpoint: Path, tmp_path: Path) 
     assert seen == [BATCH, 7]
 
 
+def test_places_of_differences_count_the_events_of_all_batches(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parity.certification.checkpoints.BATCH", 2)
+    inputs = np.zeros((5, 12), np.float32)
+    inputs[4] = 100
+    monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(wrong_sign(state), model))
+    with pytest.raises(errors.CertificationError) as caught:
+        certify(checkpoint, inputs=inputs, output=tmp_path / "c.json")
+    layers = {layer["layer"]: layer for layer in caught.value.certificate["layers"]}
+    assert layers["scaling"]["values"] == 5 * 12
+    assert layers["scaling"]["jax_to_torch_float32"]["absolute"]["index"][0] == 4
+
+
 def test_a_converted_file_can_be_certified(checkpoint: Path, tmp_path: Path) -> None:
     converted = tmp_path / "small.safetensors"
     parity.save_params(converted, parity.restore(checkpoint).params)

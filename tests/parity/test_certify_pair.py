@@ -200,6 +200,35 @@ def test_a_wrong_gradient_is_caught(module: Any, variables: Tree) -> None:
         parity.certify(module, apply, variables, X, gradients=True)
 
 
+class Twice(nn.Module):
+    """A dense layer applied to its own output."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        dense = nn.Dense(4, name="dense")
+        return dense(nn.relu(dense(x)))
+
+
+def test_every_call_of_a_layer_is_compared() -> None:
+    class Module(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = torch.nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.dense(torch.relu(self.dense(x)))
+
+    torch.manual_seed(0)
+    module, x = Module(), np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    dense = {"kernel": module.dense.weight.detach().numpy().T, "bias": module.dense.bias.detach().numpy()}
+    certificate = parity.certify(module, Twice().apply, {"params": {"dense": dense}}, x)
+    assert [(entry["layer"], entry["torch"]) for entry in certificate["layers"]] == [
+        ("dense", "dense"),
+        ("dense#2", "dense#2"),
+        ("output", "output"),
+    ]
+
+
 def test_functions_without_flax_modules_are_judged_by_their_output() -> None:
     torch.manual_seed(0)
     linear = torch.nn.Linear(5, 3)
