@@ -64,21 +64,6 @@ def no_params(key: jax.Array) -> Params:
     return {}
 
 
-def check_event(x: jax.Array, event_shape: tuple[int, ...], map_name: str) -> tuple[int, ...]:
-    """Return the batch shape of `x` after checking that its trailing axes are `event_shape`.
-
-    Raises:
-        EventShapeError: the trailing axes have a different shape.
-    """
-    batch_ndims = x.ndim - len(event_shape)
-    if batch_ndims < 0 or x.shape[batch_ndims:] != event_shape:
-        raise EventShapeError(
-            f"{map_name} acts on events of shape {event_shape}, given an array of shape {x.shape}; "
-            f"its trailing axes must be the event, all axes before them are batch axes"
-        )
-    return x.shape[:batch_ndims]
-
-
 def check_image(x: jax.Array, channels: int, map_name: str) -> tuple[int, ...]:
     """Return the batch shape of `x` after checking that it holds images of any height and width with `channels`.
 

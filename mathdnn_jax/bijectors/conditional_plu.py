@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.bijectors import plu_factors
-from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event, check_image
+from mathdnn_jax.bijectors.bijector import Bijector, Params, check_image
 from mathdnn_jax.bijectors.conditioner import pure_conditioner
 from mathdnn_jax.bijectors.log_scale import bounded, check_bound
 from mathdnn_jax.bijectors.permutation import Indices
 from mathdnn_jax.bijectors.plu import check_plu
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 
 _NAME = "conditional_plu_coupling"
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params
-from mathdnn_jax.bijectors.conditioning import ConditionerInput, conditioning
+from mathdnn_jax.bijectors.coupling_network import ConditionerInput, coupling_network
 from mathdnn_jax.bijectors.index_set import put
 from mathdnn_jax.bijectors.log_scale import bounded, check_bound
 
@@ -51,7 +51,7 @@ def additive_coupling(
 
     Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014.
     """
-    network = conditioning(conditioner, mask, 1, "additive_coupling", layout, context_shape)
+    network = coupling_network(conditioner, mask, 1, "additive_coupling", layout, context_shape)
 
     def shift(params: Params, viewed: jax.Array, context: jax.Array | None) -> jax.Array:
         (t,) = network.values(params, viewed, context)
@@ -115,7 +115,7 @@ def affine_coupling(
     Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, section 3.2; course 002, P3.
     """
     check_bound(log_scale_bound)
-    network = conditioning(conditioner, mask, 2, "affine_coupling", layout, context_shape)
+    network = coupling_network(conditioner, mask, 2, "affine_coupling", layout, context_shape)
 
     def log_scale_and_shift(
         params: Params, viewed: jax.Array, context: jax.Array | None

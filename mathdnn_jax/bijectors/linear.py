@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event
+from mathdnn_jax.bijectors.bijector import Bijector, Params
 from mathdnn_jax.bijectors.pairwise_sum import pairwise_sum
 from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
+from mathdnn_jax.events import check_event
 
 
 def scaling(dim: int) -> Bijector:

@@ -7,8 +7,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event, no_params
+from mathdnn_jax.bijectors.bijector import Bijector, Params, no_params
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 
 
 def logit(event_shape: tuple[int, ...], alpha: float = 0.05) -> Bijector:

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.bijectors import plu_factors
-from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event
+from mathdnn_jax.bijectors.bijector import Bijector, Params
 from mathdnn_jax.bijectors.pairwise_sum import pairwise_sum
 from mathdnn_jax.bijectors.permutation import Indices, check_permutation
 from mathdnn_jax.errors import ConfigurationError, ParameterStructureError
+from mathdnn_jax.events import check_event
 
 
 def plu(dim: int, permutation: Indices | None = None) -> Bijector:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params
-from mathdnn_jax.bijectors.conditioning import ConditionerInput, conditioning
+from mathdnn_jax.bijectors.coupling_network import ConditionerInput, coupling_network
 from mathdnn_jax.bijectors.index_set import pick, put
 from mathdnn_jax.bijectors.rational_quadratic import Spline, spline, spline_forward, spline_inverse
 from mathdnn_jax.errors import ConfigurationError
@@ -70,7 +70,7 @@ def rational_quadratic_coupling(
     rational quadratic interpolation to monotonic data", 1982.
     """
     _check(bins, bound, minimum_bin, minimum_slope)
-    network = conditioning(conditioner, mask, 3 * bins - 1, "rational_quadratic_coupling", layout, context_shape)
+    network = coupling_network(conditioner, mask, 3 * bins - 1, "rational_quadratic_coupling", layout, context_shape)
     is_moved = np.zeros(network.moved.size, np.bool_)
     is_moved[network.moved.indices] = True
 

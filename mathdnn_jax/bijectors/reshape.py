@@ -8,8 +8,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event, no_params
+from mathdnn_jax.bijectors.bijector import Bijector, Params, no_params
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 
 Rearrangement = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 """(array, batch shape) → the array with the entries of each event moved."""

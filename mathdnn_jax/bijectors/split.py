@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax.bijectors.bijector import Bijector, Params, check_event
+from mathdnn_jax.bijectors.bijector import Bijector, Params
 from mathdnn_jax.bijectors.chain import chain, invert
 from mathdnn_jax.bijectors.coupling import affine_coupling
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 
 
 def split(

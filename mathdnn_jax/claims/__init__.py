@@ -1,4 +1,8 @@
-"""Every mathematical statement of the sources, executable; the mistaken ones too, each with its counterexample."""
+"""The course's statements as executable claims, including the mistaken ones, each of which has a counterexample.
+
+`find_claims` looks claims up by their ids, `run_claim` decides one, and `mathdnn claims` decides them all.
+docs/course.md lists the claims by the systems that they are about.
+"""
 
 from mathdnn_jax.claims.claim import Claim, claim
 from mathdnn_jax.claims.registry import CLAIMS, find_claims

@@ -1,4 +1,4 @@
-"""Claims about the GAN with unequally weighted errors: G1."""
+"""Claims about the GAN whose two kinds of error have different weights: G1."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ratios = st.floats(-6, 6).map(lambda power: 10.0**power)
 
 
 def _size(weight: float, *us: float) -> float:
-    """Of the terms that f is the sum of."""
+    """The sum of the magnitudes of f's terms."""
     return float(
         f_divergence(weight).constant + sum(weight * math.log1p(u / weight) + u * math.log1p(weight / u) for u in us)
     )
 
 
 def _formula(u: Any, weight: float) -> np.ndarray:
-    """The f of the seed, as it is written."""
+    """The generator function f exactly as the course writes it."""
     u = np.asarray(u)
     terms = u * np.log(u / (u + weight)) + weight * np.log(weight / (weight + u))
     return np.asarray(terms + (1 + weight) * np.log(1 + weight) - weight * np.log(weight))
@@ -40,22 +40,22 @@ def _formula(u: Any, weight: float) -> np.ndarray:
 @claim(
     "G1.convex",
     "f(u) = u log(u/(u+λ)) + λ log(λ/(λ+u)) + (1+λ) log(1+λ) − λ log λ is convex, and f(1) = 0",
-    source="000 Q5",
+    source="course 000, Q5",
     weight=weights,
     a=ratios,
     b=ratios,
     share=st.floats(0, 1),
 )
 def divergence_is_convex(weight: float, a: float, b: float, share: float) -> None:
-    """Compare with the chord of two points; the second derivative, by autodiff, is λ / (u (u + λ)) > 0."""
+    """Compare f with its chord between two points; by autodiff the second derivative is λ / (u (u + λ)) > 0."""
     made: FDivergence = f_divergence(weight)
     between = share * a + (1 - share) * b
     at_a, at_b, at_between, at_one = made.function(jnp.array([a, b, between, 1.0])).tolist()
     rounding = 64 * EPS * _size(weight, a, b)
     check_equal("f(1)", at_one, 0.0, 0.0)
-    # As it is written the terms of the constant cancel, and a quotient near 1 is rounded before its logarithm is taken.
+    # In the course's form the terms of the constant cancel, and a quotient near 1 is rounded before its logarithm.
     cancelling = 16 * EPS * ((1 + weight) * (math.log1p(weight) + abs(math.log(weight))) + a + weight)
-    check_equal("f(a) against the formula", at_a, _formula(a, weight), rounding + cancelling)
+    check_equal("f(a) against the course's formula", at_a, _formula(a, weight), rounding + cancelling)
     if not at_between <= share * at_a + (1 - share) * at_b + rounding:
         raise AssertionError(f"f is {at_between:.12g}, above its chord {share * at_a + (1 - share) * at_b:.12g}")
     slope, curvature = (float(part) for part in jax.jvp(jax.grad(made.function), (jnp.asarray(a),), (jnp.ones(()),)))
@@ -66,25 +66,25 @@ def divergence_is_convex(weight: float, a: float, b: float, share: float) -> Non
 @claim(
     "G1.conjugate",
     "f*(t) = sup_u (t u − f(u)): f(u) + f*(t) ≥ t u, with equality for t = f′(u)",
-    source="000 Q5",
+    source="course 000, Q5",
     weight=weights,
     u=ratios,
     t=st.floats(-20, -1e-3),
 )
 def conjugate_of_the_divergence(weight: float, u: float, t: float) -> None:
-    """Compare any t, and the one where the two touch."""
+    """Check the inequality for any t, and the equality for the t at which the two sides touch."""
     made = f_divergence(weight)
     value, slope = float(made.function(u)), float(made.derivative(u))
     other, touching = float(made.conjugate(t)), float(made.conjugate(slope))
     rounding = 64 * EPS * (_size(weight, u) + abs(t * u) + abs(weight * math.log(-math.expm1(t))))
     if not value + other >= t * u - rounding:
         raise AssertionError(f"f(u) + f*(t) is {value + other:.12g}, below t u = {t * u:.12g}")
-    # An error of ε |t| in t is one of ε |t| u in f*, whose derivative is u there.
+    # An error of ε |t| in t becomes one of ε |t| u in f*, whose derivative there is u.
     check_equal("f(u) + f*(f′(u))", value + touching, slope * u, 64 * EPS * (_size(weight, u) + abs(slope * u)))
 
 
 def _densities(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """A mixture of two Gaussians, another Gaussian, and the cell of a grid on which sums are exact to 1e-12."""
+    """A mixture of two Gaussians, another Gaussian, and the cell width of a grid whose sums are exact to 1e-12."""
     rng = np.random.default_rng(seed)
     cell = 0.02
     x = np.arange(-14, 14, cell)
@@ -102,12 +102,12 @@ def _densities(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
 @claim(
     "G1.value",
     "max_D E_p[log D] + λ E_q[log(1 − D)] = D_f(p ‖ q) − (1+λ) log(1+λ) + λ log λ, with D = p/(p + λ q)",
-    source="000 Q5",
+    source="course 000, Q5",
     weight=weights,
     seed=seeds,
 )
 def value_of_the_game(weight: float, seed: int) -> None:
-    """Integrate both sides on a grid, to 1e-6; any other D falls short by E_p+λq of the KL of the two Bernoullis."""
+    """Integrate both sides on a grid, to 1e-6; any other D falls short by a KL of Bernoullis, weighted by p + λ q."""
     p, q, cell = _densities(seed)
     best = np.asarray(optimal_discriminator(p, q, weight))
     check_equal("D (p + λ q) over p", best * (p + weight * q) / p, 1.0, 16 * EPS)
@@ -127,7 +127,7 @@ def value_of_the_game(weight: float, seed: int) -> None:
 
 @functools.cache
 def _game(weight: float) -> tuple[Any, Any]:
-    """A GAN on one-hot events whose discriminator has a logit for each cell, its training, and its losses."""
+    """Training and losses of a GAN on one-hot events whose discriminator has one logit for each cell."""
     made = {
         saturating: gan(
             (CELLS,),
@@ -156,7 +156,7 @@ def _game(weight: float) -> tuple[Any, Any]:
         loss = jax.grad(lambda logits: losses(logits, x, z)[0])
 
         def step(_: int, logits: jax.Array) -> jax.Array:
-            # The loss is a sum over cells, each convex in its own logit.
+            # The loss is a sum over cells, and each summand is convex in its own logit.
             gradient, curvature = jax.jvp(loss, (logits,), (jnp.ones_like(logits),))
             return logits - jnp.clip(gradient / curvature, -1, 1)
 
@@ -169,14 +169,14 @@ def _game(weight: float) -> tuple[Any, Any]:
 
 @claim(
     "G1.trained",
-    "a discriminator trained on a grid with the GAN's loss reaches p/(p + λ q), and the loss the divergence: "
+    "a discriminator on a grid, trained with the GAN's loss, reaches p/(p + λ q), and its loss "
     "(1+λ) log(1+λ) − λ log λ − D_f(p ‖ q)",
-    source="000 Q5",
+    source="course 000, Q5",
     weight=st.sampled_from([1e-3, 0.7, 1e3]),
     seed=seeds,
 )
 def trained_discriminator(weight: float, seed: int) -> None:
-    """Train one logit a cell, by Newton's method, on events that fall into the cells as often as p and q say."""
+    """Train one logit for each cell by Newton's method, on events that fall into the cells with frequencies p and q."""
     train, losses = _game(weight)
     rng = np.random.default_rng(seed)
     counts = [1 + rng.multinomial(EVENTS - CELLS, rng.dirichlet(np.ones(CELLS))) for _ in range(2)]
@@ -188,9 +188,6 @@ def trained_discriminator(weight: float, seed: int) -> None:
     own, saturating, other = losses(logits, x, z)
     made = f_divergence(weight)
     bound = 1e-10 * (1 + weight)
-    check_equal("its loss", own, made.constant - made.divergence(p, q, 1.0), bound)
-    check_equal("the saturating loss against λ E_q log(1 − D)", saturating, weight * (q @ np.log1p(-best)), bound)
-    check_equal("the other against −λ E_q log D", other, -weight * (q @ np.log(best)), bound)
-
-
-CLAIMS = (divergence_is_convex, conjugate_of_the_divergence, value_of_the_game, trained_discriminator)
+    check_equal("discriminator's loss", own, made.constant - made.divergence(p, q, 1.0), bound)
+    check_equal("saturating loss against λ E_q log(1 − D)", saturating, weight * (q @ np.log1p(-best)), bound)
+    check_equal("non-saturating loss against −λ E_q log D", other, -weight * (q @ np.log(best)), bound)

@@ -1,4 +1,4 @@
-"""Claims about anomaly detection: F12, E9; and about the data of the one-dimensional flow: E3."""
+"""Claims about anomaly detection (F12, E9) and about the data of the one-dimensional flow (F10, E3)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mathdnn_jax.recipes.mixture_cdf import MODES, three_gaussians
 from mathdnn_jax.tasks import detect, detect_by_error, halve, likelihood_threshold
 
 levels = st.integers(-1000, 1000).map(lambda n: n / 10)
-"""Few enough values that ties occur, between the sets too."""
+"""Few values, so that ties occur, also between the sets."""
 
 log_likelihoods = st.lists(levels, min_size=4, max_size=40)
 
 
 @claim(
     "F12.threshold",
-    "of a validation set at most one in 1 + 3² lies below its mean − 3 standard deviations",
-    source="000 Q3; Cantelli's inequality",
+    "at most one in 1 + 3² values of a validation set lies below its mean minus 3 standard deviations",
+    source="course 000, Q3; Cantelli's inequality",
     values=log_likelihoods,
 )
 def validation_share(values: list[float]) -> None:
-    """Count, and compare the threshold with its definition."""
+    """Compare the threshold with its definition, and count the values below it."""
     array = np.array(values)
     threshold = likelihood_threshold(array)
     deviation = np.sqrt(np.square(array - array.mean()).sum() / (len(array) - 1))
@@ -35,18 +35,18 @@ def validation_share(values: list[float]) -> None:
 
 @claim(
     "F12.errors",
-    "an error of type I is a held-out inlier below the threshold, one of type II an outlier that is not; AUROC is "
-    "P(inlier > outlier) + ½ P(equal)",
-    source="000 Q3",
+    "a type I error is a held-out inlier below the threshold, a type II error is an outlier that is not; AUROC is "
+    "P(inlier > outlier) + ½ P(inlier = outlier)",
+    source="course 000, Q3",
     inliers=log_likelihoods,
     outliers=log_likelihoods,
     split=st.sampled_from(["halves", "random"]),
 )
 def error_counts(inliers: list[float], outliers: list[float], split: str) -> None:
-    """Split the inliers, count one by one, and compare every pair."""
+    """Split the inliers, count errors one by one, and compare every pair of an inlier and an outlier."""
     values, other = np.array(inliers), np.array(outliers)
     validation, held_out = halve(len(values), "halves" if split == "halves" else "random")
-    check_equal("both halves together", np.sort(np.concatenate([validation, held_out])), np.arange(len(values)), 0.0)
+    check_equal("indices of both halves", np.sort(np.concatenate([validation, held_out])), np.arange(len(values)), 0.0)
     test = values[held_out]
     found = detect(values[validation], test, other)
     threshold = likelihood_threshold(values[validation])
@@ -61,47 +61,49 @@ def error_counts(inliers: list[float], outliers: list[float], split: str) -> Non
 
 @claim(
     "E9.batches",
-    "the rate of errors is their number over (number of batches · batch size)",
-    source="002 P1, erratum E9",
+    "the error rate is the number of errors over (number of batches · batch size)",
+    source="course 002, P1; erratum E9",
     verdict="refuted",
     errors=st.lists(st.integers(0, 10), min_size=2, max_size=40),
     batch_size=st.integers(1, 20),
 )
 def rate_over_whole_batches(errors: list[int], batch_size: int) -> None:
-    """Compare with the share of images, which no batch size enters: a last batch that is not whole counts as one."""
+    """Compare with the share of images, which does not depend on the batch size; a partial batch counts as whole."""
     found = detect_by_error(np.array([1.0, 2.0, 3.0]), np.array(errors, np.float64), np.array([9.0]))
     share = found.type_1_errors / found.type_1_total
     by_batches = found.type_1_errors / (-(-len(errors) // batch_size) * batch_size)
     if by_batches != share:
         raise AssertionError(
-            f"{found.type_1_errors} of {len(errors)} images are errors, {share:.6g}; in batches of {batch_size} it "
-            f"comes out as {by_batches:.6g}"
+            f"{found.type_1_errors} of {len(errors)} images are errors, a rate of {share:.6g}; counted in batches of "
+            f"{batch_size} it is {by_batches:.6g}"
         )
 
 
 @claim(
     "E3.count",
-    "n, n and num − n numbers with n = ⌊num/3⌋ are num numbers, a third of each kind",
-    source="002 P2, erratum E3",
+    "n, n and num − n numbers, where n = ⌊num/3⌋, are num numbers, a third for each mode",
+    source="course 002, P2; erratum E3",
     verdict="refuted",
     num=st.integers(3, 5000),
 )
 def parts_of_three(num: int) -> None:
-    """Draw that data set: the last kind has twice its share."""
+    """Draw this data set, in which the last mode has twice its share."""
     drawn = three_gaussians(np.random.default_rng(0), num, num - num // 3)
     if len(drawn) != num:
-        raise AssertionError(f"{len(drawn):,} numbers where {num:,} were asked for")
+        raise AssertionError(f"{len(drawn):,} numbers are drawn, although {num:,} were asked for")
 
 
-@claim("F10.data", "n, n and num − 2n numbers are", source="002 P2, erratum E3", num=st.integers(3, 5000))
+@claim(
+    "F10.data",
+    "n, n and num − 2n numbers, where n = ⌊num/3⌋, are num numbers, a third for each mode",
+    source="course 002, P2; erratum E3",
+    num=st.integers(3, 5000),
+)
 def three_even_parts(num: int) -> None:
-    """Count the numbers in all, and those near each of three modes that are nearly five standard deviations apart."""
+    """Count all numbers, and those near each of the three modes, which are nearly five standard deviations apart."""
     drawn = three_gaussians(np.random.default_rng(0), num)
-    check_equal("how many", len(drawn), num, 0.0)
+    check_equal("number of draws", len(drawn), num, 0.0)
     means = np.array([mean for mean, _ in MODES])
     kinds = np.bincount(np.abs(drawn[:, None] - means).argmin(1), minlength=3)
     if num >= 60 and np.abs(kinds - num / 3).max() > num / 10:
         raise AssertionError(f"the modes have {kinds.tolist()} of {num:,} numbers")
-
-
-CLAIMS = (validation_share, error_counts, rate_over_whole_batches, parts_of_three, three_even_parts)

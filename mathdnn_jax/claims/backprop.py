@@ -1,4 +1,4 @@
-"""Claims about the hand-written reverse pass of a 1-D convolution network: C6, E5."""
+"""Claims about the hand-written reverse pass of a 1-D convolutional network: C6, E5."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.claims.claim import claim
-from mathdnn_jax.claims.evidence import EPS, seeds
-from mathdnn_jax.claims.network_evidence import check_within
+from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
 from mathdnn_jax.nets import Conv1dLayer, conv1d_backprop, conv1d_forward
 
 Layers = tuple[Conv1dLayer, ...]
 
 kernels = st.sampled_from([(1,), (4,), (3, 1), (2, 5), (3, 4, 2), (1, 3, 1, 2)])
-"""Few, since every one is compiled."""
+"""Few sizes, since each is compiled."""
 
 mixes = st.tuples(*[st.integers(0, 3)] * 3).filter(any)
-"""Of tanh, sine and sigmoid in the activation σ, which are made to add up to 1."""
+"""Shares of tanh, sine and sigmoid in the activation σ, normalised later to add up to 1."""
 
 
 def _case(sizes: Sequence[int], outputs: int, seed: int) -> tuple[Layers, jax.Array, jax.Array]:
-    """Random layers with kernels of these sizes, an x for which y_L has so many entries, and a cotangent u of those."""
+    """Random layers with kernels of these sizes, an x for which y_L has `outputs` entries, and a cotangent u of y_L."""
     rng = np.random.default_rng(seed)
     layers = tuple(Conv1dLayer(jnp.asarray(rng.normal(size=f)), jnp.asarray(rng.normal())) for f in sizes)
     length = outputs + sum(f - 1 for f in sizes)
@@ -43,7 +42,7 @@ def _mixed(mix: Sequence[int]) -> jax.Array:
 
 @jax.jit
 def _by_hand(layers: Layers, x: jax.Array, u: jax.Array, mix: jax.Array) -> tuple[jax.Array, Layers]:
-    """y_L, and the gradients of u · y_L by the reverse pass."""
+    """y_L, and the gradients of u · y_L by the hand-written reverse pass."""
     return conv1d_backprop(layers, x, _activation(mix), cotangent=u)
 
 
@@ -55,10 +54,10 @@ def _by_jax(layers: Layers, x: jax.Array, u: jax.Array, mix: jax.Array) -> tuple
 
 
 def _rounding(layers: Layers, x: jax.Array, u: jax.Array) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """How far y_L, and each layer's two gradients, may be from the exact ones: both passes run on magnitudes.
+    """How far y_L, and each layer's two gradients, may be from the exact ones, by running both passes on magnitudes.
 
-    A sum of n terms is off by at most n ε of the sum of their magnitudes. An error of a_ℓ is one of σ(a_ℓ) and one of
-    σ′(a_ℓ) no greater, both of which have 8 ε of their own.
+    A sum of n terms is off by at most n ε times the sum of their magnitudes. An error in a_ℓ causes no greater errors
+    in σ(a_ℓ) and σ′(a_ℓ), which add 8 ε of their own.
     """
     weights = [(np.abs(kernel), float(abs(bias))) for kernel, bias in layers]
     inputs, slopes = [(np.abs(x), np.zeros(len(x)))], []
@@ -85,47 +84,47 @@ def _rounding(layers: Layers, x: jax.Array, u: jax.Array) -> tuple[np.ndarray, l
 
 @claim(
     "C6.gradient",
-    "v_L = u, v_{ℓ−1} = σ′(a_{ℓ−1}) ⊙ A_{w_ℓ}ᵀ v_ℓ: ∂(u · y_L)/∂w_ℓ = A_{v_ℓ} y_{ℓ−1}, ∂(u · y_L)/∂b_ℓ = 1 · v_ℓ, as "
-    "jax.grad derives",
-    source="001 P3, 004 P4",
+    "v_L = u, v_{ℓ−1} = σ′(a_{ℓ−1}) ⊙ A_{w_ℓ}ᵀ v_ℓ: ∂(u · y_L)/∂w_ℓ = A_{v_ℓ} y_{ℓ−1}, ∂(u · y_L)/∂b_ℓ = 1 · v_ℓ, "
+    "the same as jax.grad derives",
+    source="course 001, P3; course 004, P4",
     sizes=kernels,
     mix=mixes,
     seed=seeds,
 )
 def reverse_pass(sizes: Sequence[int], mix: Sequence[int], seed: int) -> None:
-    """Compare both outputs and all gradients, layer by layer; y_L has as many entries as the first kernel."""
+    """Compare both outputs, and all gradients layer by layer; y_L has as many entries as the first kernel."""
     layers, x, u = _case(sizes, sizes[0], seed)
     y, gradients = _by_hand(layers, x, u, _mixed(mix))
     wanted_y, wanted = _by_jax(layers, x, u, _mixed(mix))
     y_bound, bounds = _rounding(layers, x, u)
-    check_within("y_L", np.asarray(y), np.asarray(wanted_y), 2 * y_bound)
+    check_equal("y_L", np.asarray(y), np.asarray(wanted_y), 2 * y_bound)
     for k, (mine, theirs, layer_bounds) in enumerate(zip(gradients, wanted, bounds, strict=True), start=1):
         for what, given, expected, bound in zip(("w", "b"), mine, theirs, layer_bounds, strict=True):
-            check_within(f"∂/∂{what}_{k}", np.asarray(given), np.asarray(expected), 2 * np.asarray(bound))
+            check_equal(f"∂/∂{what}_{k}", np.asarray(given), np.asarray(expected), 2 * np.asarray(bound))
 
 
-def _equations(jaxpr: Any) -> Iterator[Any]:
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations of a program, including those of the programs that it calls."""
     for equation in jaxpr.eqns:
         yield equation
         for parameter in equation.params.values():
             inner = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns"):
-                yield from _equations(inner)
+                yield from equations(inner)
 
 
 @claim(
     "C6.no_matrix",
-    "the reverse pass of L layers is 3 L − 1 convolutions, without a matrix product or an array of more than n_0 "
-    "entries",
-    source="001 P3, 004 P4",
+    "the reverse pass of L layers takes 3 L − 1 convolutions, no matrix product, and no array of more than n_0 entries",
+    source="course 001, P3; course 004, P4",
     sizes=kernels,
     outputs=st.integers(20, 2000),
 )
 def no_matrix(sizes: Sequence[int], outputs: int) -> None:
-    """Read the program: L convolutions forward, L by the kernels, L − 1 transposed."""
+    """Count operations in the program: L convolutions forward, L for the kernels' gradients, L − 1 transposed ones."""
     layers, x, u = _case(sizes, outputs, 0)
     program = jax.make_jaxpr(lambda layers, x, u: conv1d_backprop(layers, x, cotangent=u))(layers, x, u)
-    found = list(_equations(program.jaxpr))
+    found = list(equations(program.jaxpr))
     names = [equation.primitive.name for equation in found]
     products, convolutions = names.count("dot_general"), names.count("conv_general_dilated")
     if products or convolutions != 3 * len(sizes) - 1:
@@ -138,28 +137,26 @@ def no_matrix(sizes: Sequence[int], outputs: int) -> None:
 @claim(
     "E5.last_layer",
     "v_ℓ = (∂y_L/∂y_ℓ) diag σ′(a_ℓ) gives ∂y_L/∂w_ℓ = (A_{v_ℓ} y_{ℓ−1})ᵀ and ∂y_L/∂b_ℓ = v_ℓ 1 for every ℓ up to L",
-    source="004 P4, erratum E5",
+    source="course 004, P4; erratum E5",
     verdict="refuted",
     sizes=kernels,
     seed=st.integers(0, 9),
 )
 def derivative_of_the_last_layer(sizes: Sequence[int], seed: int) -> None:
-    """Start the reverse pass from σ′(a_L), σ = tanh, and see what it says of b_L, which is added to y_L."""
+    """Start the reverse pass from σ′(a_L), σ = tanh, and look at the derivative by b_L, which is added to y_L."""
     layers, x, _ = _case(sizes, 1, seed)
     y, given, expected = (float(number) for number in _mistaken_and_right(layers, x))
     if abs(given - expected) > 1e-6:
         raise AssertionError(
-            f"∂y_L/∂b_L = {given:.9g} = σ′(a_L) for a_L = {y:.6g}; the last layer has no σ: {expected:.9g}"
+            f"it gives ∂y_L/∂b_L = {given:.9g} = σ′(a_L) for a_L = {y:.6g}; the last layer has no σ, so that the "
+            f"derivative is {expected:.9g}"
         )
 
 
 @jax.jit
 def _mistaken_and_right(layers: Layers, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """y_L, and ∂y_L/∂b_L by the reverse pass from σ′(a_L) and by JAX."""
+    """y_L, and ∂y_L/∂b_L by the reverse pass that starts from σ′(a_L) and by JAX."""
     tanh = _mixed((1, 0, 0))
     (y,), wanted = _by_jax(layers, x, jnp.ones(1), tanh)
     _, mistaken = _by_hand(layers, x, (1 - jnp.square(jnp.tanh(y)))[None], tanh)
     return y, mistaken[-1].bias, wanted[-1].bias
-
-
-CLAIMS = (reverse_pass, no_matrix, derivative_of_the_last_layer)

@@ -1,10 +1,10 @@
-"""How a statement about random draws is decided: by a statistic that a correct program exceeds with known chance.
+"""How claims about random draws are decided: by statistics that a correct program exceeds with a known probability.
 
 All Monte-Carlo claims together raise a false alarm with a probability below 1e-6. They compare fewer than
-MOST_STATISTICS means with the truth, each of thousands of draws or more with a fixed key, and a mean may lie BOUND of
-its standard errors away, which a normal variable does with probability 8.0e-11: below 2e-8 in all. The rest is left for
-what means of so many draws lack of being normal. The keys being fixed, what passes once passes each time, until the
-code or JAX's random numbers change; then the chance is taken once more.
+MOST_STATISTICS means with the truth, each of thousands of draws or more with a fixed key. A mean may be BOUND standard
+errors away from the truth; a normal variable is farther away with probability 8.0e-11, which makes less than 2e-8 in
+all. The rest allows for means of this many draws not being quite normal. Since the keys are fixed, a claim that passes
+once passes every time, until the code or JAX's random numbers change; only then is the risk taken again.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from typing import Any
 
 import numpy as np
 
+from mathdnn_jax.claims.evidence import worst_entry
+
 BOUND = 6.5
-"""Standard errors."""
+"""Number of standard errors by which a mean may miss the truth."""
 
 MOST_STATISTICS = 200
-"""How many statistics the claims compute, at most."""
+"""Upper bound on the number of statistics that the claims compute."""
 
 
 def check_unbiased(what: str, mean: Any, standard_error: Any, expected: Any) -> None:
     """Check that means of draws are within BOUND standard errors of the truth, else raise AssertionError with them."""
     mean, error, expected = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (mean, standard_error, expected)))
-    # What no draw changes has no standard error, and is exact up to rounding.
+    # A statistic that no draw changes has no standard error, and is exact up to rounding.
     allowed = BOUND * error + 1e-10 * (1 + np.abs(expected))
     excess = np.abs(mean - expected) / allowed
     # Written so that NaN fails.
     if not (excess <= 1).all():
-        worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape)
+        worst = worst_entry(excess)
         distance = abs(mean[worst] - expected[worst]) / max(error[worst], np.finfo(np.float64).tiny)
         raise AssertionError(
-            f"{what}: {mean[worst]:.9g} ± {error[worst]:.2g} against {expected[worst]:.9g}, {distance:.1f} standard "
-            f"errors, at most {BOUND} by chance"
+            f"{what}: got {mean[worst]:.9g} ± {error[worst]:.2g}, expected {expected[worst]:.9g}; that is "
+            f"{distance:.1f} standard errors away, more than the {BOUND} allowed"
         )
 
 

@@ -11,16 +11,16 @@ Verdict = Literal["holds", "refuted"]
 
 
 class Claim(NamedTuple):
-    """A statement, where it comes from, and the property that decides it.
+    """A statement, its source, and the property that decides it.
 
-    - `id`: short and stable, the row of the system it is about and a word: "F5.log_det";
-    - `statement`: the formula, for a person;
-    - `source`: the seeds' problem, or the erratum;
-    - `verdict`: "holds", or "refuted" for a mistaken statement, which must be found wrong each time;
-    - `property`: a function of the drawn arguments that raises AssertionError, with the numbers, where the statement
-      fails. It runs with JAX's 64-bit types on;
-    - `strategies`: what hypothesis draws for each argument. Without any the property is run once: a computation with
-      no choice in it, or a Monte-Carlo test with a fixed key and a stated chance of a false alarm.
+    - `id`: a short, stable name, which consists of the system or erratum and a word: "F5.log_det";
+    - `statement`: the formula, as users read it;
+    - `source`: the course's problem, and the erratum if there is one;
+    - `verdict`: "holds", or "refuted" for a mistaken statement, for which every run must find a counterexample;
+    - `property`: a function of the drawn arguments that raises AssertionError, with the numbers, if the statement
+      fails. It runs with JAX's 64-bit types enabled;
+    - `strategies`: what hypothesis draws for each argument. A property without arguments runs once: it is a computation
+      that involves no choice, or a Monte-Carlo test with a fixed key and a stated probability of a false alarm.
     """
 
     id: str
@@ -39,7 +39,21 @@ def claim(
     verdict: Verdict = "holds",
     **strategies: SearchStrategy[Any],
 ) -> Callable[[Callable[..., None]], Claim]:
-    """Make a claim of the property that follows: `@claim("F5.log_det", "log|det A| = …", source="000 Q4a", dim=…)`."""
+    """Turn the property that follows into a claim; see `Claim` for the arguments.
+
+    Returns:
+        A decorator that replaces the property by its `Claim`.
+
+    Example:
+        >>> import hypothesis.strategies as st
+        >>> from mathdnn_jax.claims import claim, run_claim
+        >>> @claim("X.square", "n² > n", source="a mistake", verdict="refuted", n=st.integers(0, 9))
+        ... def square_exceeds_its_root(n: int) -> None:
+        ...     if not n * n > n:
+        ...         raise AssertionError(f"n² = {n * n}")
+        >>> run_claim(square_exceeds_its_root).counterexample
+        {'n': '0'}
+    """
 
     def decorate(check: Callable[..., None]) -> Claim:
         return Claim(id, statement, source, verdict, check, strategies)

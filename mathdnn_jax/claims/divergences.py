@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -11,6 +12,7 @@ import numpy as np
 
 from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
+from mathdnn_jax.claims.quadrature import grid
 from mathdnn_jax.probability import (
     diagonal_gaussian_kl,
     diagonal_gaussian_log_prob,
@@ -21,7 +23,7 @@ from mathdnn_jax.probability import (
 
 CELLS = 6
 concentrations = st.sampled_from([1.0, 0.05, 20.0])
-"""Of a Dirichlet distribution: small ones put nearly all mass on one cell, large ones make two draws alike."""
+"""Of a Dirichlet distribution: a small one puts nearly all mass on one cell, a large one makes two draws alike."""
 
 _kl = jax.jit(kl_divergence, static_argnames="axis")
 _gaussian_kl, _diagonal_kl = jax.jit(gaussian_kl), jax.jit(diagonal_gaussian_kl)
@@ -40,13 +42,13 @@ def _rounding(p: np.ndarray, q: np.ndarray) -> float:
 
 @claim(
     "P1.nonnegative",
-    "KL(p ‖ q) ≥ ½ (Σ |p − q|)² ≥ 0, so that it is 0 for p = q alone; for densities, with volumes of cells, too",
-    source="001 P5(a), 002 P4",
+    "KL(p ‖ q) ≥ ½ (Σ |p − q|)² ≥ 0, so that it vanishes only for p = q; the same holds for densities on cells",
+    source="course 001, P5(a); course 002, P4",
     concentration=concentrations,
     seed=seeds,
 )
 def divergence_is_nonnegative(concentration: float, seed: int) -> None:
-    """Compare with Pinsker's lower bound, which is what is left of the statement's proof when it is made sharp."""
+    """Compare with Pinsker's lower bound, the sharp form of the statement."""
     rng = np.random.default_rng(seed)
     p, q = _probabilities(rng, concentration), _probabilities(rng, concentration)
     volumes = rng.uniform(0.1, 3, CELLS)
@@ -54,19 +56,19 @@ def divergence_is_nonnegative(concentration: float, seed: int) -> None:
     found = float(_kl(p, q))
     if not found >= bound - rounding:
         raise AssertionError(f"the divergence is {found:.12g}, below ½ (Σ |p − q|)² = {bound:.12g}")
-    check_equal("of densities, against that of probabilities", _kl(p / volumes, q / volumes, volumes), found, rounding)
-    check_equal("of p to itself", _kl(p, p), 0.0, 0.0)
+    check_equal("KL of densities", _kl(p / volumes, q / volumes, volumes), found, rounding)
+    check_equal("KL(p ‖ p)", _kl(p, p), 0.0, 0.0)
 
 
 @claim(
     "P1.products",
     "KL(p₁ ⊗ p₂ ‖ q₁ ⊗ q₂) = KL(p₁ ‖ q₁) + KL(p₂ ‖ q₂)",
-    source="001 P5(b), 002 P4",
+    source="course 001, P5(b); course 002, P4",
     concentration=concentrations,
     seed=seeds,
 )
 def divergence_of_products(concentration: float, seed: int) -> None:
-    """Multiply two pairs of distributions out."""
+    """Form the products of two pairs of distributions."""
     rng = np.random.default_rng(seed)
     p, q = (_probabilities(rng, concentration) for _ in range(2))
     r, s = (_probabilities(rng, concentration, CELLS - 1) for _ in range(2))
@@ -76,7 +78,7 @@ def divergence_of_products(concentration: float, seed: int) -> None:
 
 
 def _covariance(rng: np.random.Generator, dim: int) -> np.ndarray:
-    """A random one: scales from e^−2 to e^2, a correlation of at most 0.95."""
+    """A random covariance with scales from e^−2 to e^2 and a correlation of at most 0.95."""
     scale = np.exp(rng.uniform(-2, 2, dim))
     correlation = np.eye(dim)
     if dim > 1:
@@ -85,41 +87,48 @@ def _covariance(rng: np.random.Generator, dim: int) -> np.ndarray:
 
 
 def _quadrature(mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """Points and the volume of a cell for integrals of N(mean, covariance) times polynomials.
+    """Points, and the volume of a cell, for integrals of polynomials against N(mean, covariance).
 
-    The trapezoidal rule in whitened coordinates, within 10 deviations at steps of ½: it errs by e^(−2π²/h²) = 1e-34 of
-    the integrand's size, what is cut off is below 1e-20 of it.
+    This is the trapezoidal rule in whitened coordinates, up to 10 deviations in steps of h = ½. Relative to the
+    integrand's size, the rule is off by e^(−2π²/h²) = 1e-34, and the tails that are cut off are below 1e-20.
     """
     step = 0.5
     axis = np.arange(-10, 10 + step / 2, step)
-    white = np.stack(np.meshgrid(*[axis] * len(mean), indexing="ij"), -1).reshape(-1, len(mean))
     factor = np.linalg.cholesky(covariance)
-    return mean + white @ factor.T, float(np.diagonal(factor).prod() * step ** len(mean))
+    return mean + grid(axis, len(mean)) @ factor.T, float(np.diagonal(factor).prod() * step ** len(mean))
 
 
-def _check_quadrature(log_p: Any, log_q: Any, volume: float, closed: Any) -> None:
-    p = np.exp(np.asarray(log_p))
-    check_equal("integral of the density", p.sum() * volume, 1.0, 1e-12)
-    check_equal("closed form against quadrature", closed, (p * np.asarray(log_p - log_q)).sum() * volume, 1e-9)
+def _check_quadrature(
+    kl: Callable[..., Any],
+    log_prob: Callable[..., Any],
+    p: tuple[np.ndarray, ...],
+    q: tuple[np.ndarray, ...],
+    covariance: np.ndarray,
+) -> Any:
+    """Check the closed form for p, whose covariance is given, and q against the integral of p log(p/q); return it."""
+    points, volume = _quadrature(p[0], covariance)
+    closed, log_p, log_q = kl(*p, *q), log_prob(points, *p), log_prob(points, *q)
+    density = np.exp(np.asarray(log_p))
+    check_equal("integral of the density", density.sum() * volume, 1.0, 1e-12)
+    check_equal("closed form against quadrature", closed, (density * np.asarray(log_p - log_q)).sum() * volume, 1e-9)
+    return closed
 
 
 @claim(
     "P2.quadrature",
     "KL(N(μ₀, Σ₀) ‖ N(μ₁, Σ₁)) = ½ (tr(Σ₁⁻¹Σ₀) + (μ₁ − μ₀)ᵀ Σ₁⁻¹ (μ₁ − μ₀) − d + log(det Σ₁ / det Σ₀)) is the integral "
     "of p log(p/q)",
-    source="001 P6, 002 P5",
+    source="course 001, P6; course 002, P5",
     dim=st.integers(1, 2),
     seed=seeds,
 )
 def gaussian_divergence(dim: int, seed: int) -> None:
-    """Integrate by quadrature, to 1e-9, and compare with the formula as it is written."""
+    """Compare the closed form with quadrature, to 1e-9, and with the formula as stated."""
     rng = np.random.default_rng(seed)
     mean, other_mean = rng.normal(size=dim), rng.normal(size=dim)
     covariance, other = _covariance(rng, dim), _covariance(rng, dim)
-    points, volume = _quadrature(mean, covariance)
-    closed = _gaussian_kl(mean, covariance, other_mean, other)
-    log_p, log_q = _gaussian_log_prob(points, mean, covariance), _gaussian_log_prob(points, other_mean, other)
-    _check_quadrature(log_p, log_q, volume, closed)
+    p, q = (mean, covariance), (other_mean, other)
+    closed = _check_quadrature(_gaussian_kl, _gaussian_log_prob, p, q, covariance)
     precision, shift = np.linalg.inv(other), other_mean - mean
     terms = [np.trace(precision @ covariance), shift @ precision @ shift, -dim]
     terms += [np.linalg.slogdet(other)[1], -np.linalg.slogdet(covariance)[1]]
@@ -129,22 +138,19 @@ def gaussian_divergence(dim: int, seed: int) -> None:
 
 @claim(
     "P2.diagonal",
-    "KL(N(μ₀, diag σ₀²) ‖ N(μ₁, diag σ₁²)) = Σ_i log(σ₁/σ₀)_i + ((σ₀² + (μ₀ − μ₁)²) / 2σ₁² − ½)_i: the integral, the "
-    "sum of its coordinates' and the closed form for full covariances",
-    source="001 P6, 002 P5, 000 Q6(c)",
+    "KL(N(μ₀, diag σ₀²) ‖ N(μ₁, diag σ₁²)) = Σ_i log(σ₁/σ₀)_i + ((σ₀² + (μ₀ − μ₁)²) / 2σ₁² − ½)_i is the integral of "
+    "p log(p/q), the sum over the coordinates and the closed form for full covariances",
+    source="course 001, P6; course 002, P5; course 000, Q6(c)",
     dim=st.integers(1, 2),
     seed=seeds,
 )
 def diagonal_gaussian_divergence(dim: int, seed: int) -> None:
-    """Integrate by quadrature, to 1e-9, and compare with the other forms."""
+    """Compare the closed form with quadrature, to 1e-9, and with the other forms."""
     rng = np.random.default_rng(seed)
     mean, other_mean = rng.normal(size=dim), rng.normal(size=dim)
     log_scale, other = rng.uniform(-2, 2, dim), rng.uniform(-2, 2, dim)
-    closed = _diagonal_kl(mean, log_scale, other_mean, other)
     covariance = np.diag(np.exp(2 * log_scale))
-    points, volume = _quadrature(mean, covariance)
-    log_p, log_q = _diagonal_log_prob(points, mean, log_scale), _diagonal_log_prob(points, other_mean, other)
-    _check_quadrature(log_p, log_q, volume, closed)
+    closed = _check_quadrature(_diagonal_kl, _diagonal_log_prob, (mean, log_scale), (other_mean, other), covariance)
     quotient = (np.exp(2 * log_scale) + np.square(mean - other_mean)) / (2 * np.exp(2 * other))
     bound = 64 * EPS * (quotient.sum() + np.abs(other - log_scale).sum() + dim)
     check_equal("closed form against the formula", closed, (other - log_scale + quotient - 0.5).sum(), bound)
@@ -156,12 +162,12 @@ def diagonal_gaussian_divergence(dim: int, seed: int) -> None:
 
 @claim(
     "P2.blocks",
-    "KL of Gaussians with independent blocks is the sum of the blocks' KL, and never negative",
-    source="001 P5(b), P6, 002 P4, P5",
+    "the KL divergence of Gaussians with independent blocks is the sum of the blocks', none of which is negative",
+    source="course 001, P5(b) and P6; course 002, P4 and P5",
     seed=seeds,
 )
 def gaussian_divergence_of_blocks(seed: int) -> None:
-    """Put two blocks together, of one and of two coordinates."""
+    """Join a block of one coordinate and a block of two."""
     rng = np.random.default_rng(seed)
     means = [(rng.normal(size=dim), rng.normal(size=dim)) for dim in (1, 2)]
     covariances = [(_covariance(rng, dim), _covariance(rng, dim)) for dim in (1, 2)]
@@ -170,15 +176,6 @@ def gaussian_divergence_of_blocks(seed: int) -> None:
     joint = [jax.scipy.linalg.block_diag(*map(jnp.asarray, pair)) for pair in zip(*covariances, strict=True)]
     together = _gaussian_kl(joint_means[0], joint[0], joint_means[1], joint[1])
     bound = 64 * EPS * sum(np.linalg.cond(pair[1]) for pair in covariances) * (3 + sum(parts))
-    check_equal("KL of the blocks together", together, sum(parts), bound)
+    check_equal("KL of the joined blocks", together, sum(parts), bound)
     if min(parts) < 0:
         raise AssertionError(f"a divergence is {min(parts):.3g}, below 0")
-
-
-CLAIMS = (
-    divergence_is_nonnegative,
-    divergence_of_products,
-    gaussian_divergence,
-    diagonal_gaussian_divergence,
-    gaussian_divergence_of_blocks,
-)

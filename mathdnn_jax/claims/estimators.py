@@ -1,4 +1,4 @@
-"""Claims about two estimators of ∇E_q[h], judged where the answer is known: P5, E1."""
+"""Claims about two estimators of ∇E_q[h], for an h whose expectation is known: P5, E1."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from mathdnn_jax.claims.chance import check_unbiased, mean_and_error
 from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, check_equal
+from mathdnn_jax.claims.quadrature import normal_rule
 from mathdnn_jax.probability import (
     SINE_OPTIMUM,
     GradientEstimate,
@@ -30,11 +31,10 @@ Params = dict[str, jax.Array]
 
 DRAWS = 100_000
 POINTS = ((0.0, 0.0), (SINE_OPTIMUM["mean"], float(np.log(SINE_OPTIMUM["scale"]))), (1.5, -0.7))
-"""Means and logarithms of scales: where the descent starts, where it ends, and elsewhere."""
+"""(μ, log σ) where the descent starts, where it ends, and elsewhere."""
 
 MISTAKEN_ROOT = (0.528, 0.790)
-NODES, MASSES = (np.asarray(part) for part in np.polynomial.hermite_e.hermegauss(64))
-MASSES = MASSES / MASSES.sum()
+NODES, MASSES = normal_rule(64)
 
 means, log_scales = st.floats(-2, 2), st.floats(-2, 0.7)
 
@@ -53,7 +53,7 @@ _slope = jax.grad(sine_objective)
 
 
 def _mistaken(params: Params, x: jax.Array) -> Params:
-    """The seed's gradient of X sin X, with its (X − μ)² over σ where σ² is right, at draws x."""
+    """The course's estimate of the gradient at draws x, with (X − μ)²/σ instead of (X − μ)²/σ² (erratum E1)."""
     scale, deviation = jnp.exp(params["log_scale"]), x - params["mean"]
     h = sine_integrand(params, x)
     return {"mean": h * deviation / jnp.square(scale), "log_scale": h * (jnp.square(deviation) / scale - 1)}
@@ -61,7 +61,7 @@ def _mistaken(params: Params, x: jax.Array) -> Params:
 
 @jax.jit
 def _mistaken_expectation(params: Params) -> Params:
-    """Its expectation: E[h (X−μ)²] = σ² (∂E/∂τ + E), so that the τ-part is σ (∂E/∂τ + E) − E."""
+    """The mistaken estimate's expectation: since E[h (X−μ)²] = σ² (∂E/∂τ + E), its τ-part is σ (∂E/∂τ + E) − E."""
     value, gradient = jax.value_and_grad(_expectation)(params)
     scale = jnp.exp(params["log_scale"])
     return {"mean": gradient["mean"], "log_scale": scale * (gradient["log_scale"] + value) - value}
@@ -75,7 +75,7 @@ def _mistaken_field(params: Params) -> Params:
 
 @functools.cache
 def _newton(field: Callable[[Params], Params]) -> Callable[[Params], Params]:
-    """Twenty steps of Newton's method for a root of the field."""
+    """Twenty steps of Newton's method towards a root of the field."""
 
     def step(_: int, point: jax.Array) -> jax.Array:
         change: jax.Array = jnp.linalg.solve(jax.jacfwd(flat)(point), flat(point))
@@ -96,7 +96,7 @@ def _newton(field: Callable[[Params], Params]) -> Callable[[Params], Params]:
 @claim(
     "P5.closed_form",
     "E[X sin X] = e^(−σ²/2) (μ sin μ + σ² cos μ) for X ~ N(μ, σ²)",
-    source="003 P6",
+    source="course 003, P6",
     mean=means,
     log_scale=log_scales,
 )
@@ -108,17 +108,17 @@ def sine_expectation(mean: float, log_scale: float) -> None:
 
 @claim(
     "P5.optimum",
-    "descent of E[X sin X] + ½(μ−1)² + σ − log σ from μ = 0, σ = 1 ends in a local minimum at μ = 0.44229749, "
-    "σ = 0.60649503, where it is 1.69616824",
-    source="003 P6",
+    "descent on E[X sin X] + ½(μ−1)² + σ − log σ from μ = 0, σ = 1 ends in a local minimum at μ = 0.44229749, "
+    "σ = 0.60649503, with the value 1.69616824",
+    source="course 003, P6",
 )
 def sine_optimum() -> None:
-    """Descend by the exact gradient, then solve for the stationary point by Newton's method."""
+    """Descend along the exact gradient, then find the stationary point by Newton's method."""
     found = _newton(_slope)(_descend(_params(0.0, 0.0)))
     value, gradient = _objective(found)
     for name in gradient:
         check_equal(f"∂/∂{name}", gradient[name], 0.0, 64 * EPS)
-    # One unit of the last digit: σ is 0.606495025 to nine.
+    # One unit of the last digit: to nine digits, σ is 0.606495025.
     for name, place in (("mean", found["mean"]), ("scale", np.exp(found["log_scale"])), ("value", value)):
         check_equal(name, place, SINE_OPTIMUM[name], 1e-8)
     _check_stable(_slope, found)
@@ -126,18 +126,18 @@ def sine_optimum() -> None:
 
 @claim(
     "P5.least_value",
-    "no μ and σ have a lower value than 1.69616824",
-    source="003 P6",
+    "E[X sin X] + ½(μ−1)² + σ − log σ is nowhere lower than 1.69616824",
+    source="course 003, P6",
     verdict="refuted",
 )
 def least_value() -> None:
-    """Solve for the other stationary point with a positive definite second derivative."""
+    """Find the other stationary point with a positive definite second derivative."""
     found = _newton(_slope)(_params(1.4, 0.65))
     value = float(_objective(found)[0])
     if value < SINE_OPTIMUM["value"] - 0.01:
         raise AssertionError(
-            f"it is {value:.8f} at μ = {float(found['mean']):.8f}, σ = {float(jnp.exp(found['log_scale'])):.8f}; where "
-            "descent from μ = 0, σ = 1 settles is a local minimum"
+            f"it is {value:.8f} at μ = {float(found['mean']):.8f}, σ = {float(jnp.exp(found['log_scale'])):.8f}; the "
+            "minimum that descent from μ = 0, σ = 1 reaches is only a local one"
         )
 
 
@@ -145,7 +145,7 @@ def _check_stable(field: Callable[[Params], Params], point: Params) -> None:
     slope = jax.jit(jax.jacfwd(field))(point)
     matrix = np.array([[slope[i][j] for j in ("mean", "log_scale")] for i in ("mean", "log_scale")])
     if not np.linalg.eigvals(matrix).real.min() > 0:
-        raise AssertionError(f"descent does not settle there: the field's derivative is {matrix.tolist()}")
+        raise AssertionError(f"descent does not settle there; the field's derivative is {matrix.tolist()}")
 
 
 @jax.jit
@@ -178,28 +178,28 @@ def _check_estimator(estimator: Callable[[Params, jax.Array], GradientEstimate])
 
 @claim(
     "P5.score_function",
-    "E[X sin X · ∇ log q(X)] = ∇E[X sin X], less the mean of the other draws too",
-    source="003 P6(a)",
+    "E[(X sin X − b) · ∇ log q(X)] = ∇E[X sin X], with b = 0 or the mean of X sin X over the other draws",
+    source="course 003, P6(a)",
 )
 def score_function_is_unbiased() -> None:
-    """100,000 draws at each of three points, with and without a baseline: 18 statistics."""
+    """Take 100,000 draws at each of three points, with and without a baseline: 18 statistics."""
     _check_estimator(_score_function)
     _check_estimator(functools.partial(_score_function, baseline="leave_one_out"))
 
 
-@claim("P5.reparameterized", "E[∇_φ h(μ + σ ε)] = ∇E[X sin X], h(x) = x sin x", source="003 P6(b)")
+@claim("P5.reparameterized", "E[∇_φ h(μ + σ ε)] = ∇E[X sin X], h(x) = x sin x", source="course 003, P6(b)")
 def reparameterized_is_unbiased() -> None:
-    """100,000 draws at each of three points: 9 statistics."""
+    """Take 100,000 draws at each of three points: 9 statistics."""
     _check_estimator(_reparameterized)
 
 
 @claim(
     "P5.seed_formula",
-    "with (X−μ)²/σ for (X−μ)²/σ² the expected step vanishes near μ = 0.528, σ = 0.790, and pulls towards it",
-    source="003 P6(a), erratum E1",
+    "with (X−μ)²/σ in place of (X−μ)²/σ², the expected step vanishes near μ = 0.528, σ = 0.790, where descent settles",
+    source="course 003, P6(a); erratum E1",
 )
 def mistaken_root() -> None:
-    """Solve for the root of the expected step, and check that descent is stable there."""
+    """Find the root of the expected step, and check that descent is stable there."""
     found = _newton(_mistaken_field)(_params(MISTAKEN_ROOT[0], float(np.log(MISTAKEN_ROOT[1]))))
     check_equal("μ", found["mean"], MISTAKEN_ROOT[0], 1e-3)
     check_equal("σ", jnp.exp(found["log_scale"]), MISTAKEN_ROOT[1], 1e-3)
@@ -208,47 +208,35 @@ def mistaken_root() -> None:
 
 @claim(
     "E1.expectation",
-    "the seed's τ-part, X sin X · ((X−μ)²/σ − 1), has the mean ∂/∂τ E[X sin X]",
-    source="003 P6(a), erratum E1",
+    "the course's τ-part, X sin X · ((X−μ)²/σ − 1), has the mean ∂/∂τ E[X sin X]",
+    source="course 003, P6(a); erratum E1",
     verdict="refuted",
     mean=means,
     log_scale=log_scales,
 )
 def mistaken_expectation(mean: float, log_scale: float) -> None:
-    """Integrate it by quadrature: it is right for σ = 1 alone, or where E[h (X−μ)²] = 0."""
+    """Integrate by quadrature: the mean is right only if σ = 1 or E[h (X−μ)²] = 0."""
     params = _params(mean, log_scale)
     found = float(MASSES @ _mistaken(params, params["mean"] + jnp.exp(params["log_scale"]) * NODES)["log_scale"])
     expected = float(_expectation_and_gradient(params)[1]["log_scale"])
     closed = float(_mistaken_expectation(params)["log_scale"])
     if abs(found - expected) > 1e-6 and abs(found - closed) < 1e-10:
         raise AssertionError(
-            f"for σ = {np.exp(log_scale):.6g} its mean is {found:.9g} (σ (∂E/∂τ + E) − E = {closed:.9g}), where the "
+            f"for σ = {np.exp(log_scale):.6g} its mean is {found:.9g} (σ (∂E/∂τ + E) − E = {closed:.9g}), but the "
             f"derivative is {expected:.9g}"
         )
 
 
 @claim(
     "E1.draws",
-    "the seed's τ-part is unbiased at the optimum, as 100,000 draws find",
-    source="003 P6(a), erratum E1",
+    "the course's τ-part is unbiased at the optimum, as 100,000 draws show",
+    source="course 003, P6(a); erratum E1",
     verdict="refuted",
 )
 def mistaken_draws() -> None:
-    """A t-test at the optimum; both of its parts."""
+    """Compare both parts with the gradient at the optimum."""
     params = _params(*POINTS[1])
     draws = _mistaken(params, sine_sample(params, jax.random.key(2), (DRAWS,)))
     expected = _expectation_and_gradient(params)[1]
     for name in expected:
         check_unbiased(f"∂/∂{name}", *mean_and_error(draws[name]), expected[name])
-
-
-CLAIMS = (
-    sine_expectation,
-    sine_optimum,
-    least_value,
-    score_function_is_unbiased,
-    reparameterized_is_unbiased,
-    mistaken_root,
-    mistaken_expectation,
-    mistaken_draws,
-)

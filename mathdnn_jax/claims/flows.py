@@ -1,4 +1,4 @@
-"""Claims about priors, couplings and the flows made of them: F1 to F4, F9, F11."""
+"""Claims about priors, couplings and the flows built from them: F1 to F4, F9, F11."""
 
 from __future__ import annotations
 
@@ -13,16 +13,8 @@ import numpy as np
 
 from mathdnn_jax.bijectors import Bijector, actnorm, affine_coupling, chain, invert, plu_from_matrix
 from mathdnn_jax.claims.claim import claim
-from mathdnn_jax.claims.evidence import (
-    EPS,
-    check_equal,
-    check_inverse,
-    check_log_det,
-    random_event,
-    random_params,
-    scales,
-    seeds,
-)
+from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
+from mathdnn_jax.claims.map_evidence import check_inverse, check_log_det, random_case, scales
 from mathdnn_jax.flows import Flow, flow, glow, nice, real_nvp
 from mathdnn_jax.nets import MLP
 from mathdnn_jax.probability import logistic_log_density, normal
@@ -33,11 +25,11 @@ masks = st.lists(st.booleans(), min_size=2, max_size=6).filter(lambda mask: 0 < 
 @claim(
     "F1.density",
     "p(z) = exp(−softplus(z) − softplus(−z)) is the derivative of the distribution function 1/(1 + e^−z)",
-    source="000 Q3, 003 P3",
+    source="course 000, Q3; course 003, P3",
     z=st.floats(-30, 30),
 )
 def logistic_density(z: float) -> None:
-    """Compare with the derivative that autodiff takes of the distribution function."""
+    """Compare with the derivative of the distribution function by autodiff."""
     log_density, derivative = _logistic(z)
     check_equal("density over derivative", np.exp(log_density) / derivative, 1.0, 64 * EPS)
 
@@ -54,33 +46,31 @@ def _nice(dim: int) -> Flow:
 
 @claim(
     "F2.log_det",
-    "NICE: log|det ∂z/∂x| = Σ_i s_i, whatever its shift networks are",
-    source="000 Q3, 003 P3",
+    "NICE: log|det ∂z/∂x| = Σ_i s_i for all shift networks",
+    source="course 000, Q3; course 003, P3",
     dim=st.integers(2, 6),
     seed=seeds,
     scale=scales,
 )
 def nice_log_det(dim: int, seed: int, scale: float) -> None:
     """Compare the sum of the log-scales, and the reported log-det, with the full Jacobian's."""
-    bijector = _nice(dim).bijector
-    params = random_params(bijector, seed, scale)
-    jacobian = check_log_det(bijector, params, random_event((dim,), seed))
+    case = random_case(_nice(dim).bijector, (dim,), seed, scale)
+    jacobian = check_log_det(*case)
     bound = 64 * EPS * dim * np.linalg.cond(jacobian)
-    check_equal("Σ s", params["scaling"]["log_scale"].sum(), np.linalg.slogdet(jacobian)[1], bound)
+    check_equal("Σ s", case.params["scaling"]["log_scale"].sum(), np.linalg.slogdet(jacobian)[1], bound)
 
 
 @claim(
     "F2.inverse",
     "NICE: g(f(x)) = x",
-    source="000 Q3, 003 P3",
+    source="course 000, Q3; course 003, P3",
     dim=st.integers(2, 6),
     seed=seeds,
     scale=scales,
 )
 def nice_inverse(dim: int, seed: int, scale: float) -> None:
-    """Go there and back."""
-    bijector = _nice(dim).bijector
-    check_inverse(bijector, random_params(bijector, seed, scale), random_event((dim,), seed))
+    """Map an event to its image and back."""
+    check_inverse(*random_case(_nice(dim).bijector, (dim,), seed, scale))
 
 
 @functools.cache
@@ -91,35 +81,33 @@ def _coupling(mask: tuple[bool, ...]) -> Bijector:
 @claim(
     "F3.log_det",
     "z_Ω = x_Ω, z_Ωᶜ = exp(s(x_Ω)) ⊙ x_Ωᶜ + t(x_Ω): log|det ∂z/∂x| = 1ᵀ s(x_Ω) for any Ω",
-    source="002 P3",
+    source="course 002, P3",
     mask=masks,
     seed=seeds,
     scale=scales,
 )
 def coupling_log_det(mask: Sequence[bool], seed: int, scale: float) -> None:
     """Compare with the full Jacobian; its rows in Ω are those of the identity."""
-    bijector = _coupling(tuple(mask))
-    jacobian = check_log_det(bijector, random_params(bijector, seed, scale), random_event((len(mask),), seed))
+    jacobian = check_log_det(*random_case(_coupling(tuple(mask)), (len(mask),), seed, scale))
     check_equal("rows of Ω", jacobian[list(mask)], np.eye(len(mask))[list(mask)], 0.0)
 
 
 @claim(
     "F3.inverse",
-    "x_Ωᶜ = exp(−s(z_Ω)) ⊙ (z_Ωᶜ − t(z_Ω)) inverts it",
-    source="002 P3",
+    "the affine coupling is inverted by x_Ω = z_Ω, x_Ωᶜ = exp(−s(z_Ω)) ⊙ (z_Ωᶜ − t(z_Ω))",
+    source="course 002, P3",
     mask=masks,
     seed=seeds,
     scale=scales,
 )
 def coupling_inverse(mask: Sequence[bool], seed: int, scale: float) -> None:
-    """Go there and back."""
-    bijector = _coupling(tuple(mask))
-    check_inverse(bijector, random_params(bijector, seed, scale), random_event((len(mask),), seed))
+    """Map an event to its image and back."""
+    check_inverse(*random_case(_coupling(tuple(mask)), (len(mask),), seed, scale))
 
 
 @functools.cache
 def _image_flow(name: str) -> tuple[Flow, tuple[int, ...]]:
-    """A small flow of that name, with all that a large one has, and the shape of its events."""
+    """A small flow with the same kinds of parts as a large one, and the shape of its events."""
     if name == "real_nvp":
         return real_nvp((2, 4, 1), scales=2, couplings=1, width=3, depth=1), (2, 4, 1)
     if name == "glow":
@@ -129,16 +117,16 @@ def _image_flow(name: str) -> tuple[Flow, tuple[int, ...]]:
 
 def _check_density(name: str, seed: int, scale: float) -> None:
     made, event_shape = _image_flow(name)
-    params = random_params(made.bijector, seed, scale)
-    x = 0.5 + 0.3 * jnp.tanh(random_event(event_shape, seed))
-    check_log_det(made.bijector, params, x)
-    check_inverse(made.bijector, params, x)
+    case = random_case(made.bijector, event_shape, seed, scale)
+    case = case._replace(x=0.5 + 0.3 * jnp.tanh(case.x))
+    check_log_det(*case)
+    check_inverse(*case)
 
 
 @claim(
     "F4.log_det",
-    "RealNVP: squeezing, factoring out and the logit included, the log-det is the full Jacobian's, and g(f(x)) = x",
-    source="002 P3",
+    "RealNVP, including squeezing, factoring out and the logit: the log-det is the full Jacobian's, and g(f(x)) = x",
+    source="course 002, P3",
     seed=seeds,
     scale=scales,
 )
@@ -150,7 +138,7 @@ def real_nvp_log_det(seed: int, scale: float) -> None:
 @claim(
     "F9.log_det",
     "Glow, with 1×1 convolutions or conditional PLU couplings: the log-det is the full Jacobian's, and g(f(x)) = x",
-    source="000 Q4",
+    source="course 000, Q4",
     name=st.sampled_from(["glow", "glow of conditional PLU couplings"]),
     seed=seeds,
     scale=scales,
@@ -162,8 +150,8 @@ def glow_log_det(name: str, seed: int, scale: float) -> None:
 
 @claim(
     "F11.density",
-    "X = A Y + b with Y ~ N(0, I) has the density N(b, A Aᵀ) at every point",
-    source="001 P4",
+    "X = A Y + b with Y ~ N(0, I) has the density of N(b, A Aᵀ) at every point",
+    source="course 001, P4",
     dim=st.integers(1, 5),
     seed=seeds,
 )
@@ -178,15 +166,3 @@ def gaussian_density(dim: int, seed: int) -> None:
     expected = jax.jit(jax.scipy.stats.multivariate_normal.logpdf)(x, mean, covariance)
     found = jax.jit(whole.log_prob)(params, x)
     check_equal("log-density", found, expected, 1e-10 * np.linalg.cond(covariance))
-
-
-CLAIMS = (
-    logistic_density,
-    nice_log_det,
-    nice_inverse,
-    coupling_log_det,
-    coupling_inverse,
-    real_nvp_log_det,
-    glow_log_det,
-    gaussian_density,
-)

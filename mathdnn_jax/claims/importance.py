@@ -30,7 +30,7 @@ def _estimate() -> ImportanceEstimate:
 
 
 def _feller(start: int, goal: int, max_plays: int, win: float) -> tuple[float, float]:
-    """P(the goal is reached) as a sum of sines, and the size of its terms; Feller, volume I, XIV.5."""
+    """P(the goal is reached) as a sum of sines, and the sum of its terms' magnitudes; Feller, volume I, XIV.5."""
     plays = np.arange(1, max_plays + 1)[:, None]
     angles = np.pi * np.arange(1, goal) / goal
     # The chance of reaching the goal is that of the opponent's ruin, who starts with goal − start.
@@ -42,51 +42,51 @@ def _feller(start: int, goal: int, max_plays: int, win: float) -> tuple[float, f
 
 @claim(
     "P4.exact",
-    "the dynamic programme gives P(goal) = Σ_n 2ⁿ/a (pq)^(n/2) (p/q)^(z/2) Σ_ν cosⁿ⁻¹(πν/a) sin(πν/a) sin(πzν/a), "
+    "the dynamic program gives P(goal) = Σ_n 2ⁿ/a (pq)^(n/2) (p/q)^(z/2) Σ_ν cosⁿ⁻¹(πν/a) sin(πν/a) sin(πzν/a), "
     "z = a − start",
-    source="003 P5; Feller, volume I, XIV.5",
+    source="course 003, P5; Feller, volume I, XIV.5",
     goal=st.integers(2, 30),
     share=st.floats(0, 1),
     max_plays=st.integers(1, 200),
     win=st.floats(0.05, 0.95),
 )
 def exact_probability(goal: int, share: float, max_plays: int, win: float) -> None:
-    """Compare the two."""
+    """Compare the dynamic program with the sum."""
     start = 1 + round(share * (goal - 2))
     expected, size = _feller(start, goal, max_plays, win)
     found = gamblers_ruin_exact(start, goal, max_plays, win)
-    # A power of n plays loses n roundings; the dynamic programme's terms are positive.
+    # The n-th power of a number loses n roundings; the dynamic program's terms are positive.
     check_equal("P(goal)", found, expected, 16 * EPS * max_plays * (size + found))
 
 
 @claim(
     "P4.value",
-    "the seed's game (100 to 200, at most 600 plays, p = 18/37) is won with probability 2.3883834506e-06",
-    source="003 P5",
+    "the course's game (from 100 to 200, at most 600 plays, p = 18/37) is won with probability 2.3883834506e-06",
+    source="course 003, P5",
 )
 def exact_value() -> None:
-    """Compare the dynamic programme with the figure, to its last digit, and with Feller's sum."""
+    """Compare the dynamic program with this number, to its last digit, and with Feller's sum."""
     found = gamblers_ruin_exact()
-    check_equal("dynamic programme", found, EXACT, 0.5e-16)
+    check_equal("dynamic program", found, EXACT, 0.5e-16)
     expected, size = _feller(100, 200, 600, 18 / 37)
     check_equal("Feller's sum", expected, found, 16 * EPS * 600 * (size + found))
 
 
 @claim(
     "P4.estimate",
-    "the mean of the weights of paths played with q = 0.55 is P(goal), and the standard error is the weights' "
+    "the weights of paths played with q = 0.55 have the mean P(goal), and the standard error is the weights' standard "
     "deviation over √N",
-    source="003 P5",
+    source="course 003, P5",
 )
 def estimate_is_unbiased() -> None:
-    """Compare 30,000 paths with the exact probability and, within a tenth, with the exact variance of a weight."""
+    """Compare 30,000 paths with the exact probability and, to a tenth, with the exact standard error."""
     estimate = _estimate()
     win, proposal = 18 / 37, round(PROPOSAL * RESOLUTION) / RESOLUTION
     second = absorbed_mass(100, 200, 600, win**2 / proposal, (1 - win) ** 2 / (1 - proposal))
     error = math.sqrt((second - EXACT**2) / TRAJECTORIES)
-    # Relative to the truth, for rounding is allowed for relative to one.
-    check_unbiased("estimate over truth", float(estimate.mean) / EXACT, error / EXACT, 1.0)
-    check_equal("standard error over the true one", float(estimate.standard_error) / error, 1.0, 0.1)
+    # Relative to the truth, because the allowance for rounding is relative to 1.
+    check_unbiased("estimate over the truth", float(estimate.mean) / EXACT, error / EXACT, 1.0)
+    check_equal("standard error over the exact one", float(estimate.standard_error) / error, 1.0, 0.1)
 
 
 @functools.cache
@@ -102,15 +102,15 @@ def _short_game(plays: int) -> ImportanceEstimate:
 
 @claim(
     "P4.weights",
-    "a path that can only reach the goal by k wins in k plays has the weight (p/q)ᵏ, every other path 0",
-    source="003 P5",
+    "if only k wins in k plays reach the goal, the winning path has the weight (p/q)ᵏ, and every other path 0",
+    source="course 003, P5",
     plays=st.integers(1, 2),
 )
 def weights_of_paths(plays: int) -> None:
-    """Play 1,000 times with p = ¼ and q = ½: the mean is 2⁻ᵏ times the share of winning paths."""
+    """Play 1,000 games with p = ¼ and q = ½: the mean is 2⁻ᵏ times the share of winning paths."""
     estimate = _short_game(plays)
     wins = float(estimate.effective_sample_size)
-    check_equal("winning paths", wins, round(wins), 1e-9)
+    check_equal("number of winning paths", wins, round(wins), 1e-9)
     check_equal("mean times 2ᵏ N over the winning paths", float(estimate.mean) * 2**plays * 1000 / wins, 1.0, 64 * EPS)
     if not 0 < wins < 1000:
         raise AssertionError(f"{wins:g} of 1000 paths win, by {plays} wins in a row each")
@@ -118,40 +118,37 @@ def weights_of_paths(plays: int) -> None:
 
 @claim(
     "P4.printed",
-    "an estimate is printed with its digits, however small: it reads back as what it is",
-    source="003 P5, erratum E6",
+    "an estimate is printed with all its digits, however small it is, and reads back as itself",
+    source="course 003, P5; erratum E6",
     power=st.floats(-300, 300),
     mantissa=st.floats(1, 9.99),
     digits=st.integers(0, 12),
 )
 def printed_estimate(power: float, mantissa: float, digits: int) -> None:
-    """Read it back; a notation that would lose the digits is refused."""
+    """Read back what is printed; a notation that would lose digits is refused."""
     mean = mantissa * 10.0**power
     estimate = ImportanceEstimate(jnp.asarray(mean), jnp.asarray(mean / 10), jnp.ones(()), jnp.zeros(()))
     printed, error = (float(part) for part in f"{estimate:.{digits}e}".split(" ± "))
-    check_equal("what is read back", printed / mean, 1.0, 0.5000001 * 10.0**-digits)
-    check_equal("the error that is read back", error / (mean / 10), 1.0, 0.5000001e-2)
+    check_equal("estimate that is read back", printed / mean, 1.0, 0.5000001 * 10.0**-digits)
+    check_equal("standard error that is read back", error / (mean / 10), 1.0, 0.5000001e-2)
     try:
         format(estimate, f".{digits}f")
     except ConfigurationError:
         return
-    raise AssertionError(f"fixed notation is not refused: {format(estimate, f'.{digits}f')}")
+    raise AssertionError(f"fixed notation is not refused, it prints {format(estimate, f'.{digits}f')}")
 
 
 @claim(
     "E6.six_decimals",
     "six decimals show the estimate and its standard error",
-    source="003 P5, erratum E6",
+    source="course 003, P5; erratum E6",
     verdict="refuted",
 )
 def six_decimals() -> None:
-    """Print an estimate of 30,000 paths as the seed prints that of 3,000, and read it back."""
+    """Print an estimate from 30,000 paths as the course prints one from 3,000, and read it back."""
     estimate = _estimate()
     mean, error = float(estimate.mean), float(estimate.standard_error)
     printed = f"{mean:.6f} ± {error:.6f}"
     read_mean, read_error = (float(part) for part in printed.split(" ± "))
     if abs(read_mean / mean - 1) > 0.01 or abs(read_error / error - 1) > 0.1:
-        raise AssertionError(f"it prints {printed}, where the estimate is {estimate} and the exact value {EXACT:.10e}")
-
-
-CLAIMS = (exact_probability, exact_value, estimate_is_unbiased, weights_of_paths, printed_estimate, six_decimals)
+        raise AssertionError(f"it prints {printed} for the estimate {estimate}; the exact value is {EXACT:.10e}")

@@ -23,13 +23,13 @@ def _linear(widths: Sequence[int]) -> MLP:
 
 @claim(
     "C7.closed_form",
-    "Var(y_ℓ) = (Var(y_{ℓ−1}) + 1/n_{ℓ−1})/3 for ℓ = 1, …, L comes to Var(y_L) = 3^{−L} Var(y_0) + Σ_ℓ 3^{ℓ−L}/n_ℓ "
-    "over ℓ = 0, …, L − 1",
-    source="001 P2",
+    "Var(y_ℓ) = (Var(y_{ℓ−1}) + 1/n_{ℓ−1})/3 for ℓ = 1, …, L gives Var(y_L) = 3^{−L} Var(y_0) + Σ_ℓ 3^{ℓ−L}/n_ℓ, "
+    "summed over ℓ = 0, …, L − 1",
+    source="course 001, P2",
     widths=st.lists(st.integers(1, 5000), min_size=2, max_size=12),
 )
 def closed_form(widths: Sequence[int]) -> None:
-    """Add the terms up as fractions."""
+    """Add up the terms as fractions."""
     depth = len(widths) - 1
     exact = Fraction(1, 3**depth) + sum(Fraction(1, 3 ** (depth - k) * widths[k]) for k in range(depth))
     check_equal("Var(y_L)", torch_default_variance(widths)[-1], float(exact), 8 * EPS * depth * float(exact))
@@ -37,16 +37,16 @@ def closed_form(widths: Sequence[int]) -> None:
 
 @claim(
     "C7.law",
-    "weights and biases from U(±1/√n_{ℓ−1}), inputs of variance 1: every entry of y_ℓ has mean 0 and variance "
+    "with weights and biases from U(±1/√n_{ℓ−1}) and inputs of variance 1, every entry of y_ℓ has mean 0 and variance "
     "(Var(y_{ℓ−1}) + 1/n_{ℓ−1})/3",
-    source="001 P2",
+    source="course 001, P2",
     widths=st.sampled_from([(1, 1), (4, 2), (1, 2, 1), (2, 2, 1), (3, 2, 1), (2, 1, 3), (1, 1, 1, 1), (1, 2, 2, 1)]),
 )
 def variance_law(widths: Sequence[int]) -> None:
-    """Take the expectation exactly: y² has degree 2 in each number drawn.
+    """Compute the expectations exactly, which works because y² has degree 2 in each drawn number.
 
-    U(±a) has the moments 0, a²/3, 0 of degree 1, 2, 3, and so has ±a/√3 with either sign as likely. The expectation is
-    the mean of the network's output over all choices of the signs, of the inputs too.
+    U(±a) has the first three moments 0, a²/3, 0, and so has ±a/√3 with equally likely signs. The expectation is
+    therefore the mean over all choices of the signs, including those of the inputs.
     """
     layers = list(itertools.pairwise(widths))
     sizes = [widths[0]] + [size for n, m in layers for size in (n * m, m)]
@@ -65,26 +65,26 @@ def variance_law(widths: Sequence[int]) -> None:
 
 OUTPUTS = 50_000
 FALSE_ALARM = 1e-9
-"""The chance that one example is red although the law holds, over the draw of the layer."""
+"""Probability, over the draw of the layer, that one example fails although the law holds."""
 
 
 @claim(
     "C7.sampling",
-    "given y_{ℓ−1}, the entries of y_ℓ are independent with mean 0 and variance (‖y_{ℓ−1}‖² + 1)/(3 n_{ℓ−1}), whose "
-    "mean over y_{ℓ−1} is the law",
-    source="001 P2",
+    "given y_{ℓ−1}, the entries of y_ℓ are independent with mean 0 and variance (‖y_{ℓ−1}‖² + 1)/(3 n_{ℓ−1}), the mean "
+    "of which over y_{ℓ−1} is (Var(y_{ℓ−1}) + 1/n_{ℓ−1})/3",
+    source="course 001, P2",
     inputs=st.sampled_from([1, 2, 5, 40]),
     size=st.sampled_from([0.0, 0.3, 1.0]),
     flax=st.booleans(),
     seed=seeds,
 )
 def sampled_variance(inputs: int, size: float, flax: bool, seed: int) -> None:
-    """Draw a layer of 50,000 outputs as the networks do, and test their mean m and mean square q.
+    """Draw a layer of 50,000 outputs as the networks do, and test the mean m of the outputs and their mean square q.
 
-    U(±a) is strictly sub-Gaussian, E exp(λ u) ≤ exp(λ² a²/6), hence so is an entry z of variance v, and E exp(λ z²) ≤
-    (1 − 2 λ v)^{−½}, E z⁴ ≤ 3 v². By Chernoff's bound, for N entries, each of these has a chance of at most e^{−t}:
-    m > √(2 v t/N), m < −√(2 v t/N), q > v (1 + 2 √(t/N) + 2 t/N), q < v (1 − √(6 t/N)). With t = log(4 · 10⁹) one
-    example is a false alarm with a chance of at most 10⁻⁹, any of 25 with one of 2.5 · 10⁻⁸.
+    U(±a) is strictly sub-Gaussian, E exp(λ u) ≤ exp(λ² a²/6). So is an output z of variance v, and E exp(λ z²) ≤
+    (1 − 2 λ v)^{−½}, E z⁴ ≤ 3 v². By Chernoff's bound, for N outputs, each of these events has a probability of at most
+    e^{−t}: m > √(2 v t/N), m < −√(2 v t/N), q > v (1 + 2 √(t/N) + 2 t/N), q < v (1 − √(6 t/N)). With t = log(4 · 10⁹)
+    one example is a false alarm with a probability of at most 10⁻⁹, and any of 25 examples with at most 2.5 · 10⁻⁸.
     """
     key, y = jax.random.key(seed), size * np.random.default_rng((seed, 1)).normal(size=inputs)
     network = _linear((inputs, OUTPUTS)) if flax else stack(Dense(OUTPUTS))
@@ -92,18 +92,15 @@ def sampled_variance(inputs: int, size: float, flax: bool, seed: int) -> None:
     z = y @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)
     variance = (np.square(y).sum() + 1) / (3 * inputs)
     t = math.log(4 / FALSE_ALARM) / OUTPUTS
-    check_sampled("mean", z.mean(), -math.sqrt(2 * variance * t), math.sqrt(2 * variance * t))
+    _check_sampled("mean", z.mean(), -math.sqrt(2 * variance * t), math.sqrt(2 * variance * t))
     least, greatest = 1 - math.sqrt(6 * t), 1 + 2 * math.sqrt(t) + 2 * t
-    check_sampled("mean square over the variance", np.square(z).mean() / variance, least, greatest)
+    _check_sampled("mean square over the variance", np.square(z).mean() / variance, least, greatest)
 
 
-def check_sampled(what: str, found: float, least: float, greatest: float) -> None:
-    """Check that a statistic lies where all but a share of samples have it; float32 draws are off by far less."""
+def _check_sampled(what: str, found: float, least: float, greatest: float) -> None:
+    """Check that a statistic is between two bounds, which allow for much more than the rounding of float32 draws."""
     if not least <= found <= greatest:
         raise AssertionError(
-            f"{what} of {OUTPUTS:,} entries: {found:.6g}, between {least:.6g} and {greatest:.6g} but for a chance of "
-            f"{FALSE_ALARM:g}"
+            f"{what} of {OUTPUTS:,} outputs: got {found:.6g}, expected {least:.6g} to {greatest:.6g}, except with "
+            f"probability {FALSE_ALARM:g}"
         )
-
-
-CLAIMS = (closed_form, variance_law, sampled_variance)

@@ -1,4 +1,4 @@
-"""A VAE whose every quantity is known: z ~ N(λ₁, diag λ₂), x = W z + c + σ ε, with an affine encoder."""
+"""A VAE for which every quantity is known: z ~ N(λ₁, diag λ₂), x = W z + c + σ ε, with an affine encoder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.bijectors import Params
+from mathdnn_jax.claims.quadrature import grid, normal_rule
 from mathdnn_jax.generative import VAE, dense_decoder, dense_trunk, vae
 from mathdnn_jax.probability import diagonal_gaussian_log_prob, gaussian_kl, gaussian_log_prob
 
@@ -17,7 +18,7 @@ DIM, LATENT = 3, 2
 
 @functools.cache
 def linear_vae() -> VAE:
-    """The model; σ² is a parameter."""
+    """The model, in which σ² is a parameter."""
     return vae(
         (DIM,),
         LATENT,
@@ -29,7 +30,7 @@ def linear_vae() -> VAE:
 
 
 def random_vae_params(seed: int, *, orthogonal: bool = False) -> Params:
-    """All parameters random, in float64; with orthogonal columns of W the posterior's covariance is diagonal."""
+    """Random float64 parameters; if the columns of W are orthogonal, the posterior's covariance is diagonal."""
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(DIM, LATENT))
     if orthogonal:
@@ -55,14 +56,14 @@ def _parts(params: Params) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, 
 
 
 def exact_covariance(params: Params) -> jax.Array:
-    """Of x: W diag λ₂ Wᵀ + σ² I."""
+    """The covariance of x, W diag λ₂ Wᵀ + σ² I."""
     weight, _, _, variance, noise = _parts(params)
     return weight * variance @ weight.T + noise * jnp.eye(DIM, dtype=weight.dtype)
 
 
 @jax.jit
 def exact_log_marginal(params: Params, x: jax.Array) -> jax.Array:
-    """Log p(x) = log N(x; W λ₁ + c, W diag λ₂ Wᵀ + σ² I), in nats."""
+    """log p(x) = log N(x; W λ₁ + c, W diag λ₂ Wᵀ + σ² I), in nats."""
     weight, shift, mean, _, _ = _parts(params)
     return gaussian_log_prob(x, weight @ mean + shift, exact_covariance(params))
 
@@ -76,20 +77,17 @@ def exact_posterior(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array]
 
 @jax.jit
 def exact_bound(params: Params, x: jax.Array) -> jax.Array:
-    """VLB(x) = E_q[log p(x, z) − log q(z | x)] by Gauss–Hermite quadrature, exact since the integrand is quadratic."""
-    # Three nodes a coordinate serve polynomials up to the fifth degree.
-    node, mass = np.array([-np.sqrt(3), 0, np.sqrt(3)]), np.array([1, 4, 1]) / 6
-    nodes = np.stack(np.meshgrid(*[node] * LATENT, indexing="ij"), -1).reshape(-1, LATENT)
-    masses = np.prod(np.stack(np.meshgrid(*[mass] * LATENT, indexing="ij"), -1), -1).reshape(-1)
+    """VLB(x) = E_q[log p(x, z) − log q(z | x)] by quadrature, which is exact because the integrand is quadratic."""
+    nodes, masses = normal_rule(3)
     mean, log_scale = linear_vae().encode(params, x)
-    z = mean + jnp.exp(log_scale) * nodes
+    z = mean + jnp.exp(log_scale) * grid(nodes, LATENT)
     log_ratio = linear_vae().log_joint(params, x, z) - diagonal_gaussian_log_prob(z, mean, log_scale)
-    return jnp.asarray(masses) @ log_ratio
+    return jnp.asarray(grid(masses, LATENT).prod(-1)) @ log_ratio
 
 
 @jax.jit
 def divergence_to_posterior(params: Params, x: jax.Array) -> jax.Array:
-    """KL(q(z | x) ‖ p(z | x)) of the encoder."""
+    """KL(q(z | x) ‖ p(z | x)), where q is the encoder."""
     mean, log_scale = linear_vae().encode(params, x)
     posterior_mean, precision = exact_posterior(params, x)
     covariance = jnp.linalg.inv(precision)
@@ -97,7 +95,7 @@ def divergence_to_posterior(params: Params, x: jax.Array) -> jax.Array:
 
 
 def with_exact_posterior(params: Params) -> Params:
-    """The same model with the encoder that is its posterior; W must have orthogonal columns."""
+    """The same model, with its posterior as the encoder; W must have orthogonal columns."""
     weight, shift, mean, variance, noise = _parts(params)
     precision = 1 / variance + jnp.square(weight).sum(0) / noise
     encoder = {
@@ -112,7 +110,7 @@ def with_exact_posterior(params: Params) -> Params:
 
 
 def with_constant_encoder(params: Params, mean: jax.Array, log_variance: jax.Array) -> Params:
-    """The same model with an encoder that returns these two for every x."""
+    """The same model, with an encoder that returns this mean and log-variance for every x."""
     zero = jnp.zeros((DIM, LATENT), mean.dtype)
     encoder = {
         "trunk": {},

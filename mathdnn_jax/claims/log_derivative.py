@@ -9,22 +9,22 @@ import numpy as np
 
 from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
+from mathdnn_jax.claims.quadrature import normal_rule
 from mathdnn_jax.probability import score_function_surrogate, sine_log_prob
 
 Params = dict[str, jax.Array]
 
-NODES, MASSES = (np.asarray(part) for part in np.polynomial.hermite_e.hermegauss(64))
-MASSES = MASSES / MASSES.sum()
+NODES, MASSES = normal_rule(64)
 
 
 @claim(
     "V3.categorical",
     "∇_φ E_q[log(h/q)] = E_q[∇_φ log q · log(h/q)], exactly, for q = softmax(φ) and any h > 0",
-    source="003 P1",
+    source="course 003, P1",
     seed=seeds,
 )
 def log_derivative_of_sums(seed: int) -> None:
-    """Sum over all five outcomes; the right side is what the surrogate's gradient averages."""
+    """Sum over all five outcomes; the right side averages the gradients of the surrogate."""
     rng = np.random.default_rng(seed)
     logits, log_h = 2 * rng.normal(size=5), 3 * rng.normal(size=5)
     left, right = _categorical(jnp.asarray(logits), jnp.asarray(log_h))
@@ -47,17 +47,17 @@ def _categorical(logits: jax.Array, log_h: jax.Array) -> tuple[jax.Array, jax.Ar
 @claim(
     "V3.gaussian",
     "∇_φ E_q[log(h/q)] = E_q[∇_φ log q · log(h/q)] for q = N(μ, σ²) and log h(z) = a z + b z² − z⁴/4 + c sin z",
-    source="003 P1",
+    source="course 003, P1",
     mean=st.floats(-2, 2),
     log_scale=st.floats(-2, 0.7),
     seed=seeds,
 )
 def log_derivative_of_integrals(mean: float, log_scale: float, seed: int) -> None:
-    """Integrate by Gauss–Hermite quadrature; the left side goes through z = μ + σ ε."""
+    """Integrate by Gauss–Hermite quadrature, and differentiate the left side through z = μ + σ ε."""
     params = {"mean": jnp.asarray(mean), "log_scale": jnp.asarray(log_scale)}
     left, right = _gaussian(params, jnp.asarray(np.random.default_rng(seed).normal(size=3)))
     for name in left:
-        # The terms sum to some 1e4 in size at most; 64 nodes are exact to degree 127, and for the sine beyond rounding.
+        # The terms have magnitudes of up to 1e4. The rule is exact up to degree 127, and up to rounding for the sine.
         check_equal(f"∂/∂{name}", left[name], right[name], 1e-9)
 
 
@@ -79,6 +79,3 @@ def _gaussian(params: Params, weights: jax.Array) -> tuple[Params, Params]:
         return jnp.asarray(MASSES) @ score_function_surrogate(log_h(z) - jax.lax.stop_gradient(log_q), log_q)
 
     return jax.grad(expectation)(params), jax.grad(surrogate)(params)
-
-
-CLAIMS = (log_derivative_of_sums, log_derivative_of_integrals)

@@ -1,4 +1,4 @@
-"""What the properties of networks have in common: random variables, eval mode, and how far rounding may move it."""
+"""What the properties of networks share: random variables, and outputs with bounds on their rounding errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathdnn_jax.claims.evidence import EPS
+from mathdnn_jax.claims.evidence import EPS, check_equal
+from mathdnn_jax.claims.map_evidence import random_event
 from mathdnn_jax.nets import (
     Activation,
     AvgPool,
@@ -29,12 +30,12 @@ Variables = dict[str, Any]
 
 
 def stack(*layers: Layer) -> Sequential:
-    """The layers under the names layer_0, layer_1, …"""
+    """A network of these layers, named layer_0, layer_1, …"""
     return Sequential(layers=[(f"layer_{k}", layer) for k, layer in enumerate(layers)])
 
 
 def random_variables(network: Sequential, input_shape: tuple[int, ...], seed: int) -> Variables:
-    """Float64 variables: kernels of variance 1/fan-in; γ of any sign, some of them 0; some variances far below ε."""
+    """Float64 variables: kernels with variance 1/fan-in; γ of either sign or 0; some variances far below ε."""
     rng = np.random.default_rng(seed)
     shapes = [tuple(input_shape), *network.output_shapes(input_shape).values()]
     variables: Variables = {"params": {}}
@@ -59,12 +60,12 @@ def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...]) -> jax.Ar
 
 
 def random_events(input_shape: tuple[int, ...], seed: int, count: int = 2) -> jax.Array:
-    """Standard normal events, independent of the variables of the same seed."""
-    return jnp.asarray(np.random.default_rng((seed, 1)).normal(size=(count, *input_shape)))
+    """A batch of standard normal events, independent of the variables drawn with the same seed."""
+    return random_event((count, *input_shape), seed)
 
 
 PROGRAMS = 64
-"""How many networks are kept compiled at most."""
+"""Largest number of networks whose compiled programs are kept."""
 
 
 @functools.lru_cache(PROGRAMS)
@@ -83,11 +84,11 @@ def evaluate(network: Sequential, variables: Variables, x: jax.Array) -> np.ndar
 
 
 def with_rounding(network: Sequential, variables: Variables, x: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The network's output in eval mode, and how far it may be from the exact one, to first order in ε.
+    """The network's output in eval mode, and how far it may be from the exact output, to first order in ε.
 
-    The network is run on magnitudes: |w| |x| + |b| bounds every partial sum of a linear layer, a sum of n terms is off
-    by at most n ε of it in whatever order it is taken, and errors made before are carried on by |w|. Eight units more
-    in every layer are for the weights, which surgery has computed.
+    The bound comes from running the network on magnitudes: |w| |x| + |b| bounds every partial sum of a linear layer, a
+    sum of n terms is off by at most n ε times that in any order of summation, and |w| passes earlier errors on. Eight
+    more units in every layer allow for the errors of weights that surgery has computed.
     """
     output, units = _compiled_with_units(network)(variables, x)
     return np.asarray(output), EPS * np.asarray(units)
@@ -121,7 +122,7 @@ def _units(network: Sequential, variables: Variables, x: jax.Array) -> jax.Array
 
 
 def _slope(activation: Activation) -> float:
-    """The greatest there is: that of tanh, sigmoid and GELU is taken for 1."""
+    """The greatest slope of a homogeneous activation; 1 stands for those of tanh, sigmoid and GELU."""
     if not activation.homogeneous:
         return 1.0
     with jax.ensure_compile_time_eval():
@@ -138,27 +139,17 @@ def _affine_magnitudes(layer: BatchNorm, params: Variables, statistics: Variable
 
 
 def check_same(
-    what: str, given: tuple[Sequential, Variables], expected: tuple[Sequential, Variables], x: jax.Array
-) -> np.ndarray:
-    """Check that two networks have the same output to the rounding of both, entry by entry; return that of the second.
+    what: str,
+    given: tuple[Sequential, Variables],
+    expected: tuple[Sequential, Variables],
+    input_shape: tuple[int, ...],
+    seed: int,
+) -> None:
+    """Check that two networks have the same output on random events, up to the rounding errors of both.
 
     Raises:
-        AssertionError: they have not, with the numbers of the entry that is farthest off.
+        AssertionError: an entry differs by more.
     """
+    x = random_events(input_shape, seed)
     (found, bound), (wanted, wanted_bound) = (with_rounding(*network, x) for network in (given, expected))
-    check_within(what, found, wanted, bound + wanted_bound)
-    return wanted
-
-
-def check_within(what: str, given: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> None:
-    """Check that two arrays differ by at most a bound for each entry, else raise AssertionError with the worst one."""
-    if given.shape != expected.shape:
-        raise AssertionError(f"{what}: shape {given.shape} against {expected.shape}")
-    excess = np.abs(given - expected) - bound
-    # Written so that NaN fails.
-    if not (excess <= 0).all():
-        at = np.unravel_index(int(np.argmax(excess)), excess.shape)
-        raise AssertionError(
-            f"{what}: {given[at]:.12g} against {expected[at]:.12g} at {tuple(map(int, at))}, difference "
-            f"{abs(given[at] - expected[at]):.3g}, at most {bound[at]:.3g} by rounding"
-        )
+    check_equal(what, found, wanted, bound + wanted_bound)

@@ -1,4 +1,4 @@
-"""Claims about the projection on a box, and about climbing a density inside one: B2, F13, E2."""
+"""Claims about the projection onto a box, and about ascending a density inside one: B2, F13, E2."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ import optax
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.claims.claim import claim
-from mathdnn_jax.claims.evidence import EPS, check_equal, random_params, scales, seeds
+from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
+from mathdnn_jax.claims.map_evidence import random_params, scales
 from mathdnn_jax.flows import Flow, nice
 from mathdnn_jax.tasks import inpaint, projected_ascent
 
 DIM, EVENTS, STEPS = 6, 3, 12
 HALVINGS = 3
-"""So few that the greatest steps find no rise, and an event must stay where it is."""
+"""Few, so that some of the greatest steps find no increase, and the event must stay where it is."""
 
 SHAPE = (EVENTS, 2, DIM // 2)
 
 numbers = st.floats(-10, 10, allow_subnormal=False)
 lengths = st.one_of(st.just(0.0), st.floats(0, 5, allow_subnormal=False))
 step_sizes = st.sampled_from([1e-2, 0.3, 10.0])
-"""The greatest ones overshoot."""
+"""The greatest of them overshoot."""
 
 _project = jax.jit(optax.projections.projection_box)
 
 
 @claim(
     "B2.seed",
-    "the point of {x: x₁ = a, 0 ≤ x₂ ≤ 1} nearest to y is (a, min(max(y₂, 0), 1))",
-    source="003 P2",
+    "the point of {x: x₁ = a, 0 ≤ x₂ ≤ 1} that is nearest to y is (a, min(max(y₂, 0), 1))",
+    source="course 003, P2",
     a=numbers,
     y=st.tuples(numbers, numbers),
 )
-def seed_box(a: float, y: tuple[float, float]) -> None:
-    """Compare the projection with it, to the bit."""
+def box_with_a_fixed_coordinate(a: float, y: tuple[float, float]) -> None:
+    """Compare the projection with this point, bit for bit."""
     found = _project(np.array(y), np.array([a, 0.0]), np.array([a, 1.0]))
     check_equal("projection", found, [a, min(max(y[1], 0.0), 1.0)], 0.0)
 
 
 @claim(
     "B2.box",
-    "clipping entry by entry is the projection on a box, coordinates held fixed included: (y − Πy)·(x − Πy) ≤ 0 for "
-    "every x in it, which makes Πy the nearest point",
-    source="003 P2",
+    "clipping each entry projects onto a box, even if some coordinates are fixed: (y − Πy)·(x − Πy) ≤ 0 for every x in "
+    "it, which makes Πy the nearest point",
+    source="course 003, P2",
     sides=st.lists(st.tuples(numbers, lengths, numbers), min_size=3, max_size=3),
 )
 def box_projection(sides: list[tuple[float, float, float]]) -> None:
-    """Look at the x for which the product is greatest, a vertex: a side of length 0 is a fixed coordinate."""
+    """Take the x for which the product is greatest, a vertex; a side of length 0 is a fixed coordinate."""
     lower, length, y = (np.array(part) for part in zip(*sides, strict=True))
     upper = lower + length
     nearest = np.asarray(_project(y, lower, upper))
@@ -62,7 +63,7 @@ def box_projection(sides: list[tuple[float, float, float]]) -> None:
     greatest = np.maximum(away * (lower - nearest), away * (upper - nearest)).sum()
     if greatest > 0:
         raise AssertionError(
-            f"(y − Πy)·(x − Πy) is {greatest:.3g} for some x: there is a nearer point than {nearest.tolist()}"
+            f"(y − Πy)·(x − Πy) is {greatest:.3g} for some x, so that a point is nearer than {nearest.tolist()}"
         )
 
 
@@ -72,7 +73,7 @@ def _flow() -> Flow:
 
 
 def _case(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Events on [0, 1], some at its ends, and which of their entries are missing: each event has its own mask."""
+    """Events with entries in [0, 1], some at the ends, and which entries of each event are missing."""
     rng = np.random.default_rng((seed, 1))
     events = np.clip(rng.uniform(-0.3, 1.3, SHAPE), 0, 1)
     return events, rng.random(SHAPE) < rng.uniform(0.2, 0.9, (EVENTS, 1, 1))
@@ -80,14 +81,14 @@ def _case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @claim(
     "F13.kept",
-    "filling in leaves the pixels that are not missing as they are, to the bit, and the others on [0, 1]",
-    source="003 P3",
+    "inpainting keeps the known pixels bit for bit, and the others stay in [0, 1]",
+    source="course 003, P3",
     seed=seeds,
     scale=scales,
     settings=st.sampled_from([(10.0, 0), (0.3, 8)]),
 )
 def known_pixels_are_kept(seed: int, scale: float, settings: tuple[float, int]) -> None:
-    """Fill in three images, a mask each, in float32 as the task does; by steps of 10, or of 0.3 with backtracking."""
+    """Inpaint three images, each with its own mask, in float32 and with steps of 10, or of 0.3 with backtracking."""
     step_size, halvings = settings
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), random_params(_flow().bijector, seed, scale))
     events, missing = _case(seed)
@@ -113,14 +114,14 @@ def _climb(halvings: int) -> Any:
 
 @claim(
     "F13.monotone",
-    "with backtracking log p never decreases, whatever the step size",
-    source="003 P3",
+    "with backtracking, log p never decreases, whatever the step size",
+    source="course 003, P3",
     seed=seeds,
     scale=scales,
     step_size=step_sizes,
 )
 def backtracking_never_descends(seed: int, scale: float, step_size: float) -> None:
-    """Follow log p; its last value is that of the events that come back."""
+    """Follow log p; its first and last values are those of the events at the start and at the end."""
     params = random_params(_flow().bijector, seed, scale)
     events, missing = (part.reshape(EVENTS, DIM) for part in _case(seed))
     end, history = (np.asarray(part) for part in _climb(HALVINGS)(params, events, missing, jnp.asarray(step_size)))
@@ -128,7 +129,7 @@ def backtracking_never_descends(seed: int, scale: float, step_size: float) -> No
         raise AssertionError(f"log p changes by {np.diff(history, axis=0).min():.3g} in a step")
     log_prob = _log_prob(params, jnp.stack([events, end]))
     size = 1 + np.abs(log_prob).max()
-    check_equal("log p before the first step, and after the last", history[[0, -1]], log_prob, 256 * EPS * size)
+    check_equal("log p before the first step and after the last", history[[0, -1]], log_prob, 256 * EPS * size)
 
 
 @functools.cache
@@ -141,13 +142,13 @@ def _log_prob(params: Params, x: jax.Array) -> np.ndarray:
 
 
 def _bowl(params: tuple[jax.Array, jax.Array], x: jax.Array) -> jax.Array:
-    """The concave −½ ‖A (x − c)‖²: a Gaussian's log-density up to a constant."""
+    """The concave function −½ ‖A (x − c)‖², a Gaussian's log-density up to a constant."""
     matrix, centre = params
     return -0.5 * jnp.square((x - centre) @ matrix.T).sum(-1)
 
 
 def _bowl_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """A matrix, a centre inside or outside the box, a start inside it, and a step below 2 over the curvature."""
+    """A matrix, a centre inside or outside the box, a start inside it, and a step below 1 over the curvature."""
     rng = np.random.default_rng((seed, 2))
     matrix = rng.normal(size=(3, 3))
     curvature = float(np.linalg.eigvalsh(matrix.T @ matrix).max())
@@ -156,7 +157,7 @@ def _bowl_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
 
 @functools.cache
 def _bowl_climb(steps: int, accumulating: bool) -> Any:
-    """Projected ascent of the bowl, or the seed's loop, whose every step adds all gradients so far."""
+    """Projected ascent of the bowl, or the course's loop, each step of which adds all gradients so far."""
 
     def run(params: tuple[jax.Array, jax.Array], x: jax.Array, missing: jax.Array, step_size: jax.Array) -> jax.Array:
         memory = [optax.trace(decay=1.0)] if accumulating else []
@@ -171,13 +172,13 @@ MISSING = np.array([True, True, False])
 
 @claim(
     "F13.ascent",
-    "the trajectory is x ← Π(x + η ∇log p(x)), Π the projection of B2 with the known pixels fixed",
-    source="003 P3, P2",
+    "the trajectory is x ← Π(x + η ∇ log p(x)), where Π is the projection of B2 with the known pixels fixed",
+    source="course 003, P2 and P3",
     steps=st.sampled_from([1, 3, 200]),
     seed=seeds,
 )
 def trajectory(steps: int, seed: int) -> None:
-    """Climb a Gaussian's log-density in NumPy beside it; after 200 steps log p does not rise along any free entry."""
+    """Compare with ascent in NumPy on a Gaussian's log-density, after 1, 3 and 200 steps."""
     matrix, centre, start, step_size = _bowl_case(seed)
     found = _bowl_climb(steps, False)((matrix, centre), start, MISSING, step_size)
     x = start
@@ -185,21 +186,21 @@ def trajectory(steps: int, seed: int) -> None:
         x = np.clip(
             x - step_size * matrix.T @ (matrix @ (x - centre)), np.where(MISSING, 0, x), np.where(MISSING, 1, x)
         )
-    # The step is below 1 over the curvature, so that errors do not grow, and each step adds a few roundings.
+    # The step is below 1 over the curvature, so errors do not grow, and each step adds a few roundings.
     bound = 16 * EPS * steps * (1 + step_size * np.linalg.norm(matrix, 2) ** 2 * np.abs(x - centre).sum())
-    check_equal("x after the steps", found, x, bound)
+    check_equal("x after all steps", found, x, bound)
 
 
 @claim(
     "E2.accumulating",
-    "the seed's loop, which never clears its gradient, is projected gradient ascent",
-    source="003 P3, erratum E2",
+    "the course's loop, which never clears its gradient, is projected gradient ascent",
+    source="course 003, P3; erratum E2",
     verdict="refuted",
     steps=st.integers(1, 3),
     seed=seeds,
 )
 def accumulating_is_projected_ascent(steps: int, seed: int) -> None:
-    """Run both from the same start, on a Gaussian's log-density: the first step is the same, the second is not."""
+    """Run both from the same start on a Gaussian's log-density; they differ from the second step on."""
     matrix, centre, start, step_size = _bowl_case(seed)
     right, theirs = (
         np.asarray(_bowl_climb(steps, accumulating)((matrix, centre), start, MISSING, step_size))
@@ -207,15 +208,5 @@ def accumulating_is_projected_ascent(steps: int, seed: int) -> None:
     )
     if np.abs(right - theirs).max() > 1e-6:
         raise AssertionError(
-            f"after {steps} steps the seed's loop is at {theirs.tolist()}, projected ascent at {right.tolist()}"
+            f"after {steps} steps the course's loop is at {theirs.tolist()}, projected ascent at {right.tolist()}"
         )
-
-
-CLAIMS = (
-    seed_box,
-    box_projection,
-    known_pixels_are_kept,
-    backtracking_never_descends,
-    trajectory,
-    accumulating_is_projected_ascent,
-)

@@ -1,4 +1,4 @@
-"""All claims, in the order of the systems, and finding some by their ids."""
+"""All claims in the order of the course's systems, and a search by id."""
 
 from __future__ import annotations
 
@@ -26,38 +26,55 @@ from mathdnn_jax.claims import (
 from mathdnn_jax.claims.claim import Claim
 from mathdnn_jax.errors import ConfigurationError
 
-CLAIMS: tuple[Claim, ...] = (
-    *flows.CLAIMS,
-    *linear_maps.CLAIMS,
-    *one_dimensional.CLAIMS,
-    *anomaly.CLAIMS,
-    *projections.CLAIMS,
-    *batch_norm.CLAIMS,
-    *sign_bias.CLAIMS,
-    *sliding.CLAIMS,
-    *backprop.CLAIMS,
-    *initialisation.CLAIMS,
-    *variational.CLAIMS,
-    *log_derivative.CLAIMS,
-    *adversarial.CLAIMS,
-    *divergences.CLAIMS,
-    *smooth_maximum.CLAIMS,
-    *importance.CLAIMS,
-    *estimators.CLAIMS,
+_MODULES = (
+    flows,
+    linear_maps,
+    one_dimensional,
+    anomaly,
+    projections,
+    batch_norm,
+    sign_bias,
+    sliding,
+    backprop,
+    initialisation,
+    variational,
+    log_derivative,
+    adversarial,
+    divergences,
+    smooth_maximum,
+    importance,
+    estimators,
+)
+
+# Within a module the claims are in the order of their definition.
+CLAIMS: tuple[Claim, ...] = tuple(
+    value for module in _MODULES for value in vars(module).values() if isinstance(value, Claim)
 )
 
 
 def find_claims(ids: Iterable[str]) -> tuple[Claim, ...]:
-    """The claims of these ids, each a whole id ("F5.log_det") or a row of which all are meant ("F5").
+    """Look up claims by their ids.
+
+    Args:
+        ids: each the whole id of a claim ("F5.log_det"), or that of a system or an erratum ("F5"), which stands for all
+            of its claims.
+
+    Returns:
+        The claims, in the order of `CLAIMS`.
 
     Raises:
-        ConfigurationError: an id is that of no claim.
+        ConfigurationError: no claim has one of the ids.
+
+    Example:
+        >>> from mathdnn_jax.claims import find_claims
+        >>> [claim.id for claim in find_claims(["F3"])]
+        ['F3.log_det', 'F3.inverse']
     """
     ids = list(ids)
     unknown = [wanted for wanted in ids if not any(_matches(claim, wanted) for claim in CLAIMS)]
     if unknown:
         known = ", ".join(claim.id for claim in CLAIMS)
-        raise ConfigurationError(f"no claim has the id {', '.join(unknown)}; there are {known}")
+        raise ConfigurationError(f"no claim has the id {', '.join(unknown)}; the claims are {known}")
     return tuple(claim for claim in CLAIMS if any(_matches(claim, wanted) for wanted in ids))
 
 

@@ -1,4 +1,4 @@
-"""Deciding a claim: its property under hypothesis, and what was found."""
+"""Decides a claim: runs its property on drawn arguments, and reports what was found."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.seeds import check_seed
 
 SEARCHED = 200
-"""The least number of draws among which a counterexample is looked for, where there is said to be one."""
+"""Least number of draws in the search for the counterexample of a mistaken statement."""
 
 
 class Outcome(NamedTuple):
-    """What running a claim found.
+    """The result of running a claim.
 
     - `claim`: the claim;
-    - `found`: "holds" when the property stood in every example, "refuted" when one broke it;
-    - `passed`: whether that is the verdict that the claim states;
-    - `counterexample`: the smallest arguments that broke the property, as text, None where it stood;
-    - `message`: what the property said of them, None where it stood;
-    - `examples`: how many times the property was run;
+    - `found`: "holds" if every example satisfied the property, "refuted" if one broke it;
+    - `passed`: whether this is the verdict that the claim states;
+    - `counterexample`: the smallest arguments that broke the property, as text, or None;
+    - `message`: the property's message about them, or None;
+    - `examples`: how many times the property ran;
     - `seconds`: how long that took, compilation included.
     """
 
@@ -38,20 +38,32 @@ class Outcome(NamedTuple):
 
 
 def run_claim(claim: Claim, *, examples: int = 25, seed: int | None = None) -> Outcome:
-    """Run a claim's property on drawn arguments, in float64; a broken property is shrunk to the smallest arguments.
+    """Run a claim's property in float64 on drawn arguments, and shrink those that break it to the smallest ones.
 
     Args:
-        claim: what to decide.
-        examples: how many draws; a claim that draws nothing is run once. A claim that is stated to be refuted may take
-            `SEARCHED` draws, since it ends with the first one that breaks it.
-        seed: of the draws; None takes the same ones each time, a function of the property alone.
+        claim: the claim to decide.
+        examples: number of draws. A claim without arguments runs once. One with the verdict "refuted" may take
+            `SEARCHED` draws if `examples` is less, since it ends with the first draw that breaks it.
+        seed: seed of the draws. With None, the draws are a function of the property alone, the same in every run.
+
+    Returns:
+        What was found, and whether that is the verdict that the claim states.
 
     Raises:
-        ConfigurationError: examples < 1, or the seed is not a whole number from 0 to 2³² − 1.
-        Exception: whatever a property raises other than AssertionError: it could not be decided.
+        ConfigurationError: `examples` is less than 1, or the seed is not a whole number from 0 to 2³² − 1.
+        Exception: whatever else than AssertionError the property raises; the claim could not be decided.
+
+    Example:
+        >>> from mathdnn_jax.claims import find_claims, run_claim
+        >>> (limit,) = find_claims(["E7.indicator"])
+        >>> limit.statement
+        '∇ν_β(x) → e_imax, the indicator of one entry, as β → ∞'
+        >>> outcome = run_claim(limit)
+        >>> outcome.found, outcome.passed, outcome.counterexample
+        ('refuted', True, {'x': '[0, 0]'})
     """
     if examples < 1:
-        raise ConfigurationError(f"a claim is run on at least one example, given examples={examples}")
+        raise ConfigurationError(f"got examples={examples}; a claim needs at least one example")
     runs = 0
     arguments: dict[str, Any] = {}
 
@@ -83,7 +95,7 @@ def run_claim(claim: Claim, *, examples: int = 25, seed: int | None = None) -> O
 
 
 def _searched(recorded: Any, claim: Claim, examples: int, seed: int | None) -> Any:
-    # The same draws each time are drawn from the function's name and text.
+    # Without a seed, hypothesis derives the draws from the function's name and text.
     recorded.__name__ = recorded.__qualname__ = claim.property.__name__
     test = hypothesis.given(**claim.strategies)(recorded)
     if seed is not None:

@@ -1,4 +1,4 @@
-"""Claims about dense heads that slide as convolutions, and about what networks cost: C4, C5."""
+"""Claims about dense heads that slide as convolutions, and about operation counts: C4, C5."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.claims.claim import claim
-from mathdnn_jax.claims.evidence import seeds
+from mathdnn_jax.claims.evidence import check_equal, seeds
 from mathdnn_jax.claims.network_evidence import (
     Variables,
-    check_within,
     random_events,
     random_variables,
     stack,
@@ -47,26 +46,28 @@ def _check_slides(
     patch: tuple[int, int],
     stride: tuple[int, int],
 ) -> None:
-    """Compare the sliding network's output for an image, at every place, with the network's on the patch there."""
+    """Compare the sliding network's output at every place of an image with the network's output on the patch there."""
     rows, columns = (range(0, n - size + 1, step) for n, size, step in zip(x.shape, patch, stride, strict=False))
     pieces = np.stack([np.asarray(x)[i : i + patch[0], j : j + patch[1]] for i in rows for j in columns])
     places = (len(rows), len(columns), -1)
     wanted, bound = (result.reshape(places) for result in with_rounding(*network, jnp.asarray(pieces)))
     (found,), (found_bound,) = with_rounding(*sliding, jnp.asarray(np.asarray(x)[None]))
-    what = f"output at (row, column, class) against the network on the {patch[0]} x {patch[1]} patch that begins there"
-    check_within(what, found, wanted, bound + found_bound)
+    what = (
+        f"output at (row, column, class) against the network's on the {patch[0]} × {patch[1]} patch that begins there"
+    )
+    check_equal(what, found, wanted, bound + found_bound)
 
 
 @claim(
     "C4.net2",
     "Net2, which is Net1 with convolutions for its dense layers, has at (i, j) the output of Net1 on [i:i+s, j:j+s]",
-    source="000 Q2, 004 P5",
+    source="course 000, Q2; course 004, P5",
     channels=st.sampled_from([(2,), (3, 2)]),
     flatten=orders,
     seed=seeds,
 )
 def net2_slides(channels: Sequence[int], flatten: Flatten, seed: int) -> None:
-    """Take a small Net1 for s × s images, and slide over two by three patches."""
+    """Take a small Net1 for s × s images, and slide it over two by three patches."""
     head = len(channels)
     size = 7 + 2 * (len(channels) - 1) + head - 1
     network = net1(channels=channels, hidden=4, classes=3, flatten=flatten.channels)
@@ -89,15 +90,15 @@ _locals = st.sampled_from(
 
 @claim(
     "C4.strides",
-    "of any network that does not pad, its strides having the product s, the convolutional form has at (i, j) the "
+    "the convolutional form of a network without padding, whose strides have the product s, has at (i, j) the "
     "network's output on the patch that begins at (s i, s j)",
-    source="000 Q2",
+    source="course 000, Q2",
     local=_locals,
     order=orders,
     seed=seeds,
 )
 def strides_slide(local: tuple[tuple[int, int], Sequence[Layer]], order: Flatten, seed: int) -> None:
-    """Slide over two by three patches."""
+    """Slide the network over two by three patches."""
     stride, layers = local
     network = stack(*layers, order, Dense(5, bias=False), Relu(), Dense(3))
     patch = (8, 9)
@@ -109,11 +110,12 @@ def strides_slide(local: tuple[tuple[int, int], Sequence[Layer]], order: Flatten
 
 @claim(
     "C5.alexnet",
-    "AlexNet takes 1,311,133,056 multiplications and additions in its convolutions, 117,243,904 in its linear layers",
-    source="004 P2",
+    "AlexNet takes 1,311,133,056 multiplications and additions in its convolutions, and 117,243,904 in its linear "
+    "layers",
+    source="course 004, P2",
 )
 def alexnet_operations() -> None:
-    """Count them for one image of 224 × 224."""
+    """Count them for one image of 224 × 224 pixels."""
     count = count_operations(alexnet(), (224, 224, 3))
     found = count.convolution_operations, count.dense_operations
     if found != (1_311_133_056, 117_243_904):
@@ -133,14 +135,14 @@ layers = st.sampled_from(
 
 @claim(
     "C5.formula",
-    "an output of a convolution or linear layer with n inputs takes n multiplications and n − 1 additions, and one "
-    "more for a bias",
-    source="004 P2",
+    "an output of a convolution or a linear layer that has n inputs takes n multiplications and n − 1 additions, and "
+    "one more addition if there is a bias",
+    source="course 004, P2",
     hidden=st.lists(layers, min_size=1, max_size=2),
     seed=seeds,
 )
 def operations_by_hand(hidden: Sequence[Layer], seed: int) -> None:
-    """Count while an image of 5 × 4 pixels goes through loops over numbers, which have the network's output."""
+    """Count while loops over single numbers compute the network's output for an image of 5 × 4 pixels."""
     network = stack(*hidden, Flatten(), Dense(3))
     shape = (5, 4, 2)
     variables, x = random_variables(network, shape, seed), random_events(shape, seed, 1)
@@ -153,13 +155,13 @@ def operations_by_hand(hidden: Sequence[Layer], seed: int) -> None:
             y = y.reshape(-1)
         if made != (entry.multiplications, entry.additions):
             counted = entry.multiplications, entry.additions
-            raise AssertionError(f"{name}, a {layer}: {counted} multiplications and additions counted, {made} made")
+            raise AssertionError(f"{name}, {layer}: got {counted} multiplications and additions, the loops made {made}")
     (found,), (bound,) = with_rounding(network, variables, x)
-    check_within("by hand", y, found, 2 * bound)
+    check_equal("output of the loops against the network's", y, found, 2 * bound)
 
 
 def _by_hand(layer: Conv | Dense, params: Variables, x: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """One event's output, and the multiplications and additions that it took."""
+    """The output for one event, and the multiplications and additions that it took."""
     kernel, ndims = np.asarray(params["kernel"]), x.ndim - 1
     strides, dilations, groups = (1,) * ndims, (1,) * ndims, 1
     if isinstance(layer, Conv):
@@ -186,6 +188,3 @@ def _by_hand(layer: Conv | Dense, params: Variables, x: np.ndarray) -> tuple[np.
             total, additions = total + params["bias"][feature], additions + 1
         y[(*place, feature)] = total
     return y, (multiplications, additions)
-
-
-CLAIMS = (net2_slides, strides_slide, alexnet_operations, operations_by_hand)

@@ -38,7 +38,7 @@ def _event(seed: int) -> jax.Array:
 
 
 def _rounding(params: Params, *values: Any) -> float:
-    """Of a log-density and a bound, whose quadratic forms cancel as far as the covariance's condition lets them."""
+    """The rounding error of a log-density or a bound, whose quadratic forms may cancel up to the condition."""
     condition = float(np.linalg.cond(exact_covariance(params)))
     return 256 * EPS * condition * (1 + float(sum(np.abs(value).sum() for value in values)))
 
@@ -46,21 +46,21 @@ def _rounding(params: Params, *values: Any) -> float:
 @claim(
     "V1.bound",
     "VLB(x) = E_q[log(p_θ(x | z) r_λ(z) / q_φ(z | x))] = log p(x) − KL(q_φ(z | x) ‖ p(z | x)) ≤ log p(x)",
-    source="000 Q6(a)",
+    source="course 000, Q6(a)",
     seed=seeds,
 )
 def bound_and_log_marginal(seed: int) -> None:
-    """Compare the three for a linear-Gaussian model, where each is known by itself."""
+    """Compare the three for a linear-Gaussian model, for which each can be computed independently."""
     params, x = random_vae_params(seed), _event(seed)
     log_p, bound, gap = exact_log_marginal(params, x), exact_bound(params, x), divergence_to_posterior(params, x)
-    check_equal("log p − VLB against the divergence", log_p - bound, gap, _rounding(params, log_p, bound, gap))
+    check_equal("log p − VLB against KL(q ‖ p(z | x))", log_p - bound, gap, _rounding(params, log_p, bound, gap))
     if not bound <= log_p:
         raise AssertionError(f"the bound is {float(bound):.12g}, above log p = {float(log_p):.12g}")
 
 
 @functools.cache
 def _drawn(name: str) -> Any:
-    """One draw of what bounds log p(x), compiled once."""
+    """One draw of an estimate that bounds log p(x), compiled once."""
     model = linear_vae()
     if name == "importance":
         return jax.jit(lambda params, x, key: model.log_marginal(params, x, key, samples=3))
@@ -70,24 +70,24 @@ def _drawn(name: str) -> Any:
 
 @claim(
     "V1.equality",
-    "VLB(x) = log p(x) where q_φ(z | x) is the posterior; every draw of log p(x, z) − log q(z | x) is log p(x) then",
-    source="000 Q6(a)",
+    "if q_φ(z | x) is the posterior, then VLB(x) = log p(x), and so is every draw of log p(x, z) − log q(z | x)",
+    source="course 000, Q6(a)",
     seed=seeds,
 )
 def equality_at_the_posterior(seed: int) -> None:
-    """Give a linear-Gaussian model its posterior for an encoder."""
+    """Give a linear-Gaussian model its posterior as the encoder."""
     params, x = with_exact_posterior(random_vae_params(seed, orthogonal=True)), _event(seed)
     log_p, key = exact_log_marginal(params, x), jax.random.key(seed)
     # Each draw is a difference of two log-densities, at a z whose square may be tens.
     bound = _rounding(params, log_p, 50.0)
     check_equal("VLB against log p", exact_bound(params, x), log_p, bound)
     for name in ("reparameterized", "score_function", "importance"):
-        check_equal(f"a draw of the bound, {name}, against log p", _drawn(name)(params, x, key), log_p, bound)
+        check_equal(f"a draw of the bound ({name}) against log p", _drawn(name)(params, x, key), log_p, bound)
 
 
 @functools.cache
 def _bernoulli() -> tuple[VAE, Any]:
-    """Two pixels, one latent variable; log p and the bound by the trapezoidal rule."""
+    """A model of two pixels with one latent variable, and its log p and bound by the trapezoidal rule."""
     model = vae((2,), 1, trunk=dense_trunk(()), decoder=dense_decoder(2, ()), likelihood="bernoulli")
     step = 0.1
     grid = np.arange(-12, 12 + step / 2, step)[:, None]
@@ -107,21 +107,21 @@ def _bernoulli() -> tuple[VAE, Any]:
 
 @claim(
     "V1.bernoulli",
-    "with a Bernoulli likelihood too: Σ_x p(x) = 1 and E_q[log p(x | z)] − KL(q ‖ r_λ) ≤ log p(x)",
-    source="000 Q6(a)",
+    "with a Bernoulli likelihood, Σ_x p(x) = 1 and E_q[log p(x | z)] − KL(q ‖ r_λ) ≤ log p(x)",
+    source="course 000, Q6(a)",
     seed=seeds,
 )
 def bernoulli_bound(seed: int) -> None:
-    """Integrate over the one latent variable, for all four images of two pixels."""
+    """Integrate over the latent variable for all four images of two pixels."""
     model, both = _bernoulli()
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
     log_p, bound = both(params, jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
-    # The rule errs by exp(−2π · π/(h s)) for logits of slope s in deviations, which is below 1e-9 for s ≤ 9.
+    # For logits with slope s per deviation the rule is off by exp(−2π · π/(h s)), which is below 1e-9 for s ≤ 9.
     check_equal("Σ p(x)", jnp.exp(log_p).sum(), 1.0, 1e-8)
     if not (bound <= log_p + 1e-8).all():
-        raise AssertionError(f"bounds {np.asarray(bound).tolist()} for log p = {np.asarray(log_p).tolist()}")
+        raise AssertionError(f"the bounds are {np.asarray(bound).tolist()} for log p = {np.asarray(log_p).tolist()}")
 
 
 def _check_gradients(estimator: Literal["reparameterized", "score_function"], kl: Any, baseline: bool = False) -> None:
@@ -145,23 +145,23 @@ def _check_gradients(estimator: Literal["reparameterized", "score_function"], kl
 
 @claim(
     "V2.reparameterized",
-    "E[∇ of log p(x, z) − log q(z | x) through z = μ + σ ε] = ∇VLB, with respect to θ, φ and λ",
-    source="000 Q6(c)",
+    "E[∇(log p(x, z) − log q(z | x))] = ∇VLB with respect to θ, φ and λ, if the gradient goes through z = μ + σ ε",
+    source="course 000, Q6(c)",
 )
 def reparameterized_gradients_are_unbiased() -> None:
-    """20,000 draws with the KL in closed form, and by the same draws; the truth by quadrature: 62 statistics."""
+    """Take 20,000 draws, with the KL in closed form and from the draws; the truth is a quadrature: 62 statistics."""
     _check_gradients("reparameterized", "analytic")
     _check_gradients("reparameterized", "monte_carlo")
 
 
 @claim(
     "V2.score_function",
-    "E[∇_θ,λ log p(x, z) + ∇_φ log q(z | x) · (log p(x, z) − log q(z | x) − b)] = ∇VLB, b the mean of the other draws "
-    "or none",
-    source="000 Q6(b)",
+    "E[∇_θ,λ log p(x, z) + ∇_φ log q(z | x) · (log p(x, z) − log q(z | x) − b)] = ∇VLB, with b = 0 or the mean over "
+    "the other draws",
+    source="course 000, Q6(b)",
 )
 def score_function_gradients_are_unbiased() -> None:
-    """20,000 draws with the KL in closed form, by the same draws, and with a baseline: 93 statistics."""
+    """Take 20,000 draws, with the KL in closed form, from the draws, and with a baseline: 93 statistics."""
     _check_gradients("score_function", "analytic")
     _check_gradients("score_function", "monte_carlo")
     _check_gradients("score_function", "monte_carlo", baseline=True)
@@ -169,11 +169,11 @@ def score_function_gradients_are_unbiased() -> None:
 
 @claim(
     "V2.importance_weighted",
-    "E[log (1/K) Σ_k p(x, z_k) / q(z_k | x)] is the VLB for K = 1, and rises towards log p(x) with K",
-    source="000 Q6, Burda, Grosse and Salakhutdinov, 2015",
+    "E[log (1/K) Σ_k p(x, z_k) / q(z_k | x)] is the VLB for K = 1, and increases towards log p(x) with K",
+    source="course 000, Q6; Burda, Grosse and Salakhutdinov, 2015",
 )
 def importance_weighted_bound() -> None:
-    """2,000 means for each of K = 1 and 16: one statistic, one difference and an upper bound."""
+    """Take 2,000 means for K = 1 and for K = 16: one statistic, one difference and an upper bound."""
     params, x = random_vae_params(3), _event(3)
     log_p, found = float(exact_log_marginal(params, x)), []
     for count in (1, 16):
@@ -188,31 +188,34 @@ def importance_weighted_bound() -> None:
         if not less < more + BOUND * np.hypot(error, more_error):
             raise AssertionError(f"the bounds {[mean for mean, _ in found]} do not rise to log p = {log_p:.9g}")
     if not found[-1][0] > found[0][0] + (log_p - found[0][0]) / 2:
-        raise AssertionError(f"16 draws bring {found[0][0]:.9g} to {found[-1][0]:.9g} only; log p = {log_p:.9g}")
+        raise AssertionError(f"16 draws only raise {found[0][0]:.9g} to {found[-1][0]:.9g}; log p = {log_p:.9g}")
 
 
 @claim(
     "V4.argmax",
-    "with h ≥ 0 and min_φ h(θ, φ) = 0 for every θ: argmax_θ f = θ-part of argmax_θ,φ (f − h)",
-    source="002 P6",
+    "if h ≥ 0 and min_φ h(θ, φ) = 0 for every θ, then argmax_θ f is the θ-part of argmax_θ,φ (f − h)",
+    source="course 002, P6",
     rows=st.lists(
         st.tuples(st.integers(-3, 3), st.lists(st.integers(0, 5), min_size=3, max_size=3)), min_size=1, max_size=5
     ),
 )
 def joint_maximum(rows: list[tuple[int, list[int]]]) -> None:
-    """Compare the two sets of maximisers, in whole numbers; h has its least value in each row taken off."""
+    """Compare the two sets of maximisers in whole numbers; the least value of each row is subtracted from h."""
     f = np.array([value for value, _ in rows])
     h = np.array([row for _, row in rows])
     difference = f[:, None] - (h - h.min(1, keepdims=True))
     joint = set(np.argwhere(difference == difference.max())[:, 0].tolist())
     marginal = set(np.flatnonzero(f == f.max()).tolist())
     if joint != marginal:
-        raise AssertionError(f"f is greatest at {sorted(marginal)}, f − h at {sorted(joint)}")
+        raise AssertionError(f"f has its maximum at {sorted(marginal)}, f − h at {sorted(joint)}")
 
 
 @jax.jit
 def _best_bound(params: Params, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The bound's supremum over q, by Newton's method on the means and log-variances of q, in which it is concave."""
+    """The supremum of the bound over q and the slope there, by Newton's method in the means and log-variances of q.
+
+    The bound is concave in them.
+    """
 
     def bound(point: jax.Array) -> jax.Array:
         value: jax.Array = exact_bound(with_constant_encoder(params, point[:LATENT], point[LATENT:]), x)
@@ -220,7 +223,7 @@ def _best_bound(params: Params, x: jax.Array, start: jax.Array) -> tuple[jax.Arr
 
     def step(_: int, point: jax.Array) -> jax.Array:
         change: jax.Array = jnp.linalg.solve(jax.hessian(bound)(point), jax.grad(bound)(point))
-        # A small variance is far from the quadratic that Newton's method takes the bound for.
+        # For a small variance the bound is far from the quadratic of Newton's method.
         limited: jax.Array = jnp.concatenate([change[:LATENT], jnp.clip(change[LATENT:], -1, 1)])
         return point - limited
 
@@ -231,33 +234,21 @@ def _best_bound(params: Params, x: jax.Array, start: jax.Array) -> tuple[jax.Arr
 
 @claim(
     "V4.supremum",
-    "sup_φ VLB(x) = log p(x) where q is rich enough for the posterior; a diagonal q falls short of it by "
-    "½ (Σ_i log Λ_ii − log det Λ), Λ the posterior's precision",
-    source="002 P6, 000 Q6",
+    "sup_φ VLB(x) = log p(x) if q is rich enough for the posterior; a diagonal q falls short by "
+    "½ (Σ_i log Λ_ii − log det Λ), where Λ is the posterior's precision",
+    source="course 002, P6; course 000, Q6",
     orthogonal=st.booleans(),
     seed=seeds,
 )
 def supremum_of_the_bound(orthogonal: bool, seed: int) -> None:
-    """Maximise the bound of a linear-Gaussian model; with orthogonal columns of W the posterior is diagonal."""
+    """Maximise the bound of a linear-Gaussian model; if the columns of W are orthogonal, the posterior is diagonal."""
     params, x = random_vae_params(seed, orthogonal=orthogonal), _event(seed)
     start = jnp.asarray(np.random.default_rng((seed, 2)).normal(size=2 * LATENT))
     found, slope = _best_bound(params, x, start)
     log_p, precision = exact_log_marginal(params, x), np.asarray(exact_posterior(params, x)[1])
     shortfall = (np.log(np.diagonal(precision)).sum() - np.linalg.slogdet(precision)[1]) / 2
     rounding = _rounding(params, log_p, 50.0) * np.linalg.cond(precision)
-    check_equal("slope at the supremum", slope, 0.0, 1e3 * rounding)
-    check_equal("supremum against log p less the shortfall", found, log_p - shortfall, rounding)
+    check_equal("gradient at the supremum", slope, 0.0, 1e3 * rounding)
+    check_equal("supremum against log p minus the shortfall", found, log_p - shortfall, rounding)
     if orthogonal:
-        check_equal("the shortfall", shortfall, 0.0, 16 * EPS * np.linalg.cond(precision))
-
-
-CLAIMS = (
-    bound_and_log_marginal,
-    equality_at_the_posterior,
-    bernoulli_bound,
-    reparameterized_gradients_are_unbiased,
-    score_function_gradients_are_unbiased,
-    importance_weighted_bound,
-    joint_maximum,
-    supremum_of_the_bound,
-)
+        check_equal("shortfall", shortfall, 0.0, 16 * EPS * np.linalg.cond(precision))

@@ -1,4 +1,4 @@
-"""Check the mathematical claims on drawn examples; refuted ones must find their counterexample."""
+"""Check the mathematical claims on random examples; a counterexample must be found for each refuted one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ from mathdnn_jax.progress import progress
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--examples", type=arguments.count, default=25, metavar="N", help="draws a claim (default: 25)")
-    parser.add_argument("--seed", type=arguments.seed, help="of the draws (default: the same ones each time)")
+    parser.add_argument(
+        "--examples", type=arguments.count, default=25, metavar="N", help="draws for each claim (default: 25)"
+    )
+    parser.add_argument("--seed", type=arguments.seed, help="seed of the draws (default: the same draws in every run)")
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="ID",
-        help="this claim, or all whose id starts with this and a dot (F5, E4); may be repeated",
+        help="check this claim (F5.log_det) or all claims of a system or an erratum (F5, E4); may be repeated",
     )
     parser.add_argument("--list", action="store_true", help="list the claims without running them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks; 1 if a claim that should hold does not, or one that is refuted was not."""
+    """Run the command.
+
+    Returns:
+        0, or 1 if a claim that should hold was refuted, or no counterexample was found for one that should be refuted.
+    """
     claims = find_claims(options.only) if options.only else CLAIMS
     if options.list:
         rows = [{"id": c.id, "statement": c.statement, "source": c.source, "verdict": c.verdict} for c in claims]
@@ -54,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as JSON has it."""
+    """The outcome as a JSON object."""
     claim = outcome.claim
     return {
         "id": claim.id,
@@ -71,7 +77,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 def describe(outcomes: list[Outcome]) -> None:
-    """The table for a person, then the counterexamples, then the count."""
+    """Print a table of the outcomes, the counterexamples, and the counts."""
     rows: list[tuple[str, ...]] = []
     for outcome in outcomes:
         claim, found = outcome.claim, outcome.found + ("" if outcome.passed else ", NOT as stated")

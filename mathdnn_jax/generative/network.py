@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from mathdnn_jax.bijectors import Params
-from mathdnn_jax.bijectors.bijector import check_event
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets.pure_module import Variables, pure_module
 

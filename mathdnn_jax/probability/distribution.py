@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import jax
 
-from mathdnn_jax.errors import EventShapeError
-
 
 class Distribution(NamedTuple):
     """A probability density on events of a fixed shape.
@@ -21,13 +19,3 @@ class Distribution(NamedTuple):
     log_prob: Callable[[jax.Array], jax.Array]
     sample: Callable[[jax.Array, tuple[int, ...], jax.typing.DTypeLike], jax.Array]
     event_shape: tuple[int, ...]
-
-
-def check_trailing_axes(x: jax.Array, event_shape: tuple[int, ...], name: str) -> None:
-    """Check that the trailing axes of `x` are an event of the distribution called `name`.
-
-    Raises:
-        EventShapeError: They are not.
-    """
-    if x.ndim < len(event_shape) or x.shape[x.ndim - len(event_shape) :] != event_shape:
-        raise EventShapeError(f"{name} is defined on events of shape {event_shape}, given an array of shape {x.shape}")

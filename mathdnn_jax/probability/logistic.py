@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mathdnn_jax.probability.distribution import Distribution, check_trailing_axes
+from mathdnn_jax.events import check_event
+from mathdnn_jax.probability.distribution import Distribution
 
 
 @jax.custom_jvp
@@ -60,7 +61,7 @@ def logistic(event_shape: tuple[int, ...]) -> Distribution:
     axes = tuple(range(-len(event_shape), 0))
 
     def log_prob(z: jax.Array) -> jax.Array:
-        check_trailing_axes(z, event_shape, "the logistic prior")
+        check_event(z, event_shape, "the logistic prior")
         return logistic_log_density(z).sum(axes)
 
     def sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:

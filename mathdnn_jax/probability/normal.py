@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mathdnn_jax.probability.distribution import Distribution, check_trailing_axes
+from mathdnn_jax.events import check_event
+from mathdnn_jax.probability.distribution import Distribution
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -30,7 +31,7 @@ def normal(event_shape: tuple[int, ...]) -> Distribution:
     log_normalizer = math.prod(event_shape) * LOG_TWO_PI / 2
 
     def log_prob(z: jax.Array) -> jax.Array:
-        check_trailing_axes(z, event_shape, "the normal prior")
+        check_event(z, event_shape, "the normal prior")
         return -0.5 * jnp.square(z).sum(axes) - log_normalizer
 
     def sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:

@@ -85,8 +85,7 @@ def resolve(name: str, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, An
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ConfigurationError(
-            f"{name} has no setting named {', '.join(map(repr, unknown))}; its settings are "
-            f"{', '.join(sorted(defaults))}"
+            f"{name} has no setting {', '.join(map(repr, unknown))}; its settings are {', '.join(sorted(defaults))}"
         )
     data = given.get("data", defaults["data"])
     for_data = {key: values[data] for key, values in recipe.by_data.items() if data in values}

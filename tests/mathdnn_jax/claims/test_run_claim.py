@@ -36,16 +36,16 @@ def test_a_mistaken_statement_is_refuted_by_its_smallest_counterexample() -> Non
     assert outcome.message == "10 is not below 10"
 
 
-def test_a_counterexample_is_looked_for_among_more_draws_than_are_asked_for() -> None:
+def test_the_search_for_a_counterexample_may_take_more_draws_than_asked_for() -> None:
     assert run_claim(square._replace(verdict="refuted"), examples=2).examples == SEARCHED
 
 
-def test_a_false_statement_that_is_claimed_does_not_pass() -> None:
+def test_a_false_statement_that_is_said_to_hold_does_not_pass() -> None:
     outcome = run_claim(small._replace(verdict="holds"))
     assert (outcome.found, outcome.passed) == ("refuted", False)
 
 
-def test_a_true_statement_that_is_called_refuted_does_not_pass() -> None:
+def test_a_true_statement_that_is_said_to_be_refuted_does_not_pass() -> None:
     outcome = run_claim(square._replace(verdict="refuted"))
     assert (outcome.found, outcome.passed) == ("holds", False)
 
@@ -72,7 +72,7 @@ def test_the_draws_depend_on_the_seed_alone() -> None:
     assert len({tuple(draws(seed)) for seed in (None, 1, 2)}) == 3
 
 
-def test_an_error_that_is_no_assertion_is_not_taken_for_a_counterexample() -> None:
+def test_an_error_other_than_an_assertion_is_not_a_counterexample() -> None:
     def broken(n: int) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -80,6 +80,6 @@ def test_an_error_that_is_no_assertion_is_not_taken_for_a_counterexample() -> No
         run_claim(small._replace(property=broken))
 
 
-def test_no_examples_are_refused() -> None:
+def test_zero_examples_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="examples=0"):
         run_claim(square, examples=0)

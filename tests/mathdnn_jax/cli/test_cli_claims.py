@@ -29,8 +29,8 @@ def test_a_claim_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["examples"] == 7
 
 
-def test_the_claims_of_a_row_are_checked_by_the_installed_command() -> None:
-    # In a process of its own: JAX's dtype promotion and warnings are as a user has them.
+def test_the_claims_of_a_system_are_checked_in_a_process_of_their_own() -> None:
+    # Outside the tests' process, JAX's dtype promotion and warnings are what users have.
     wanted = ["--only", "F1.density", "--only", "C5", "--only", "E7"]
     done = subprocess.run(
         [sys.executable, "-m", "mathdnn_jax", "claims", *wanted, "--examples", "2", "--json"],

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathdnn_jax import conv1d_backprop
+from mathdnn_jax.claims.backprop import equations
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from mathdnn_jax.nets import conv1d_forward
 from mathdnn_jax.nets.conv1d_backprop import Activation, Conv1dLayer
@@ -112,15 +113,6 @@ def test_leading_axes_are_batch_axes(batch: tuple[int, ...]) -> None:
             one_y, one = backprop(layers, x[index], cotangent=u[index])
             assert_close(y[index], one_y)
             assert_close(jax.tree.map(lambda leaf, at=index: leaf[at], gradients), one)
-
-
-def equations(jaxpr: Any) -> Iterator[Any]:
-    for equation in jaxpr.eqns:
-        yield equation
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                yield from equations(inner)
 
 
 @pytest.mark.parametrize("batch", [(), (3,)])

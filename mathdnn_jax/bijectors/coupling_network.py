@@ -1,4 +1,4 @@
-"""The conditioning of a coupling: its network sees the kept entries and returns parameters for the moved ones.
+"""The network of a coupling: it sees the kept entries and returns parameters for the moved ones.
 
 If a mask varies only along the last axis (the entries of a vector, the channels of an image), the network receives the
 kept entries in the shape of the event with a shorter last axis, and returns that shape with the moved entries. The kept
@@ -18,16 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from mathdnn_jax.bijectors.bijector import Params, check_event
+from mathdnn_jax.bijectors.bijector import Params
 from mathdnn_jax.bijectors.conditioner import pure_conditioner
 from mathdnn_jax.bijectors.index_set import IndexSet, index_sets, pick
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import check_event
 
 ConditionerInput = Literal["kept", "masked"]
 """What the network of a coupling receives: the kept entries alone, or the whole event with the moved ones zeroed."""
 
 
-class Conditioning(NamedTuple):
+class CouplingNetwork(NamedTuple):
     """The index sets of a coupling, and its network as pure functions.
 
     - `init(key) -> params`, the network's own parameters;
@@ -44,14 +45,14 @@ class Conditioning(NamedTuple):
     axes: tuple[int, ...]
 
 
-def conditioning(
+def coupling_network(
     conditioner: nn.Module,
     mask: ArrayLike,
     parameters: int,
     map_name: str,
     layout: ConditionerInput = "kept",
     context_shape: tuple[int, ...] | None = None,
-) -> Conditioning:
+) -> CouplingNetwork:
     """Combine a Flax module and a mask for a coupling that needs `parameters` numbers for each moved entry.
 
     The network returns either one array whose last axis holds these numbers in blocks (the first parameter of every
@@ -98,7 +99,7 @@ def conditioning(
             return blocks
         return tuple(pick(block.reshape(*batch_shape, *view_shape), moved) for block in blocks)
 
-    return Conditioning(network.init, view, values, moved, tuple(range(-len(view_shape), 0)))
+    return CouplingNetwork(network.init, view, values, moved, tuple(range(-len(view_shape), 0)))
 
 
 def _blocks(returned: object, expected: tuple[int, ...], parameters: int) -> tuple[jax.Array, ...]:
