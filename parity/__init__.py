@@ -1,7 +1,8 @@
-"""PyTorch checkpoints, converted to JAX to the bit, with evidence that nothing changed.
+"""Convert PyTorch checkpoints to JAX bit for bit, with evidence that nothing changed.
 
-`load` reads a file safely, `convert` and `export` carry weights over strictly in either direction, `certify` compares
-the two networks layer by layer. `parity.reference` holds the PyTorch twins; only it, and what runs them, imports torch.
+`load` reads a file safely, `convert` and `export` convert weights strictly in both directions, `certify` compares
+two networks layer by layer. `parity.reference` holds the PyTorch twins; only they, and the code that runs them, need
+torch.
 """
 
 from parity.certification.certify import certify

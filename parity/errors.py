@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint, by name."""
+"""The errors and warnings of `parity`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mathdnn_jax.errors import MathdnnError, MathdnnWarning
 
 
 class ParityError(MathdnnError):
-    """Base of every error in reading, converting or certifying a checkpoint."""
+    """Base class of every error in reading, converting or certifying a checkpoint."""
 
 
 class CheckpointError(ParityError, ValueError):
-    """A checkpoint file cannot be read as a mapping from names to arrays."""
+    """The checkpoint file cannot be read as a mapping from names to arrays."""
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """There is no such file."""
 
     def __str__(self) -> str:
-        """The message alone: FileNotFoundError would format it as a system error."""
+        """Return the message alone, which FileNotFoundError would format as a system error."""
         return str(self.args[0])
 
 
@@ -29,58 +29,58 @@ class CorruptCheckpointError(CheckpointError):
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """The file asks for more than tensors in plain containers; nothing of it was run."""
+    """The file asks for more than tensors in plain containers; none of its code was run."""
 
 
 class NotAStateDictError(CheckpointError):
-    """The file is readable and holds no mapping from names to dense tensors, or none that can be chosen."""
+    """The file is readable, but it does not hold a mapping from names to dense tensors that can be chosen."""
 
 
 class AmbiguousCheckpointError(NotAStateDictError):
-    """The file holds several dictionaries of tensors; the message lists them, and `inside=` chooses."""
+    """The file holds several dictionaries of tensors; the message lists them, and `inside=` chooses one."""
 
 
 class WrappedCheckpointWarning(MathdnnWarning):
-    """A file's state was found inside other dictionaries; what was taken and what was left is the message."""
+    """The state was found inside other dictionaries; the message says what was taken and what was left."""
 
 
 class UnknownModelError(ParityError, ValueError):
-    """No conversion is known under this name."""
+    """There is no model of this name in `parity.MODELS`."""
 
 
 class ConversionError(ParityError, ValueError):
-    """Arrays cannot be carried over one to one.
+    """The arrays cannot be converted one to one.
 
-    The class raised is that of the first kind of problem found, and the message lists all problems of all kinds.
+    The class raised is that of the first kind of problem found; the message lists all problems of all kinds.
     """
 
 
 class WrongModelError(ConversionError):
-    """The checkpoint is of another model."""
+    """The checkpoint belongs to another model."""
 
 
 class RuleTableError(ConversionError):
-    """A rule table itself is wrong: a target twice or not at all."""
+    """The rule table itself is wrong, for example if it fills a target twice or not at all."""
 
 
 class DoublyUsedKeysError(ConversionError):
-    """A source key is asked for twice, or both used and ignored."""
+    """A source key is used twice, or both used and ignored."""
 
 
 class MissingKeysError(ConversionError):
-    """Arrays that the model needs are not there."""
+    """Arrays that the model needs are missing."""
 
 
 class UnexpectedKeysError(ConversionError):
-    """Arrays are there that the model has no place for."""
+    """There are arrays for which the model has no place."""
 
 
 class ShapeMismatchError(ConversionError):
-    """Arrays have another shape than the model's."""
+    """Arrays have shapes other than the model's."""
 
 
 class UnsupportedDtypeError(ConversionError):
-    """Weights are in a type that cannot be carried over unchanged."""
+    """Weights have a dtype that cannot be converted unchanged."""
 
 
 class NonFiniteWeightsError(ConversionError):
@@ -98,8 +98,8 @@ class CertificationError(ParityError, AssertionError):
 
 
 class AmbiguousRulesError(ConversionError):
-    """Rules cannot be inferred, since several fit; the message lists the candidates."""
+    """Rules cannot be inferred because several fit; the message lists the candidates."""
 
 
 class UnmatchedArraysError(ConversionError):
-    """Rules cannot be inferred, since arrays of one side fit none of the other."""
+    """Rules cannot be inferred because arrays of one side fit none of the other."""

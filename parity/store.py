@@ -14,8 +14,9 @@ from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import replace_file
 from parity.containers import Inside, MappedState
 from parity.containers.checkpoint import Checkpoint, announce, read
-from parity.conversion import convert, export, exported, outline
+from parity.conversion import convert, export, exported
 from parity.models import Config, find_model
+from parity.rules.conversion import outline
 from parity.rules.tree import flatten, unflatten
 from parity.rules.wrappers import without_prefix
 

@@ -1,1 +1,1 @@
-"""Evidence that two networks compute the same, layer by layer."""
+"""Certificates: evidence, layer by layer, that two networks compute the same."""

@@ -1,4 +1,4 @@
-"""`certify`, of a checkpoint by its model's name, or of any PyTorch module beside any JAX function."""
+"""The door `certify`: of a checkpoint by the name of its model, or of any PyTorch module beside any JAX function."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, overload
 import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
-from parity.certification.certificate import certify as certify_checkpoint
-from parity.certification.pair import certify_pair
+from parity.certification.checkpoints import certify_checkpoint
+from parity.certification.modules import certify_modules
 from parity.containers import Inside
 from parity.rules.table import RuleTable
 
@@ -47,55 +47,74 @@ def certify(
 def certify(
     path: Any, model: Any = "nice", variables: Any = None, inputs: Any = None, **options: Any
 ) -> dict[str, Any]:
-    """Evidence that a converted network computes what the PyTorch network computes, layer by layer.
+    """Compare a converted network with the PyTorch network, layer by layer, and return a certificate of the result.
 
-    `certify(path, model="nice")` is of a checkpoint file, for the models of `parity.MODELS`: see
-    `certificate.certify` for its options. `certify(torch_module, apply, variables, inputs)` is of any pair: both
-    run in eval mode on `inputs` in float32, and in float64 for the truth, and `measure.RULE` judges every layer.
-    PyTorch's layers are watched by forward hooks, JAX's by the calls of its Flax modules, Linen or NNX; layers are
-    paired by the rules, and by equal names. The weights are judged too: they have to be, bit for bit, what the rules
-    make of the module's.
+    `certify(path, "nice")` is for a checkpoint file of one of the models of `parity.MODELS`. `certify(torch_module,
+    apply, variables, inputs)` is for any pair of networks. Both networks run in eval mode in float32, and in float64
+    for the truth, JAX with matrix products of the highest precision. The certificate states for each layer the rms and
+    the greatest error of both float32 computations, and the greatest absolute, relative and ulp difference between
+    them with its place; its "rule" says when a layer passes. The weights are judged too: those of a checkpoint must
+    come back bit for bit from the conversion, and `variables` must be bit for bit what the rules make of the module's.
 
-    Linen modules are seen in whatever function calls them; NNX modules where the variables are NNX state and the
-    function merges them (`nnx.merge(graph, state)`); code without modules has no layers to see, and is judged by its
-    output, its weights and its gradients. What a loop computes, such as a recurrent cell's steps, is judged by what
-    comes of it.
+    PyTorch's layers are watched by forward hooks, JAX's by the calls of its Flax modules, which are paired by the rules
+    and by equal names. Linen modules are seen whatever function calls them, NNX modules if the variables are NNX state
+    and the function merges them (`nnx.merge(graph, state)`). Code without modules has no layers to see, and is judged
+    by its output, its weights and its gradients. What a loop computes, such as the steps of a recurrent cell, is judged
+    by its result.
 
     Args:
-        path: the checkpoint; or the PyTorch module, which is not changed.
+        path: a checkpoint, or a file of `save_params`, as `restore` takes it; or the PyTorch module, which is not
+            changed.
         model: a name in `parity.MODELS`; or `apply`, the network in eval mode as (variables, inputs) → output.
-        variables: what `apply` takes.
-        inputs: one batch in JAX's layout, images with the channels last; for a checkpoint None draws events.
-        rules: the rule table by which `variables` came; by default `infer_rules` proposes it.
-        torch_inputs: the same batch in PyTorch's layout; by default images get their channels first, vectors and whole
-            numbers stay as they are. Arrays of three axes may be either, and then this must be given.
-        gradients: whether to compare the gradients of a random linear function of the output too, by the inputs and
-            by every weight.
-        output: where the certificate is written; for a pair by default nowhere.
-        **options: of the checkpoint: `events`, `seed`, `ignore`, `inside`, `on_batch`.
+        variables: the variables that `apply` takes.
+        inputs: one batch in JAX's layout, images with the channels last; for a checkpoint, None draws events.
+        rules: the rule table that gave `variables`; by default `infer_rules` infers it.
+        torch_inputs: the same batch in PyTorch's layout; by default images get their channels first, and vectors and
+            whole numbers are unchanged. Arrays of three axes could be either, and need it.
+        gradients: whether to compare the gradients of a random linear function of the output too, with respect to the
+            inputs and every weight.
+        output: where the certificate is written; by default, that of a checkpoint is written to
+            `<its name>.certificate.json` in the current folder and that of a pair is not written.
+        **options: for a checkpoint: `events`, how many events are drawn (1024), uniform on [0, 1), for a flow half of
+            them from the flow itself; `seed`, of the drawn events and of the latents on which a flow's inverse is
+            compared; `ignore`, keys to leave out on purpose; `inside`, the dictionary that holds the state, as `load`
+            takes it; `on_batch`, called with the number of events of each finished batch.
 
     Returns:
-        The certificate, which `report.describe_pair` shows as a table: "layers" and "gradients" in the order of
-        computation, each with its measured differences, "weights" with the leaves that differ, and "unwatched" with
-        the PyTorch layers that have weights and could not be paired with a call: only what follows them judges them.
+        The certificate, as its JSON file has it. For a checkpoint it identifies the file by its SHA-256. For a pair,
+        "layers" and "gradients" are in the order of computation, "weights" names the leaves that differ, and
+        "unwatched" the PyTorch layers with weights that could not be paired with a call and are judged only by what
+        follows them.
 
     Raises:
-        CertificationError: a layer, a gradient or a weight departs; the message names the first, and the certificate,
-            written all the same, is the exception's `certificate`.
-        AmbiguousRulesError, UnmatchedArraysError, ConversionError: as `infer_rules` and `convert` do.
-        EventShapeError: there are no inputs, or a layer's outputs have other sizes in PyTorch.
-        ConfigurationError: arguments of the one kind given to the other; or a network that casts to float32.
-        OutputError: the certificate cannot be written.
+        CertificationError: a layer, a gradient or a weight fails. The message names the first; the certificate, written
+            nevertheless, is the exception's `certificate`.
+        CheckpointError, ConversionError: as `load`, `infer_rules` and `convert`; nothing is written.
+        EventShapeError: the inputs are not events of the model, there are none, or the outputs of a layer have other
+            sizes in PyTorch.
+        ConfigurationError: arguments of one kind are given for the other; fewer than one event; an impossible seed; or
+            a network that casts to float32.
+        OutputError: the certificate cannot be written, or would replace the checkpoint.
+        MissingDependencyError: torch is not installed.
+
+    Example:
+        >>> import flax.linen as nn, numpy as np, parity, torch
+        >>> linear = torch.nn.Linear(4, 3)
+        >>> dense, x = nn.Dense(3), np.ones((64, 4), np.float32)
+        >>> variables = {"params": {"kernel": linear.weight.detach().numpy().T, "bias": linear.bias.detach().numpy()}}
+        >>> certificate = parity.certify(linear, dense.apply, variables, x)
+        >>> certificate["passed"], [entry["layer"] for entry in certificate["layers"]]
+        (True, ['output'])
     """
     if not hasattr(path, "named_modules"):
         if variables is not None or not isinstance(model, str):
             raise ConfigurationError(
                 f"certify(path, model) takes a checkpoint's path and a model's name; certify(torch_module, apply, "
-                f"variables, inputs) a PyTorch module first, given {type(path).__name__}"
+                f"variables, inputs) a PyTorch module first, got {type(path).__name__}"
             )
         return certify_checkpoint(path, model, inputs=inputs, **options)
     if not callable(model) or variables is None or inputs is None:
         raise ConfigurationError(
             "a PyTorch module is certified beside a JAX function: certify(torch_module, apply, variables, inputs)"
         )
-    return certify_pair(path, model, variables, inputs, **options)
+    return certify_modules(path, model, variables, inputs, **options)

@@ -1,4 +1,4 @@
-"""Gradients of both networks, by the inputs and by every weight, of one random linear function of their output."""
+"""Compares the gradients of a random linear function of both outputs, with respect to the inputs and every weight."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parity.certification.capture import in_jax_layout
+from parity.certification.comparison import PRECISION
 from parity.certification.measure import Evidence, measure
+from parity.certification.pairing import in_jax_layout
 from parity.containers.checkpoint import State
 from parity.errors import RuleTableError
 from parity.rules.conversion import convert_by_table
@@ -21,7 +22,7 @@ SEED = 0
 
 
 class Slopes(NamedTuple):
-    """Gradients by the inputs, None where they are whole numbers, and by every array, by its key or path."""
+    """The gradients with respect to the inputs (None if they are whole numbers) and to all arrays, by key or path."""
 
     inputs: np.ndarray | None
     arrays: State
@@ -30,24 +31,24 @@ class Slopes(NamedTuple):
 def gradient_evidence(
     single: Any, double: Any, apply: Callable[..., Any], variables: Any, x: np.ndarray, xt: np.ndarray, table: RuleTable
 ) -> dict[str, Evidence]:
-    """{"inputs", "params/conv1/kernel", …: evidence} of the gradients of ⟨c, output⟩, c standard normal.
+    """Return {"inputs", "params/conv1/kernel", …: evidence} for the gradients of ⟨c, output⟩, c standard normal.
 
-    A gradient is one event, so that float64 alone decides. PyTorch's gradients by its weights take the way of the
-    weights, by the rule table. Buffers have none.
+    A gradient counts as one event, so float64 alone decides. PyTorch's gradients are converted by the rule table, as
+    its weights are. Buffers have no gradient.
 
     Raises:
-        RuleTableError: the table combines two sources, or ties them; PyTorch's gradients are then by other arrays.
+        RuleTableError: the table combines or ties sources, so that PyTorch differentiates by other arrays than JAX.
     """
     combined = [rule.target for rule in table.rules if rule.combine] + list(table.tied)
     if combined:
         raise RuleTableError(
-            f"gradients go by the rules where a leaf is one array of PyTorch's: {', '.join(combined)} is not; leave "
-            f"gradients out, or remove what ties or combines them from the PyTorch module"
+            f"gradients are compared only if every leaf is one array of PyTorch's, which {', '.join(combined)} is not; "
+            f"leave out gradients=, or remove from the PyTorch module what ties or combines its arrays"
         )
     shape = jax.eval_shape(apply, variables, jax.ShapeDtypeStruct(x.shape, x.dtype)).shape
     weights = np.random.default_rng(SEED).standard_normal(shape, dtype=np.float32)
     truth, torch32 = _torch(double, widened(xt), widened(weights)), _torch(single, xt, weights)
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision(PRECISION):
         jax32 = _jax(apply, variables, x, weights)
         with jax.enable_x64(True):
             jax64 = _jax(apply, widened(variables), widened(x), widened(weights))
@@ -104,6 +105,6 @@ def _moved(slopes: Slopes, variables: Any, table: RuleTable) -> dict[str, np.nda
 
 
 def _measure(*values: Any) -> Evidence:
-    """The truth, PyTorch's, JAX's and JAX's in float64, each as one event."""
+    """Measure the truth, PyTorch's, JAX's and JAX's float64 values, each as one event."""
     truth, torch32, jax32, jax64 = (np.asarray(value)[None] for value in values)
     return measure(truth, torch32, jax32, jax64, 0)

@@ -1,4 +1,4 @@
-"""Measuring how far two float32 computations are from the truth, and from each other."""
+"""Measures how far two float32 computations are from the truth and from each other, and judges the distance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Worst(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known of one layer after any number of batches; float32 errors are against PyTorch in float64."""
+    """What is known of one layer after any number of batches; float32 errors are relative to PyTorch in float64."""
 
     events: int
     size: int
@@ -56,7 +56,7 @@ class Evidence(NamedTuple):
 
 
 def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How many float32 numbers lie between a and b, as int64; 0 for equal ones, +0 and −0 being equal."""
+    """Count the float32 numbers from a to b, as int64; the distance of equal numbers, such as +0 and −0, is 0."""
 
     def rank(x: np.ndarray) -> np.ndarray:
         bits = np.asarray(x, dtype=np.float32).view(np.int32).astype(np.int64)
@@ -67,13 +67,13 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def measure(truth: np.ndarray, torch32: np.ndarray, jax32: np.ndarray, jax64: np.ndarray, first_event: int) -> Evidence:
-    """Compare one layer's four values on one batch, whose first event has the index `first_event`."""
+    """Compare the four values of a layer on one batch, whose first event has the index `first_event`."""
     shape = truth.shape
     for name, array in {"torch float32": torch32, "JAX float32": jax32, "JAX float64": jax64}.items():
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape} where PyTorch's float64 has {shape}")
     finite = np.isfinite(truth) & np.isfinite(torch32) & np.isfinite(jax32) & np.isfinite(jax64)
-    # Values that are not finite make the layer fail; they are left out here so that the others can be reported.
+    # The layer fails if values are not finite; they are left out here so that the others can be reported.
     truth, torch32, jax32, jax64 = (np.where(finite, a, 0) for a in (truth, torch32, jax32, jax64))
     jax_error, torch_error = np.abs(jax32 - truth), np.abs(torch32 - truth)
     difference = np.abs(jax32.astype(np.float64) - torch32.astype(np.float64))
@@ -107,7 +107,7 @@ def measure(truth: np.ndarray, torch32: np.ndarray, jax32: np.ndarray, jax64: np
 
 
 def merge(a: Evidence, b: Evidence) -> Evidence:
-    """The evidence of both batches together."""
+    """Merge the evidence of two batches."""
     return Evidence(
         events=a.events + b.events,
         size=a.size + b.size,
@@ -129,7 +129,7 @@ def merge(a: Evidence, b: Evidence) -> Evidence:
 
 
 def verdicts(evidence: Mapping[str, Evidence]) -> dict[str, tuple[str, ...]]:
-    """For every layer, in the order of computation, the reasons for which it fails by `RULE`, none if it passes."""
+    """Return for every layer, in the order of computation, the reasons why it fails `RULE`, none if it passes."""
     reasons, features = {}, LEAST_FEATURES
     for name, layer in evidence.items():
         features = min(features, layer.features)
@@ -138,7 +138,7 @@ def verdicts(evidence: Mapping[str, Evidence]) -> dict[str, tuple[str, ...]]:
 
 
 def verdict(evidence: Evidence, features: int = LEAST_FEATURES) -> tuple[str, ...]:
-    """The reasons for which a layer fails, `features` being the fewest of it and of all layers before it."""
+    """Return why a layer fails; `features` is the smallest number of features of this layer and all before it."""
     if evidence.non_finite:
         return (f"{evidence.non_finite} values are NaN or infinite",)
     reasons = []
@@ -162,7 +162,7 @@ def verdict(evidence: Evidence, features: int = LEAST_FEATURES) -> tuple[str, ..
 
 
 def _features(truth: np.ndarray) -> int:
-    """How many entries of the last axis are not constant; of events that are single numbers there are enough."""
+    """Count the entries of the last axis that are not constant; events that are single numbers have enough."""
     if truth.ndim < 2:
         return LEAST_FEATURES
     values = truth.reshape(-1, truth.shape[-1])
@@ -170,12 +170,12 @@ def _features(truth: np.ndarray) -> int:
 
 
 def rms(squares: float, evidence: Evidence) -> float:
-    """√(squares / size)."""
+    """Return √(squares / size)."""
     return float(np.sqrt(squares / evidence.size))
 
 
-def describe(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as a certificate states it."""
+def summary(evidence: Evidence) -> dict[str, Any]:
+    """Return the evidence as a certificate states it."""
     return {
         "values": evidence.size,
         "non_finite": evidence.non_finite,

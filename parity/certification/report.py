@@ -1,4 +1,4 @@
-"""A pair's certificate as a table of plain text."""
+"""A certificate as a table of plain text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def describe_pair(certificate: Mapping[str, Any]) -> str:
-    """One line for each layer and gradient; errors are against PyTorch in float64."""
-    entries = [(entry["layer"], entry) for entry in certificate["layers"]]
-    entries += [(f"gradient of {entry['layer']}", entry) for entry in certificate["gradients"]]
-    width = max(len(name) for name, _ in entries) + 2
+def describe(certificate: Mapping[str, Any]) -> str:
+    """Return one line for each layer and gradient, then a summary; errors are relative to PyTorch in float64."""
+    judged = [(entry["layer"], entry) for entry in certificate["layers"]]
+    judged += [(f"gradient of {entry['layer']}", entry) for entry in certificate.get("gradients", [])]
+    width = max(len(name) for name, _ in judged) + 2
     lines = [f"{'layer':<{width}}{'JAX rms':>10}{'PyTorch rms':>13}{'ratio':>7}{'JAX-PyTorch':>13}{'in float64':>12}"]
-    for name, entry in entries:
+    for name, entry in judged:
         jax_rms, torch_rms = (entry[f"{side}_float32_error"]["rms"] for side in ("jax", "torch"))
         ratio = f"{jax_rms / torch_rms:.2f}" if torch_rms else "-"
         difference = entry["jax_to_torch_float32"]["absolute"]["greatest"]
@@ -20,16 +20,36 @@ def describe_pair(certificate: Mapping[str, Any]) -> str:
             f"{name:<{width}}{jax_rms:>10.2e}{torch_rms:>13.2e}{ratio:>7}{difference:>13.2e}"
             f"{entry['jax_to_torch_float64']:>12.1e}  {'passed' if entry['passed'] else 'FAILED'}"
         )
-    weights = certificate["weights"]
-    lines.append(
-        f"{weights['leaves'] - len(weights['differing'])} of {weights['leaves']} weights are the rules', bit for bit"
-    )
+    return "\n".join([*lines, *(_of_checkpoint if "checkpoint" in certificate else _of_modules)(certificate)])
+
+
+def _of_checkpoint(certificate: Mapping[str, Any]) -> list[str]:
+    checkpoint = certificate["checkpoint"]
+    exact = "back bit for bit" if certificate["round_trip_bit_exact"] else "NOT back bit for bit"
+    return [
+        f"{_verdict(certificate)}: {checkpoint['name']}, {checkpoint['parameters']:,} parameters {exact}, "
+        f"{_comparisons(certificate)}",
+        f"sha256 {checkpoint['sha256']}",
+    ]
+
+
+def _of_modules(certificate: Mapping[str, Any]) -> list[str]:
+    leaves, differing = certificate["weights"]["leaves"], certificate["weights"]["differing"]
+    lines = [f"{leaves - len(differing)} of {leaves} weights are bit for bit what the rules give"]
     if certificate["unwatched"]:
-        lines.append(f"not watched one by one: {', '.join(certificate['unwatched'])}")
-    verdict = "passed" if certificate["passed"] else "FAILED"
-    lines.append(
-        f"{verdict}: {certificate['model']}, {certificate['parameters']:,} parameters, "
-        f"{sum(entry['passed'] for _, entry in entries)} of {len(entries)} comparisons within the rule on "
-        f"{certificate['inputs']['events']:,} events"
-    )
-    return "\n".join(lines)
+        lines.append(f"not compared one by one: {', '.join(certificate['unwatched'])}")
+    return [
+        *lines,
+        f"{_verdict(certificate)}: {certificate['model']}, {certificate['parameters']:,} parameters, "
+        f"{_comparisons(certificate)}",
+    ]
+
+
+def _verdict(certificate: Mapping[str, Any]) -> str:
+    return "passed" if certificate["passed"] else "FAILED"
+
+
+def _comparisons(certificate: Mapping[str, Any]) -> str:
+    judged = [*certificate["layers"], *certificate.get("gradients", [])]
+    within = sum(entry["passed"] for entry in judged)
+    return f"{within} of {len(judged)} comparisons within the rule on {certificate['inputs']['events']:,} events"

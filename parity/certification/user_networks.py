@@ -1,4 +1,4 @@
-"""A pair of networks of somebody's own code, named as `package.module:function`, and a checkpoint for both."""
+"""Loads two networks from the user's own code, named `package.module:function`, with a checkpoint for both."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from parity.rules.table import RuleTable, read_rules
 from parity.rules.wrappers import own_prefix, unwrap
 
 
-class UsersPair(NamedTuple):
-    """What `parity.certify` takes, and the table by which the variables came."""
+class UserNetworks(NamedTuple):
+    """The arguments of `parity.certify`: both networks, and the rule table that gave the variables."""
 
     module: Any
     apply: Callable[..., Any]
@@ -31,7 +31,7 @@ class UsersPair(NamedTuple):
     rules: RuleTable
 
 
-def build_pair(
+def load_user_networks(
     torch_name: str,
     flax_name: str,
     checkpoint: str | os.PathLike[str],
@@ -40,21 +40,22 @@ def build_pair(
     rules: str | os.PathLike[str] | None = None,
     ignore: Collection[str] = (),
     inside: Inside | None = None,
-) -> UsersPair:
-    """Call both functions, load the checkpoint into the PyTorch module, strictly, and convert it for the other.
+) -> UserNetworks:
+    """Call both functions, load the checkpoint strictly into the PyTorch module, and convert it for the JAX network.
 
-    The PyTorch function returns a module; the Flax one a Linen module, or (apply, variables) for NNX and all else,
-    whose variables may be shapes alone. Naming them runs them: they are the caller's own code, the checkpoint's is not.
+    The PyTorch function returns a module. The Flax function returns a Linen module or, for NNX and everything else,
+    (apply, variables), whose variables may be shapes. Both functions are run, since they are the user's own code;
+    code in the checkpoint is not.
 
     Raises:
-        ConfigurationError: a name is no `package.module:function`, or it returns something else.
-        WrongModelError: the checkpoint is not the PyTorch module's.
+        ConfigurationError: a name is not of the form `package.module:function`, or it returns something else.
+        WrongModelError: the checkpoint does not fit the PyTorch module.
         CheckpointError, ConversionError: as `load`, `infer_rules` and `convert` do.
     """
     state = load(checkpoint, inside=inside)
     module, built = _call(torch_name), _call(flax_name)
     if not hasattr(module, "load_state_dict"):
-        raise ConfigurationError(f"{torch_name} has to return a PyTorch module, it returned a {type(module).__name__}")
+        raise ConfigurationError(f"{torch_name} must return a PyTorch module, it returned a {type(module).__name__}")
     if hasattr(built, "init") and hasattr(built, "apply"):
         apply: Callable[..., Any] = built.apply
         variables = jax.eval_shape(built.init, jax.random.key(0), jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
@@ -62,20 +63,20 @@ def build_pair(
         apply, variables = built
     else:
         raise ConfigurationError(
-            f"{flax_name} has to return a Linen module, or (apply, variables), it returned a {type(built).__name__}"
+            f"{flax_name} must return a Linen module or (apply, variables), it returned a {type(built).__name__}"
         )
     shape = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
     table = read_rules(rules) if rules else infer_rules(state, variables, apply=apply, inputs=shape, ignore=ignore)
     converted = convert_by_table(state, variables, table, ignore=ignore if rules else ())
     _load(module, state, table, torch_name)
-    return UsersPair(module, apply, converted, table)
+    return UserNetworks(module, apply, converted, table)
 
 
 def _load(module: Any, state: dict[str, np.ndarray], table: RuleTable, name: str) -> None:
     import torch
 
     own = set(module.state_dict())
-    # A module may be called model itself, as a Lightning module's only part is: its own keys tell.
+    # The prefix may be the module's own, as "model." is in a Lightning module: its keys tell.
     prefix = own_prefix(table.prefix, own)
     arrays = {prefix + key: array for key, array in unwrap(state, table.wrapper, table.prefix).items()}
     foreign = {prefix + key for key in table.ignored} - own
@@ -83,13 +84,13 @@ def _load(module: Any, state: dict[str, np.ndarray], table: RuleTable, name: str
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        raise WrongModelError(f"the checkpoint is not that of {name}: {error}") from error
+        raise WrongModelError(f"the checkpoint does not fit {name}: {error}") from error
 
 
 def _call(name: str) -> Any:
     module, _, function = name.partition(":")
     if not module or not function.isidentifier():
-        raise ConfigurationError(f"name a function as package.module:function, given {name!r}")
+        raise ConfigurationError(f"name a function as package.module:function, got {name!r}")
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from parity.inference.structure import Use
 from parity.inference.units import BIAS, COUNT, GATES, MEAN, SIDES, VAR, WEIGHT, Unit
-from parity.rules.checks import Shape
-from parity.rules.layouts import LAYOUTS
-from parity.rules.table import TableRule
+from parity.rules.layouts import LAYOUTS, Shape
+from parity.rules.table import Rule
 
-Candidate = tuple[TableRule, ...]
+Candidate = tuple[Rule, ...]
 Uses = Mapping[str, Use]
 
 
@@ -37,7 +36,7 @@ def _plain(target: Unit, source: Unit, uses: Uses, images: set[int]) -> Iterator
     for role, (path, shape) in target.arrays.items():
         key, given = source.arrays[role]
         fitting = [
-            TableRule((key,), path, layout, options)
+            Rule((key,), path, layout, options)
             for layout, options in _layouts(role, path, shape, given, uses, images)
             if LAYOUTS[layout].source_shape(shape, options) == given
         ]
@@ -109,7 +108,7 @@ def _without_pair(source: Unit) -> Unit:
     return source._replace(arrays={**arrays, WEIGHT: source.arrays["v"]})
 
 
-def _weight_norm(rule: TableRule, source: Unit) -> TableRule:
+def _weight_norm(rule: Rule, source: Unit) -> Rule:
     g, v = source.arrays["g"][0], source.arrays["v"][0]
     return rule._replace(sources=(g, v), combine="weight_norm") if rule.sources == (v,) else rule
 
@@ -145,7 +144,7 @@ def _attention(target: Unit, source: Unit) -> Candidate | None:
             return None
         k = (0, 1) if side == "out" else (("query", "key", "value").index(part), 3)
         layout = ("same" if side == "out" else "heads_bias") if kind == BIAS else f"heads_{side}"
-        rules.append(TableRule((source.arrays[f"{side}_{kind}"][0],), path, layout, part=k))
+        rules.append(Rule((source.arrays[f"{side}_{kind}"][0],), path, layout, part=k))
     return tuple(rules)
 
 
@@ -159,7 +158,7 @@ def _cell(target: Unit, source: Unit) -> Candidate | None:
         names = ("bias_ih", "bias_hh") if what == BIAS else (f"weight_{part[-1]}h",)
         keys = tuple(source.arrays[name][0] for name in names)
         layout, joined = ("same", "sum") if what == BIAS else ("linear", "")
-        rules.append(TableRule(keys, path, layout, combine=joined))
+        rules.append(Rule(keys, path, layout, combine=joined))
     return tuple(rules)
 
 
@@ -173,10 +172,10 @@ def _rnn(target: Unit, source: Unit, kind: str) -> Candidate | None:
         part, what = role.split(".")
         k = (gates.index(part[1]), len(gates))
         if what == WEIGHT:
-            rules.append(TableRule((source.arrays[f"weight_{part[0]}h"][0],), path, "linear", part=k))
+            rules.append(Rule((source.arrays[f"weight_{part[0]}h"][0],), path, "linear", part=k))
             continue
         # The two biases of the GRU's new gate are on either side of the reset; all others are only added.
         both = ("bias_ih", "bias_hh") if (kind, part[1]) != ("gru", "n") else (f"bias_{part[0]}h",)
         keys = tuple(source.arrays[name][0] for name in both)
-        rules.append(TableRule(keys, path, "same", part=k, combine="sum" if len(keys) == 2 else ""))
+        rules.append(Rule(keys, path, "same", part=k, combine="sum" if len(keys) == 2 else ""))
     return tuple(rules)

@@ -16,7 +16,7 @@ from parity.inference.fitting import Candidate, candidates
 from parity.inference.matching import match
 from parity.inference.structure import Use, trace
 from parity.inference.units import COUNT, Unit, source_units, target_units
-from parity.rules.table import RuleTable, TableRule
+from parity.rules.table import Rule, RuleTable
 from parity.rules.targets import target_leaves
 from parity.rules.wrappers import find_prefix, find_wrapper, unwrap
 
@@ -147,7 +147,7 @@ def _chosen(fitting: list[Candidate], layouts: Mapping[str, str], applied: set[s
     return fitting
 
 
-def _text(rule: TableRule) -> str:
+def _text(rule: Rule) -> str:
     """A layout with its options, as given in `layouts`."""
     return " ".join([rule.layout, *map(str, rule.options.values())])
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from parity.rules.checks import Shape
+from parity.rules.layouts import Shape
 
 BIAS, WEIGHT, MEAN, VAR, COUNT = "bias", "weight", "mean", "var", "count"
 TARGET_ROLES = {

@@ -1,4 +1,4 @@
-"""The models that can be converted by name; what parity knows of each is in a file of its own."""
+"""The models that can be converted by name, each in a file of its own."""
 
 from parity.models.model import Config, Model, target_shapes
 from parity.models.registry import MODELS, find_model

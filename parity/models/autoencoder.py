@@ -1,4 +1,4 @@
-"""What parity knows of the autoencoder: its widths, its rule table and its layers."""
+"""The autoencoder: its widths, its rule table and its layers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from mathdnn_jax.generative import Autoencoder
 from mathdnn_jax.generative import autoencoder as jax_autoencoder
-from parity.models.families import GENERATIVE, Events
-from parity.models.layers import wrong_model
+from parity.models.autoencoding import AUTOENCODING
+from parity.models.family import Events
+from parity.models.layers import linear_rules
 from parity.models.model import Config, Model
-from parity.rules.checks import SAME, TRANSPOSE, Rule
+from parity.models.sizes import Shapes, wrong_model
+from parity.rules.table import RuleTable
 
 if TYPE_CHECKING:
     from parity.reference import Autoencoder as Twin
@@ -29,7 +31,7 @@ def params_config(flat: Mapping[str, Any]) -> Config:
     return _config({name: np.shape(array) for name, array in flat.items()}, r"encoder/dense_(\d+)/kernel", 0)
 
 
-def _config(shapes: Mapping[str, tuple[int, ...]], pattern: str, inputs: int) -> Config:
+def _config(shapes: Shapes, pattern: str, inputs: int) -> Config:
     found = [(int(m[1]), shapes[m[0]]) for m in (re.fullmatch(pattern, name) for name in shapes) if m]
     kernels = [shape for _, shape in sorted(found) if len(shape) == 2]
     if not kernels:
@@ -37,39 +39,39 @@ def _config(shapes: Mapping[str, tuple[int, ...]], pattern: str, inputs: int) ->
     return {"widths": [kernels[0][inputs], *(shape[1 - inputs] for shape in kernels)]}
 
 
-def rules(config: Config) -> tuple[Rule, ...]:
-    """Dense kernels are transposed, biases stay as they are."""
-    table = []
-    for layer, module in torch_layers(config).items():
-        table += [Rule(f"{module}.weight", f"{layer}/kernel", TRANSPOSE), Rule(f"{module}.bias", f"{layer}/bias", SAME)]
-    return tuple(table)
+def table(config: Config) -> RuleTable:
+    """Return the rules: kernels are transposed, biases are unchanged."""
+    return RuleTable(
+        tuple(rule for layer, module in submodules(config).items() for rule in linear_rules(module, layer))
+    )
 
 
-def torch_layers(config: Config) -> dict[str, str]:
-    """Return {JAX layer: PyTorch submodule}, in the order in which they are computed."""
+def submodules(config: Config) -> dict[str, str]:
+    """Return {JAX layer: PyTorch submodule}, in the order of computation."""
     depth = len(config["widths"]) - 1
     return {f"{side}/dense_{k}": f"{side}.fc{k + 1}" for side in ("encoder", "decoder") for k in range(depth)}
 
 
 def build(widths: list[int]) -> Autoencoder:
-    """The JAX model."""
+    """Build the JAX model."""
     return jax_autoencoder(widths)
 
 
 def twin(widths: list[int]) -> Twin:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import Autoencoder
 
     return Autoencoder(widths)
 
 
 AUTOENCODER = Model(
-    family=GENERATIVE,
+    family=AUTOENCODING,
+    event_ndims=1,
     infer_config=infer_config,
     params_config=params_config,
-    rules=rules,
+    table=table,
     build=build,
     events=lambda config: Events((config["widths"][0],), (config["widths"][0],)),
     twin=twin,
-    torch_layers=torch_layers,
+    submodules=submodules,
 )

@@ -1,4 +1,4 @@
-"""What parity knows of a convolution with a ReLU, and a batch norm, or a sign and a bias, after it."""
+"""A convolution with a ReLU and, after it, a batch norm or a sign and a bias."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from mathdnn_jax.nets import Conv, Relu, Sequential, SignBias
 from mathdnn_jax.nets import conv_relu_bn as jax_conv_relu_bn
-from parity.models.families import Events
-from parity.models.layers import Line, Read, batch_norm, convolution, network, read_sizes
+from parity.models.family import Events
+from parity.models.layers import Line, batch_norm, convolution
 from parity.models.model import Config, Model
-from parity.rules.checks import SAME
+from parity.models.sequential import network
+from parity.models.sizes import Read, read_sizes
+from parity.rules.table import Rule
 
 if TYPE_CHECKING:
     from parity.reference import ConvReLUBN, ConvReLUSignBias
@@ -25,30 +27,30 @@ SIZES = (
 
 
 def events(config: Config) -> Events:
-    """Images of any size that the kernel fits in."""
+    """Return images of any size that the kernel fits into."""
     f, channels = config["f"], config["in_chan"]
     return Events((None, None, channels), (f, f, channels), (f + 6, f + 7, channels))
 
 
 def build_batch_norm(out_chan: int, f: int, **_: int) -> Sequential:
-    """The JAX network."""
+    """Build the JAX network."""
     return jax_conv_relu_bn(out_chan, f)
 
 
 def build_sign_bias(out_chan: int, f: int, **_: int) -> Sequential:
-    """The JAX network."""
+    """Build the JAX network."""
     return Sequential(conv=Conv(out_chan, f), activation=Relu(), bn=SignBias())
 
 
 def twin_batch_norm(**config: int) -> ConvReLUBN:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import ConvReLUBN
 
     return ConvReLUBN(**config)
 
 
 def twin_sign_bias(**config: int) -> ConvReLUSignBias:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import ConvReLUSignBias
 
     return ConvReLUSignBias(**config)
@@ -67,5 +69,5 @@ def _model(name: str, lines: list[Line], build: Callable[..., Sequential], twin:
 
 # The ReLU is a function in PyTorch, not a submodule; S and B belong to the whole module.
 BATCH_NORM = _model("conv-relu-bn", [convolution("conv"), batch_norm("bn")], build_batch_norm, twin_batch_norm)
-SIGN_AND_BIAS = Line("", (("S", "params/{}/sign", SAME), ("B", "params/{}/bias", SAME)), layer="bn")
+SIGN_AND_BIAS = Line("", (Rule(("S",), "params/{}/sign", "same"), Rule(("B",), "params/{}/bias", "same")), layer="bn")
 SIGN_BIAS = _model("conv-relu-sign-bias", [convolution("conv"), SIGN_AND_BIAS], build_sign_bias, twin_sign_bias)

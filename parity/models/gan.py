@@ -1,6 +1,6 @@
-"""What parity knows of a GAN's networks, dense ones and the DCGAN's; each has a checkpoint of its own.
+"""The two networks of a GAN, dense or those of the DCGAN; each has a checkpoint of its own.
 
-A generator's events are latents: for the DCGAN's, images (1, 1, latent_dim).
+The events of a generator are latents; those of the DCGAN's generator are images (1, 1, latent_dim).
 """
 
 from __future__ import annotations
@@ -12,47 +12,41 @@ import numpy as np
 
 from mathdnn_jax.generative import dcgan_discriminator, dcgan_generator, dense_discriminator, dense_generator
 from mathdnn_jax.nets import Sequential
-from parity.models.families import NETWORK, Events, Family
-from parity.models.layers import Line, Read, Shapes, batch_norm, convolution, dense, network, read_sizes
+from parity.models.family import Events
+from parity.models.layers import Line, batch_norm, convolution, dense, transposed_convolution
 from parity.models.model import Config, Model
-from parity.rules.checks import SAME, TRANSPOSED_CONVOLUTION
+from parity.models.sequential import SEQUENTIAL, network
+from parity.models.sizes import Read, Shapes, read_sizes
 
 IMAGE = (28, 28)
 
 
 def draw_latents(model: Any, variables: Any, events: Events, count: int, seed: int) -> tuple[np.ndarray, str]:
-    """Standard normal latents, as a generator is trained on."""
+    """Draw standard normal latents, on which a generator is trained."""
     del model, variables
     z = np.random.default_rng(seed).standard_normal((count, *events.example), dtype=np.float32)
     return z, f"standard normal, seed {seed}"
 
 
-VECTORS: Family = NETWORK._replace(event_ndims=1)
-LATENT_VECTORS: Family = VECTORS._replace(draw=draw_latents)
-LATENT_IMAGES: Family = NETWORK._replace(draw=draw_latents)
-
-
-def transposed_convolution(module: str) -> Line:
-    """A transposed convolution with a bias."""
-    return Line(module, (("weight", "params/{}/kernel", TRANSPOSED_CONVOLUTION), ("bias", "params/{}/bias", SAME)))
+GENERATOR = SEQUENTIAL._replace(draw=draw_latents)
 
 
 def dcgan_generator_lines(config: Config) -> list[Line]:
-    """Transposed convolution, batch norm, ReLU, three times; transposed convolution, tanh."""
+    """List transposed convolution, batch norm, ReLU, three times; then transposed convolution, tanh."""
     del config
     blocks = [(transposed_convolution(f"gen.{k}.0"), batch_norm(f"gen.{k}.1"), Line(f"gen.{k}.2")) for k in range(3)]
     return [line for block in blocks for line in block] + [transposed_convolution("gen.3.0"), Line("gen.3.1")]
 
 
 def dcgan_discriminator_lines(config: Config) -> list[Line]:
-    """Convolution, leaky ReLU; convolution, batch norm, leaky ReLU; convolution."""
+    """List convolution, leaky ReLU; convolution, batch norm, leaky ReLU; convolution."""
     del config
     first = [convolution("disc.0.0"), Line("disc.0.1")]
     return [*first, convolution("disc.1.0"), batch_norm("disc.1.1"), Line("disc.1.2"), convolution("disc.2.0")]
 
 
 def dense_generator_lines(config: Config) -> list[Line]:
-    """Linear, batch norm, leaky ReLU, twice; linear, sigmoid."""
+    """List linear layer, batch norm, leaky ReLU, twice; then linear layer, sigmoid."""
     del config
     table = []
     for k in range(2):
@@ -63,7 +57,7 @@ def dense_generator_lines(config: Config) -> list[Line]:
 
 
 def dense_discriminator_lines(config: Config) -> list[Line]:
-    """Linear, leaky ReLU, twice; linear."""
+    """List linear layer, leaky ReLU, twice; then a linear layer."""
     del config
     table = []
     for k in range(2):
@@ -112,7 +106,7 @@ def _dense_discriminator_sizes(shapes: Shapes, names: Iterable[str]) -> Config:
 
 
 def _with_axes(shapes: Shapes, ndim: int) -> Shapes:
-    # Dense networks and convolutional ones have the same names; the weights' rank tells them apart.
+    # Dense and convolutional networks have the same names; the rank of the weights tells them apart.
     norms = ("gen.0.1.", "gen.1.1.", "gen.2.1.", "disc.1.1.")
     fits = {n: s for n, s in shapes.items() if not n.endswith("weight") or n.startswith(norms) or len(s) == ndim}
     return fits if any(n.endswith("0.weight") for n in fits) else {}
@@ -154,7 +148,8 @@ DCGAN_GENERATOR: Model = network(
     build=_build_dcgan_generator,
     events=lambda config: _fixed(1, 1, config["latent_dim"]),
     twin=_twin("DCGANGenerator"),
-)._replace(family=LATENT_IMAGES)
+    family=GENERATOR,
+)
 
 DCGAN_DISCRIMINATOR: Model = network(
     dcgan_discriminator_lines,
@@ -172,7 +167,9 @@ DENSE_GENERATOR: Model = network(
     build=_build_dense_generator,
     events=lambda config: _fixed(config["latent_dim"]),
     twin=_twin("DenseGenerator"),
-)._replace(family=LATENT_VECTORS)
+    family=GENERATOR,
+    event_ndims=1,
+)
 
 DENSE_DISCRIMINATOR: Model = network(
     dense_discriminator_lines,
@@ -181,4 +178,5 @@ DENSE_DISCRIMINATOR: Model = network(
     build=_build_dense_discriminator,
     events=lambda config: _fixed(config["size"]),
     twin=_twin("DenseDiscriminator"),
-)._replace(family=VECTORS)
+    event_ndims=1,
+)

@@ -1,4 +1,4 @@
-"""What parity knows of LeNet for 32 × 32 colour images."""
+"""LeNet for 32 × 32 color images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mathdnn_jax.nets import Conv, Dense, Flatten, MaxPool, Relu, Sequential
-from parity.models.families import Events
-from parity.models.layers import Line, Read, Shapes, convolution, dense, network, read_sizes
+from parity.models.family import Events
+from parity.models.layers import Line, convolution, dense, dense_after_image
 from parity.models.model import Config, Model
-from parity.rules.checks import flattened
+from parity.models.sequential import network
+from parity.models.sizes import Read, Shapes, read_sizes
 
 if TYPE_CHECKING:
     from parity.reference import LeNet
@@ -21,9 +22,9 @@ SIZES = (
 
 
 def lines(config: Config) -> list[Line]:
-    """Two convolutions, then three linear layers, the first of which sees a flattened 5 × 5 image."""
+    """List two convolutions and three linear layers, the first of which sees a flattened 5 × 5 image."""
     del config
-    first = dense("fc1", flattened(16, 5, 5))
+    first = dense_after_image("fc1", 16)
     return [convolution("conv1"), convolution("conv2"), first, dense("fc2"), dense("fc3")]
 
 
@@ -33,7 +34,7 @@ def sizes(shapes: Shapes, names: Iterable[str]) -> Config:
 
 
 def build(classes: int) -> Sequential:
-    """The JAX network."""
+    """Build the JAX network."""
     return Sequential(
         conv1=Conv(6, 5),
         relu1=Relu(),
@@ -51,7 +52,7 @@ def build(classes: int) -> Sequential:
 
 
 def twin(classes: int) -> LeNet:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import LeNet
 
     return LeNet(classes)

@@ -1,4 +1,4 @@
-"""What parity has to know of one kind of model."""
+"""What parity knows of a model that it converts by name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parity.models.families import Events, Family
-from parity.rules.checks import Rule, Shape
+from parity.models.family import Events, Family
+from parity.rules.layouts import Shape
+from parity.rules.table import RuleTable
 from parity.rules.tree import flatten
 
 Config = dict[str, Any]
@@ -16,27 +17,29 @@ Config = dict[str, Any]
 
 
 class Model(NamedTuple):
-    """All that conversion and certification need to know of one kind of model."""
+    """A rule table, a PyTorch twin, a JAX model, and a way to read their hyperparameters off a state."""
 
     family: Family
-    """How models of its family are run and watched."""
+    """How the model is run and watched."""
+    event_ndims: int
+    """The number of axes of an event: 1 for vectors, 3 for H × W x C images."""
     infer_config: Callable[[Mapping[str, np.ndarray]], Config]
-    """PyTorch state → the model's hyperparameters; raises WrongModelError for another model's state."""
+    """PyTorch state → hyperparameters; raises WrongModelError for the state of another model."""
     params_config: Callable[[Mapping[str, Any]], Config]
-    """Flat JAX parameters → the model's hyperparameters; raises WrongModelError likewise."""
-    rules: Callable[[Config], tuple[Rule, ...]]
-    """Which source key fills which target leaf."""
+    """Flat JAX parameters → hyperparameters; raises WrongModelError likewise."""
+    table: Callable[[Config], RuleTable]
+    """Hyperparameters → the rules, in PyTorch's order."""
     build: Callable[..., Any]
     """Hyperparameters as keywords → the JAX model, of the type that the family knows."""
     events: Callable[[Config], Events]
-    """What the model takes."""
+    """Hyperparameters → the events that the model takes."""
     twin: Callable[..., Any]
     """Hyperparameters as keywords → the PyTorch module (imports torch)."""
-    torch_layers: Callable[[Config], dict[str, str]]
-    """JAX layer name → the PyTorch submodule that computes the same."""
+    submodules: Callable[[Config], dict[str, str]]
+    """Hyperparameters → {JAX layer: the PyTorch submodule that computes the same}."""
 
 
 def target_shapes(model: Model, config: Config) -> dict[str, Shape]:
-    """The shape of each parameter leaf of the JAX model, by its path; nothing is computed."""
+    """Return {path: shape} of the JAX model's parameters; nothing is computed."""
     tree = model.family.init(model.build(**config), model.events(config))
     return {path: tuple(leaf.shape) for path, leaf in flatten(tree).items()}

@@ -1,4 +1,4 @@
-"""What parity knows of Net1, which ends in linear layers, and of Net2, which is the same in convolutions."""
+"""Net1, which ends in linear layers, and Net2, which is the same network written with convolutions alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import net1 as jax_net1
 from mathdnn_jax.nets import net2 as jax_net2
-from parity.models.families import Events
-from parity.models.layers import Line, Read, Shapes, convolution, dense, network, read_sizes, wrong_model
+from parity.models.family import Events
+from parity.models.layers import Line, convolution, dense, dense_after_image
 from parity.models.model import Config
-from parity.rules.checks import flattened
+from parity.models.sequential import network
+from parity.models.sizes import Read, Shapes, read_sizes, wrong_model
 
 if TYPE_CHECKING:
     from parity.reference import Net1, Net2
@@ -24,7 +25,7 @@ FULL_SIZE: Config = {
     "in_channels": 3,
 }
 SHRINKAGE = 14
-"""By how much the features are smaller than the image, along either axis: one 7 × 7 and four 3 × 3 kernels."""
+"""How much smaller the features are than the image along either axis, after one 7 × 7 and four 3 × 3 kernels."""
 
 CONVOLUTIONS = tuple(f"features.{2 * k}" for k in range(5))
 SIZES = (
@@ -36,20 +37,19 @@ SIZES = (
 
 
 def net1_lines(config: Config) -> list[Line]:
-    """Convolutions, then linear layers."""
-    side = config["image"] - SHRINKAGE
-    first = flattened(config["channels"][-1], side, side)
-    return [*_features(), *_head([dense("classifier.0", first), dense("classifier.2"), dense("classifier.4")])]
+    """List convolutions, then linear layers."""
+    first = dense_after_image("classifier.0", config["channels"][-1])
+    return [*_features(), *_head([first, dense("classifier.2"), dense("classifier.4")])]
 
 
 def net2_lines(config: Config) -> list[Line]:
-    """Convolutions alone."""
+    """List convolutions alone."""
     del config
     return [*_features(), *_head([convolution(f"classifier.{k}") for k in (0, 2, 4)])]
 
 
 def net1_sizes(shapes: Shapes, names: Iterable[str]) -> Config:
-    """Read the widths, and the side of the square images that the first linear layer is for."""
+    """Read the widths, and the side of the square images that the first linear layer takes."""
     config = _sizes("net1", shapes, names, rank=2)
     pixels = shapes["classifier.0.weight"][1] / config["channels"][-1]
     return {**config, "image": SHRINKAGE + max(1, round(pixels**0.5))}
@@ -62,36 +62,36 @@ def net2_sizes(shapes: Shapes, names: Iterable[str]) -> Config:
 
 
 def net1_events(config: Config) -> Events:
-    """Square images of one size."""
+    """Return square images of one size."""
     shape = (config["image"], config["image"], config["in_channels"])
     return Events(shape, shape)
 
 
 def net2_events(config: Config) -> Events:
-    """Images of that size or larger; those drawn are a little wider than high, so that the network slides."""
+    """Return images of that size or larger; drawn ones are a little wider than high, so that the network slides."""
     side, channels = config["image"], config["in_channels"]
     return Events((None, None, channels), (side, side, channels), (side + 1, side + 2, channels))
 
 
 def build_net1(channels: Sequence[int], hidden: int, classes: int, **_: int) -> Sequential:
-    """The JAX network."""
+    """Build the JAX network."""
     return jax_net1(channels=channels, hidden=hidden, classes=classes)
 
 
 def build_net2(channels: Sequence[int], hidden: int, classes: int, image: int, **_: int) -> Sequential:
-    """The JAX network."""
+    """Build the JAX network."""
     return jax_net2(channels=channels, hidden=hidden, classes=classes, head_size=image - SHRINKAGE)
 
 
 def twin_net1(classes: int, **config: Any) -> Net1:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import Net1
 
     return Net1(classes, **config)
 
 
 def twin_net2(classes: int, **config: Any) -> Net2:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import Net2
 
     return Net2(classes, **config)
@@ -116,7 +116,9 @@ def _sizes(model: str, shapes: Shapes, names: Iterable[str], rank: int) -> Confi
     head = shapes.get("classifier.0.weight", ())
     if len(head) != rank:
         other = "'net2', whose head is convolutions" if rank == 2 else "'net1', whose head is linear layers"
-        raise wrong_model(f"{model} has a classifier.0.weight with {rank} axes, given {head}; or take {other}", names)
+        raise wrong_model(
+            f"{model} has a classifier.0.weight with {rank} axes, got shape {head}; or take {other}", names
+        )
     return {"channels": [config.pop(module) for module in CONVOLUTIONS], **config}
 
 

@@ -1,32 +1,35 @@
-"""What parity knows of NICE: its hyperparameters, its rule table and its layers."""
+"""NICE: its hyperparameters, its rule table and its layers."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.flows import nice as jax_nice
-from parity.errors import WrongModelError
-from parity.models.families import Events
-from parity.rules.checks import DROP_ROW, SAME, TRANSPOSE, Rule
+from parity.models.family import Events
+from parity.models.flow import FLOW
+from parity.models.layers import linear_rules
+from parity.models.model import Config, Model
+from parity.models.sizes import most_frequent, wrong_model
+from parity.rules.table import Rule, RuleTable
 
 if TYPE_CHECKING:
-    from parity.reference import NICE
+    from parity import reference
 
 _SOURCE = re.compile(r"coupling\.(?P<i>\d+)\.(?:in_block\.0|mid_block\.(?P<mid>\d+)\.0|out_block)\.(?:weight|bias)")
 _TARGET = re.compile(r"coupling_(?P<i>\d+)/dense_(?P<k>\d+)/(?:kernel|bias)")
 
 
-def infer_config(state: Mapping[str, np.ndarray]) -> dict[str, int]:
+def infer_config(state: Mapping[str, np.ndarray]) -> Config:
     """Read dim, width, depth and couplings off a PyTorch state dict.
 
-    Where arrays contradict one another the most frequent answer is taken, so that the odd one out is what the
-    conversion then names as the mistake.
+    Where arrays contradict one another, the most frequent answer is taken. The conversion then reports the odd one
+    out as the mistake.
 
     Raises:
         WrongModelError: the state has none of NICE's couplings.
@@ -43,18 +46,18 @@ def infer_config(state: Mapping[str, np.ndarray]) -> dict[str, int]:
             widths.append(array.shape[1])
             dims.append(2 * array.shape[0])
     if not matches or not dims or not widths:
-        raise WrongModelError(_not_nice("PyTorch state", state, "coupling.0.in_block.0.weight, …, scaling.scale"))
+        raise wrong_model(_not_nice("PyTorch state", "coupling.0.in_block.0.weight, …, scaling.scale"), state)
     middle = {(match["i"], match["mid"]) for match in matches if match["mid"] is not None}
     blocks_per_coupling = Counter(coupling for coupling, _ in middle)
     return {
-        "dim": _most_frequent(dims),
-        "width": _most_frequent(widths),
+        "dim": most_frequent(dims),
+        "width": most_frequent(widths),
         "depth": 1 + max(blocks_per_coupling.values(), default=0),
         "couplings": len({match["i"] for match in matches}),
     }
 
 
-def params_config(flat: Mapping[str, Any]) -> dict[str, int]:
+def params_config(flat: Mapping[str, Any]) -> Config:
     """Read dim, width, depth and couplings off flat JAX parameters.
 
     Raises:
@@ -63,7 +66,7 @@ def params_config(flat: Mapping[str, Any]) -> dict[str, int]:
     matches = [match for match in map(_TARGET.fullmatch, flat) if match]
     first, scale = flat.get("coupling_0/dense_0/kernel"), flat.get("scaling/log_scale")
     if first is None or scale is None or np.ndim(first) != 2 or np.ndim(scale) != 1:
-        raise WrongModelError(_not_nice("parameter tree", flat, "coupling_0/dense_0/kernel, …, scaling/log_scale"))
+        raise wrong_model(_not_nice("parameter tree", "coupling_0/dense_0/kernel, …, scaling/log_scale"), flat)
     return {
         "dim": np.shape(scale)[0],
         "width": np.shape(first)[1],
@@ -72,18 +75,17 @@ def params_config(flat: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def rules(config: Mapping[str, int]) -> tuple[Rule, ...]:
-    """Dense kernels are transposed, the scaling loses its axis of length 1, biases stay as they are."""
-    table = []
-    for layer, module in torch_layers(config).items():
+def table(config: Config) -> RuleTable:
+    """Return the rules: kernels are transposed, the scaling loses its axis of length 1, biases are unchanged."""
+    rules: list[Rule] = []
+    for layer, module in submodules(config).items():
         if "/" in layer:
-            table.append(Rule(f"{module}.weight", f"{layer}/kernel", TRANSPOSE))
-            table.append(Rule(f"{module}.bias", f"{layer}/bias", SAME))
-    return (*table, Rule("scaling.scale", "scaling/log_scale", DROP_ROW))
+            rules += linear_rules(module, layer)
+    return RuleTable((*rules, Rule(("scaling.scale",), "scaling/log_scale", "leading_ones", {"count": 1})))
 
 
-def torch_layers(config: Mapping[str, int]) -> dict[str, str]:
-    """Return {JAX layer: PyTorch submodule}, in the order in which they are computed."""
+def submodules(config: Config) -> dict[str, str]:
+    """Return {JAX layer: PyTorch submodule}, in the order of computation."""
     layers = {}
     for i in range(config["couplings"]):
         names = ["in_block.0", *(f"mid_block.{j}.0" for j in range(config["depth"] - 1)), "out_block"]
@@ -92,28 +94,35 @@ def torch_layers(config: Mapping[str, int]) -> dict[str, str]:
     return {**layers, "scaling": "scaling"}
 
 
-def events(config: Mapping[str, int]) -> Events:
-    """Vectors of `dim` entries."""
+def events(config: Config) -> Events:
+    """Return vectors of `dim` entries."""
     return Events((config["dim"],), (config["dim"],))
 
 
 def build(**config: int) -> Flow:
-    """The JAX flow."""
+    """Build the JAX flow."""
     return jax_nice(**config)
 
 
-def twin(**config: int) -> NICE:
-    """The PyTorch module."""
+def twin(**config: int) -> reference.NICE:
+    """Build the PyTorch module."""
     from parity.reference import NICE
 
     return NICE(**config)
 
 
-def _most_frequent(values: list[int]) -> int:
-    return Counter(values).most_common(1)[0][0]
+def _not_nice(what: str, expected: str) -> str:
+    return f"this {what} is not a NICE's: expected names like {expected}"
 
 
-def _not_nice(what: str, names: Iterable[str], expected: str) -> str:
-    names = list(names)
-    shown = ", ".join(names[:6]) + (f", … ({len(names)} in all)" if len(names) > 6 else "")
-    return f"this {what} is not a NICE's: expected names like {expected}; found {shown or 'nothing'}"
+NICE = Model(
+    family=FLOW,
+    event_ndims=1,
+    infer_config=infer_config,
+    params_config=params_config,
+    table=table,
+    build=build,
+    events=events,
+    twin=twin,
+    submodules=submodules,
+)

@@ -1,23 +1,13 @@
-"""The table of models that can be converted by name."""
+"""The models that can be converted by name."""
 
 from __future__ import annotations
 
 from parity.errors import UnknownModelError
 from parity.models import autoencoder, conv_relu, gan, lenet, net_in_net, nice, small_net, vae
-from parity.models.families import FLOW
 from parity.models.model import Model
 
 MODELS: dict[str, Model] = {
-    "nice": Model(
-        family=FLOW,
-        infer_config=nice.infer_config,
-        params_config=nice.params_config,
-        rules=nice.rules,
-        build=nice.build,
-        events=nice.events,
-        twin=nice.twin,
-        torch_layers=nice.torch_layers,
-    ),
+    "nice": nice.NICE,
     "small-net": small_net.WITH_BATCH_NORM,
     "small-net-folded": small_net.FOLDED,
     "net1": net_in_net.NET1,
@@ -25,7 +15,7 @@ MODELS: dict[str, Model] = {
     "conv-relu-bn": conv_relu.BATCH_NORM,
     "conv-relu-sign-bias": conv_relu.SIGN_BIAS,
     "lenet": lenet.LENET,
-    "vae": vae.MODEL,
+    "vae": vae.BERNOULLI_VAE,
     "autoencoder": autoencoder.AUTOENCODER,
     "gan-generator": gan.DENSE_GENERATOR,
     "gan-discriminator": gan.DENSE_DISCRIMINATOR,

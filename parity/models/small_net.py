@@ -1,4 +1,4 @@
-"""What parity knows of smallNet, with batch norm (`smallNetSaved`) and without."""
+"""smallNet, with batch norms (`smallNetSaved`) and without."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import small_net as jax_small_net
-from parity.models.families import Events
-from parity.models.layers import Line, Read, Shapes, batch_norm, convolution, dense, network, read_sizes, wrong_model
+from parity.models.family import Events
+from parity.models.layers import Line, batch_norm, convolution, dense, dense_after_image
 from parity.models.model import Config, Model
-from parity.rules.checks import flattened
+from parity.models.sequential import network
+from parity.models.sizes import Read, Shapes, read_sizes, wrong_model
 
 if TYPE_CHECKING:
     from parity.reference import SmallNetTest, SmallNetTrain
@@ -28,12 +29,11 @@ SIZES = (
 
 
 def lines(config: Config, normed: bool) -> list[Line]:
-    """Convolutions, batch norms, linear layers and ReLUs, in the order of computation."""
-    image = config["image"]
+    """List the convolutions, batch norms, linear layers and ReLUs, in the order of computation."""
     blocks = {
         "conv1": convolution("conv1.0"),
         "conv2": convolution("conv2.0"),
-        "fc1": dense("fc1.0", flattened(config["channels"], image, image)),
+        "fc1": dense_after_image("fc1.0", config["channels"]),
         "fc2": dense("fc2.0"),
     }
     table = []
@@ -46,7 +46,7 @@ def lines(config: Config, normed: bool) -> list[Line]:
 
 
 def sizes(shapes: Shapes, names: Iterable[str], normed: bool) -> Config:
-    """Read the widths, and the side of the square images that the first linear layer is for."""
+    """Read the widths, and the side of the square images that the first linear layer takes."""
     model = "small-net" if normed else "small-net-folded"
     names = list(names)
     config = read_sizes(model, SIZES, shapes, names)
@@ -60,18 +60,18 @@ def sizes(shapes: Shapes, names: Iterable[str], normed: bool) -> Config:
 
 
 def events(config: Config) -> Events:
-    """Square images of one size."""
+    """Return square images of one size."""
     shape = (config["image"], config["image"], config["in_channels"])
     return Events(shape, shape)
 
 
 def build(normed: bool, channels: int, hidden: int, classes: int, **_: int) -> Sequential:
-    """The JAX network."""
+    """Build the JAX network."""
     return jax_small_net(channels=channels, hidden=hidden, classes=classes, batch_norm=normed)
 
 
 def twin(normed: bool, **config: int) -> SmallNetTrain | SmallNetTest:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import SmallNetTest, SmallNetTrain
 
     return SmallNetTrain(**config) if normed else SmallNetTest(**config)

@@ -1,4 +1,4 @@
-"""What parity knows of the variational autoencoder with one hidden layer on either side and a Bernoulli likelihood."""
+"""The variational autoencoder with one hidden layer on either side and a Bernoulli likelihood."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from mathdnn_jax.generative import VAE, dense_decoder, dense_trunk
 from mathdnn_jax.generative import vae as jax_vae
-from parity.models.families import GENERATIVE, Events
-from parity.models.layers import Read, read_sizes
+from parity.models.autoencoding import AUTOENCODING
+from parity.models.family import Events
+from parity.models.layers import linear_rules
 from parity.models.model import Config, Model
-from parity.rules.checks import SAME, TRANSPOSE, Rule
+from parity.models.sizes import Read, pytorch_shapes, read_sizes
+from parity.rules.table import Rule, RuleTable
 
 if TYPE_CHECKING:
     from parity import reference
@@ -24,7 +26,7 @@ LAYERS = {
     "decoder/dense_0": "fc3",
     "decoder/dense_1": "fc4",
 }
-"""JAX layer → PyTorch submodule, in the order in which they are computed."""
+"""JAX layer → PyTorch submodule, in the order of computation."""
 
 SIZES = (
     Read("dim", [("fc1.weight", 1), ("fc4.weight", 0), ("fc4.bias", 0)]),
@@ -40,45 +42,42 @@ def infer_config(state: Mapping[str, np.ndarray]) -> Config:
 
 
 def params_config(flat: Mapping[str, Any]) -> Config:
-    """The same, off flat JAX parameters."""
-    table = {rule.target: rule for rule in rules({"prior": "trainable"})}
-    known = [(table[path], np.shape(leaf)) for path, leaf in flat.items() if path in table]
-    shapes = {r.source: r.transform.source_shape(s) for r, s in known if r.transform.ndim in (None, len(s))}
-    sizes = read_sizes("vae", SIZES, shapes, flat)
+    """Read the same off flat JAX parameters."""
+    sizes = read_sizes("vae", SIZES, pytorch_shapes(table({"prior": "trainable"}).rules, flat), flat)
     return {**sizes, "prior": "trainable" if any(path.startswith("prior/") for path in flat) else "standard"}
 
 
-def rules(config: Config) -> tuple[Rule, ...]:
-    """Dense kernels are transposed, all else stays as it is."""
-    table = []
+def table(config: Config) -> RuleTable:
+    """Return the rules: kernels are transposed, everything else is unchanged."""
+    rules: list[Rule] = []
     for layer, module in LAYERS.items():
-        path = layer.replace("encoder/dense", "encoder/trunk/dense")
-        table += [Rule(f"{module}.weight", f"{path}/kernel", TRANSPOSE), Rule(f"{module}.bias", f"{path}/bias", SAME)]
+        rules += linear_rules(module, layer.replace("encoder/dense", "encoder/trunk/dense"))
     if config["prior"] == "trainable":
-        table += [Rule(f"prior.{name}", f"prior/{name}", SAME) for name in ("mean", "log_variance")]
-    return tuple(table)
+        rules += [Rule((f"prior.{name}",), f"prior/{name}", "same") for name in ("mean", "log_variance")]
+    return RuleTable(tuple(rules))
 
 
 def build(dim: int, hidden: int, latent_dim: int, prior: Any) -> VAE:
-    """The JAX model."""
+    """Build the JAX model."""
     decoder = dense_decoder(dim, (hidden,))
     return jax_vae((dim,), latent_dim, trunk=dense_trunk((hidden,)), decoder=decoder, prior=prior)
 
 
 def twin(**config: Any) -> reference.VAE:
-    """The PyTorch module."""
+    """Build the PyTorch module."""
     from parity.reference import VAE
 
     return VAE(**config)
 
 
-MODEL = Model(
-    family=GENERATIVE,
+BERNOULLI_VAE = Model(
+    family=AUTOENCODING,
+    event_ndims=1,
     infer_config=infer_config,
     params_config=params_config,
-    rules=rules,
+    table=table,
     build=build,
     events=lambda config: Events((config["dim"],), (config["dim"],)),
     twin=twin,
-    torch_layers=lambda _: dict(LAYERS),
+    submodules=lambda _: dict(LAYERS),
 )

@@ -1,4 +1,4 @@
-"""Rules whose target comes from two sources, or from a slice of one."""
+"""Rules whose target comes from two sources, or from a slice of a source."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from parity.rules.checks import Shape
-from parity.rules.table import TableRule
+from parity.rules.layouts import Shape
+from parity.rules.table import Rule
 
 
-def combine(rule: TableRule, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The one array that a rule's sources stand for.
+def combine(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Combine the arrays of a rule's sources into one.
 
-    "sum" adds two biases. "weight_norm" is g v/‖v‖, the norm over the axes along which g has length 1, computed in
-    float64 and rounded once; PyTorch rounds three times, and may differ by some ulps.
+    "sum" adds two biases. "weight_norm" is g v/‖v‖, with the norm over the axes along which g has length 1; it is
+    computed in float64 and rounded once. PyTorch rounds three times, and may differ by a few ulps.
 
     Source: Salimans, Kingma, 2016; `torch.nn.utils.weight_norm`.
     """
@@ -29,8 +29,8 @@ def combine(rule: TableRule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     return arrays[0]
 
 
-def part_of(array: np.ndarray, rule: TableRule) -> np.ndarray:
-    """The rule's slice along the first axis."""
+def part_of(array: np.ndarray, rule: Rule) -> np.ndarray:
+    """Take the rule's slice along the first axis."""
     k, count = rule.part
     if count == 1:
         return array
@@ -38,8 +38,8 @@ def part_of(array: np.ndarray, rule: TableRule) -> np.ndarray:
     return array[k * size : (k + 1) * size]
 
 
-def separate(rule: TableRule, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """(key, array) of every source of a rule, whose combination is `array` again: a sum's second is 0, v is w."""
+def separate(rule: Rule, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (key, array) for every source, so that they combine to `array`: (‖w‖, w) for a weight norm, else (b, 0)."""
     if rule.combine == "weight_norm":
         g, v = rule.sources
         shape = (len(array), *(1,) * (array.ndim - 1))
@@ -51,8 +51,8 @@ def separate(rule: TableRule, array: np.ndarray) -> Iterator[tuple[str, np.ndarr
         yield key, np.zeros_like(array)
 
 
-def source_shapes(rule: TableRule, shape: Shape) -> dict[str, tuple[Shape, ...]]:
-    """{source key: the shapes it may have} where the rule's slice of their combination has this shape."""
+def source_shapes(rule: Rule, shape: Shape) -> dict[str, tuple[Shape, ...]]:
+    """Return {source key: the shapes it may have}, given the shape of the rule's slice of their combination."""
     whole = (shape[0] * rule.part[1], *shape[1:]) if shape else shape
     if rule.combine == "weight_norm":
         g, v = rule.sources

@@ -1,7 +1,7 @@
-"""Changes of layout by name: how a PyTorch array becomes a JAX one of any rank, and how it comes back.
+"""Changes of layout by name: how a PyTorch array becomes a JAX array, and how it comes back.
 
-A layout only moves entries, so it is exact and has an exact inverse. `options` are whole numbers that a shape alone
-does not tell: the channels of a flattened image, the groups of a transposed convolution.
+A layout only moves entries, so it is exact and has an exact inverse. Its `options` are the whole numbers that the
+shapes alone do not determine: the channels of a flattened image, the groups of a transposed convolution.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parity.rules.checks import Shape
-
+Shape = tuple[int, ...]
 Options = Mapping[str, int]
 
 
 class Layout(NamedTuple):
-    """`source_shape` is None where no source array can have the target's shape in this layout."""
+    """A change of layout and its inverse, each called with the array, the shape that it takes on, and the options.
+
+    `source_shape` gives the shape of the source for that of the target, or None if this layout cannot result in it.
+    """
 
     text: str
     to_target: Callable[[np.ndarray, Shape, Options], np.ndarray]
@@ -100,14 +102,18 @@ def _same_shape(target: Shape, options: Options) -> Shape | None:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "same": Layout("as it is", _reshape, _reshape, _same_shape),
+    "same": Layout("unchanged", _reshape, _reshape, _same_shape),
     "linear": Layout("(out, in) -> (in, out)", _linear, _linear, lambda t, _: t[::-1] if len(t) == 2 else None),
     "flattened": Layout(
         "(out, C * H * W) -> (H * W * C, out)", _flattened, _unflattened, _flattened_shape, options=("channels",)
     ),
     "convolution": Layout("(out, in, k) -> (k, in, out)", _convolution, _convolution_back, _convolution_shape),
     "transposed_convolution": Layout(
-        "(in, out, k) -> (k, in, out), turned round", _transposed, _transposed_back, _transposed_shape, ("groups",)
+        "(in, out, k) -> (k, in, out), rotated by 180 degrees",
+        _transposed,
+        _transposed_back,
+        _transposed_shape,
+        ("groups",),
     ),
     "heads_in": Layout(
         "(heads * size, in) -> (in, heads, size)",
@@ -148,4 +154,4 @@ LAYOUTS: dict[str, Layout] = {
         _same_shape,
     ),
 }
-"""Every layout that a rule table may name."""
+"""All layouts that a rule table can name."""

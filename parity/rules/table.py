@@ -1,4 +1,4 @@
-"""Rule tables as files that a person can read, edit and commit: TOML, one `[[rule]]` for each target leaf."""
+"""Rule tables, and the TOML files in which a person can read, edit and commit them: one `[[rule]]` for each leaf."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FORMAT = "mathdnn rules 1"
 COMBINATIONS = ("", "weight_norm", "sum")
 
 
-class TableRule(NamedTuple):
-    """Source arrays, after `combine` and then `part`, fill the leaf `target` in the layout of that name.
+class Rule(NamedTuple):
+    """The arrays `sources`, after `combine` and then `part`, fill the leaf `target` in the layout called `layout`.
 
-    `combine` is "" for one source; "weight_norm" for the pair (g, v), whose weight is g v/‖v‖; "sum" for two biases
-    that PyTorch keeps apart and JAX keeps as one. `part` (k, n) takes the k-th of n equal slices along the first axis:
-    a gate of an RNN, the queries of an attention. `reason` says why the rule stands here.
+    `combine` is "" for a single source; "weight_norm" for the pair (g, v), whose weight is g v/‖v‖; "sum" for two
+    biases that PyTorch keeps apart and JAX keeps as one. `part` (k, n) takes the k-th of n equal slices along the first
+    axis, such as a gate of an RNN or the queries of an attention. `reason` says why the rule is in the table.
     """
 
     sources: tuple[str, ...]
@@ -35,14 +35,15 @@ class TableRule(NamedTuple):
 
 
 class RuleTable(NamedTuple):
-    """Which source key fills which target leaf, and what becomes of the keys that fill none.
+    """Which source key fills which target leaf, and what happens to the keys that fill none.
 
-    `wrapper` are the names of the dictionaries around the arrays, outermost first; `prefix` is what every key begins
-    with and the rules leave out, such as DataParallel's "module.". `ignored` says of each key left out why; `tied` of
-    each key that repeats another's array which one. Keys in all of them are without the prefix.
+    `wrapper` lists the names of the dictionaries around the arrays, outermost first. `prefix` is what every key begins
+    with and the rules leave out, such as DataParallel's "module.". `ignored` maps each key that is left out to the
+    reason, and `tied` maps each key that repeats another key's array to that key. All of these keys are written
+    without the prefix.
     """
 
-    rules: tuple[TableRule, ...]
+    rules: tuple[Rule, ...]
     ignored: Mapping[str, str] = {}
     tied: Mapping[str, str] = {}
     prefix: str = ""
@@ -67,8 +68,11 @@ class RuleTable(NamedTuple):
 def read_rules(path: str | os.PathLike[str]) -> RuleTable:
     """Read a table from a TOML file.
 
+    Returns:
+        The table, which `convert`, `export` and `certify` take.
+
     Raises:
-        RuleTableError: there is no such file, it is no TOML, or not a rule table.
+        RuleTableError: there is no such file, it is not TOML, or it is not a rule table.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -78,7 +82,10 @@ def read_rules(path: str | os.PathLike[str]) -> RuleTable:
 
 
 def write_rules(path: str | os.PathLike[str], table: RuleTable) -> None:
-    """Write a table as a TOML file, whole or not at all.
+    """Write a table as a TOML file, completely or not at all.
+
+    Returns:
+        Nothing; `read_rules` reads the file.
 
     Raises:
         OutputError: the file cannot be written.
@@ -88,63 +95,63 @@ def write_rules(path: str | os.PathLike[str], table: RuleTable) -> None:
 
 
 def parse_rules(text: str) -> RuleTable:
-    """A table from the text of a TOML file.
+    """Parse the text of a TOML file.
 
     Raises:
-        RuleTableError: it is no TOML, or not a rule table; the message says where.
+        RuleTableError: it is not TOML, or not a rule table; the message says where.
     """
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RuleTableError(f"a rule table is a TOML file; this is none: {error}") from error
+        raise RuleTableError(f"a rule table is a TOML file, and this is not TOML: {error}") from error
     unknown = sorted(set(content) - {"format", "wrapper", "prefix", "ignored", "tied", "rule"})
     if content.get("format") != FORMAT or unknown:
         raise RuleTableError(
             f"a rule table begins with format = {FORMAT!r} and has wrapper, prefix, ignored, tied and [[rule]]; "
-            f"given format = {content.get('format')!r}{f' and {unknown}' if unknown else ''}"
+            f"got format = {content.get('format')!r}{f' and {unknown}' if unknown else ''}"
         )
     rules = content.get("rule", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        raise RuleTableError("the rules of a table are headed [[rule]], with two brackets")
+        raise RuleTableError("each rule of a table has the heading [[rule]], with two brackets")
     prefix, wrapper = content.get("prefix", ""), content.get("wrapper", [])
     if not isinstance(prefix, str) or not _strings(wrapper):
-        raise RuleTableError(f"prefix is a string and wrapper a list of strings, given {prefix!r} and {wrapper!r}")
+        raise RuleTableError(f"prefix is a string and wrapper a list of strings, got {prefix!r} and {wrapper!r}")
     mappings = {name: content.get(name, {}) for name in ("ignored", "tied")}
     for name, mapping in mappings.items():
         if not isinstance(mapping, dict) or not _strings(list(mapping.values())):
-            raise RuleTableError(f"[{name}] maps source keys, in quotation marks, to strings; given {mapping!r}")
+            raise RuleTableError(f"[{name}] maps source keys, in quotation marks, to strings; got {mapping!r}")
     return RuleTable(tuple(map(_rule, rules)), mappings["ignored"], mappings["tied"], prefix, tuple(wrapper))
 
 
-def _rule(content: Mapping[str, Any]) -> TableRule:
-    """One rule, checked."""
+def _rule(content: Mapping[str, Any]) -> Rule:
+    """Check one rule."""
     source, target, layout = (content.get(name) for name in ("source", "target", "layout"))
     sources = [source] if isinstance(source, str) else source
     known = {"source", "target", "layout", "part", "combine", "reason"}
     if not (_strings(sources) and sources and isinstance(target, str) and isinstance(layout, str)):
-        raise RuleTableError(f"a rule has a source (or a list of two), a target and a layout; given {dict(content)}")
+        raise RuleTableError(f"a rule has a source (or a list of two), a target and a layout; got {dict(content)}")
     if layout not in LAYOUTS:
-        raise RuleTableError(f"{target}: no layout is called {layout!r}; there are {', '.join(LAYOUTS)}")
+        raise RuleTableError(f"{target}: there is no layout {layout!r}; there are {', '.join(LAYOUTS)}")
     wanted = set(LAYOUTS[layout].options)
     if set(content) - known != wanted:
         raise RuleTableError(
-            f"{target}: beside {', '.join(sorted(known))} a rule of layout {layout!r} has "
-            f"{', '.join(sorted(wanted)) or 'nothing'}; given {', '.join(sorted(set(content) - known)) or 'nothing'}"
+            f"{target}: besides {', '.join(sorted(known))}, a rule of layout {layout!r} has "
+            f"{', '.join(sorted(wanted)) or 'nothing'}; got {', '.join(sorted(set(content) - known)) or 'nothing'}"
         )
     options = {name: content[name] for name in sorted(wanted)}
     if not all(_whole(value, 1) for value in options.values()):
-        raise RuleTableError(f"{target}: options are whole numbers of at least 1, given {options}")
+        raise RuleTableError(f"{target}: options are whole numbers of at least 1, got {options}")
     part, combine, reason = content.get("part", [0, 1]), content.get("combine", ""), content.get("reason", "")
     if not (isinstance(part, list) and len(part) == 2 and all(_whole(k, 0) for k in part) and part[0] < part[1]):
-        raise RuleTableError(f"{target}: part is [k, n] with 0 <= k < n, given {part!r}")
+        raise RuleTableError(f"{target}: part is [k, n] with 0 <= k < n, got {part!r}")
     if combine not in COMBINATIONS or len(sources) != (2 if combine else 1):
         raise RuleTableError(
-            f"{target}: combine is 'weight_norm' or 'sum' and then there are 2 sources; given {source}"
+            f"{target}: a rule has 1 source, or 2 sources with combine = 'weight_norm' or 'sum'; got {source}"
         )
-    return TableRule(tuple(sources), target, layout, options, (part[0], part[1]), combine, str(reason))
+    return Rule(tuple(sources), target, layout, options, (part[0], part[1]), combine, str(reason))
 
 
-def _rule_lines(rule: TableRule) -> list[str]:
+def _rule_lines(rule: Rule) -> list[str]:
     names = [_quoted(name) for name in rule.sources]
     lines = [
         f"source = {names[0] if len(names) == 1 else f'[{chr(44).join(names)}]'}",
@@ -162,7 +169,7 @@ def _rule_lines(rule: TableRule) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    # A JSON string is a TOML one, but for DEL, which TOML wants escaped.
+    # A JSON string is also a TOML string, except that TOML wants DEL escaped.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

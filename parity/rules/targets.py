@@ -1,4 +1,4 @@
-"""Any tree of arrays that JAX knows (Linen variables, NNX state, nested dicts) as a flat one, and back."""
+"""Flattens any tree of arrays that JAX knows (Linen variables, NNX state, nested dicts), and rebuilds it."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from parity.rules.tree import SEPARATOR
 
 
 def target_leaves(variables: Any) -> dict[str, Any]:
-    """Return {path: leaf}, paths written `params/conv1/kernel`; keys of random streams, which are no weights, left out.
+    """Return {path: leaf}, with paths written `params/conv1/kernel`; keys of random streams, not weights, are left out.
 
     Raises:
-        RuleTableError: the tree has no arrays, or two leaves of one path.
+        RuleTableError: the tree has no arrays, or two leaves have the same path.
     """
     leaves: dict[str, Any] = {}
     for path, leaf in with_paths(variables):
         if path in leaves:
-            raise RuleTableError(f"two leaves of the target are called {path}")
+            raise RuleTableError(f"two leaves of the target have the path {path}")
         if _is_array(leaf):
             leaves[path] = leaf
     if not leaves:
         raise RuleTableError(
-            f"the target is a tree of arrays (variables), given {type(variables).__name__} without any"
+            f"the target is a tree of arrays (variables), got a {type(variables).__name__} that has none"
         )
     return leaves
 
 
 def rebuild(variables: Any, flat: Mapping[str, Any]) -> Any:
-    """The tree with the leaves of `flat` in their places; what is no weight stays as it is."""
+    """Put the leaves of `flat` in their places; everything else in the tree is unchanged."""
     leaves = [flat.get(path, leaf) for path, leaf in with_paths(variables)]
     return jax.tree.unflatten(jax.tree.structure(variables), leaves)
 
 
 def with_paths(variables: Any) -> list[tuple[str, Any]]:
-    """Every leaf with its path, in the order of `jax.tree.leaves`."""
+    """Return every leaf with its path, in the order of `jax.tree.leaves`."""
     pairs, _ = jax.tree_util.tree_flatten_with_path(variables)
     return [(SEPARATOR.join(map(_name, path)).removesuffix(f"{SEPARATOR}value"), leaf) for path, leaf in pairs]
 
 
 def widened(tree: Any) -> Any:
-    """The floating arrays of a tree in float64, all others as they are."""
+    """Convert the floating-point arrays of a tree to float64; all others are unchanged."""
     return jax.tree.map(
         lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
     )
@@ -60,5 +60,5 @@ def _name(entry: Any) -> str:
 
 def _is_array(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
-    # uint32 is how random streams count.
+    # Random streams keep their counters in uint32.
     return dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.prng_key) and str(dtype) != "uint32"

@@ -1,4 +1,4 @@
-"""Nested dicts of arrays as flat ones, with paths written `coupling_0/dense_0/kernel`."""
+"""Converts nested dicts of arrays to flat ones and back; paths are written `coupling_0/dense_0/kernel`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEPARATOR = "/"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return {path: leaf} in the tree's own order."""
+    """Return {path: leaf}, in the order of the tree."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -22,10 +22,10 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`.
+    """Invert `flatten`.
 
     Raises:
-        UnexpectedKeysError: a path is both a leaf and a parent of another.
+        UnexpectedKeysError: a path is a leaf as well as a parent of another leaf.
     """
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():

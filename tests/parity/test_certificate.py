@@ -13,9 +13,10 @@ import parity
 from mathdnn_jax import Flow
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, OutputError
 from parity import certify, errors
-from parity.certification.certificate import BATCH
+from parity.certification.checkpoints import BATCH
 from parity.models import MODELS
-from parity.models.families import FLOW, Layers
+from parity.models.family import Layers
+from parity.models.flow import FLOW
 
 from .twins import State, save, small_state
 
@@ -136,7 +137,7 @@ def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
     # The mistake is made on the way into JAX and undone on the way back, so that only what is computed can tell.
     right = small_state(config=CONFIG)
     monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(mistake(state), model))
-    monkeypatch.setattr("parity.certification.certificate.export", lambda *_: right)
+    monkeypatch.setattr("parity.certification.checkpoints.export", lambda *_: right)
     output = tmp_path / "certificate.json"
     with pytest.raises(errors.CertificationError, match=f"first in {layer}:") as caught:
         certify(checkpoint, output=output, events=64)
@@ -156,7 +157,7 @@ def test_a_round_trip_that_is_not_exact_is_caught(
         state["scaling.scale"].view(np.int32)[0, 0] ^= 1
         return state
 
-    monkeypatch.setattr("parity.certification.certificate.export", one_bit)
+    monkeypatch.setattr("parity.certification.checkpoints.export", one_bit)
     with pytest.raises(errors.CertificationError, match="do not come back bit for bit"):
         certify(checkpoint, output=tmp_path / "c.json", events=8)
     assert not json.loads((tmp_path / "c.json").read_text())["passed"]
@@ -181,6 +182,20 @@ def test_the_last_batch_counts_no_event_twice(checkpoint: Path, tmp_path: Path) 
     seen: list[int] = []
     certify(checkpoint, output=tmp_path / "c.json", events=BATCH + 7, on_batch=seen.append)
     assert seen == [BATCH, 7]
+
+
+def test_places_of_differences_count_the_events_of_all_batches(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parity.certification.checkpoints.BATCH", 2)
+    inputs = np.zeros((5, 12), np.float32)
+    inputs[4] = 100
+    monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(wrong_sign(state), model))
+    with pytest.raises(errors.CertificationError) as caught:
+        certify(checkpoint, inputs=inputs, output=tmp_path / "c.json")
+    layers = {layer["layer"]: layer for layer in caught.value.certificate["layers"]}
+    assert layers["scaling"]["values"] == 5 * 12
+    assert layers["scaling"]["jax_to_torch_float32"]["absolute"]["index"][0] == 4
 
 
 def test_a_converted_file_can_be_certified(checkpoint: Path, tmp_path: Path) -> None:
@@ -213,7 +228,7 @@ def test_impossible_numbers_are_refused(checkpoint: Path, tmp_path: Path, wrong:
 def test_nothing_is_written_for_bad_input(checkpoint: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     output = tmp_path / "c.json"
-    with pytest.raises(EventShapeError, match=r"at least one event of shape \(12,\), given .*\(3, 11\)"):
+    with pytest.raises(EventShapeError, match=r"at least one event of shape \(12,\), got .*\(3, 11\)"):
         certify(checkpoint, inputs=np.zeros((3, 11), np.float32), output=output)
     with pytest.raises(EventShapeError, match=r"\(0, 12\)"):
         certify(checkpoint, inputs=np.zeros((0, 12), np.float32), output=output)

@@ -16,7 +16,7 @@ import pytest
 import parity
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from parity import errors
-from parity.certification.report import describe_pair
+from parity.certification.report import describe
 
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
@@ -102,7 +102,7 @@ def test_a_right_pair_passes_with_its_gradients(module: Any, variables: Tree, tm
     assert certificate["weights"] == {"leaves": 14, "differing": []}
     assert certificate["unwatched"] == []
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    shown = describe_pair(certificate)
+    shown = describe(certificate)
     assert "gradient of params/fc1/kernel" in shown
     assert "passed: Sequential" in shown
     assert "FAILED" not in shown
@@ -171,7 +171,7 @@ def test_every_planted_mistake_is_caught_and_its_layer_named(
     before = certificate["layers"][: [entry["layer"] for entry in certificate["layers"]].index(layer)]
     assert all(entry["passed"] for entry in before)
     assert (leaf in certificate["weights"]["differing"]) if leaf else not certificate["weights"]["differing"]
-    assert f"{layer} " in describe_pair(certificate)
+    assert f"{layer} " in describe(certificate)
 
 
 def test_a_weight_behind_dead_units_is_caught_by_its_bits(
@@ -200,6 +200,35 @@ def test_a_wrong_gradient_is_caught(module: Any, variables: Tree) -> None:
         parity.certify(module, apply, variables, X, gradients=True)
 
 
+class Twice(nn.Module):
+    """A dense layer applied to its own output."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        dense = nn.Dense(4, name="dense")
+        return dense(nn.relu(dense(x)))
+
+
+def test_every_call_of_a_layer_is_compared() -> None:
+    class Module(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = torch.nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.dense(torch.relu(self.dense(x)))
+
+    torch.manual_seed(0)
+    module, x = Module(), np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    dense = {"kernel": module.dense.weight.detach().numpy().T, "bias": module.dense.bias.detach().numpy()}
+    certificate = parity.certify(module, Twice().apply, {"params": {"dense": dense}}, x)
+    assert [(entry["layer"], entry["torch"]) for entry in certificate["layers"]] == [
+        ("dense", "dense"),
+        ("dense#2", "dense#2"),
+        ("output", "output"),
+    ]
+
+
 def test_functions_without_flax_modules_are_judged_by_their_output() -> None:
     torch.manual_seed(0)
     linear = torch.nn.Linear(5, 3)
@@ -224,7 +253,7 @@ def test_a_network_that_cannot_compute_in_float64_is_named(module: Any, variable
 
 
 def test_arguments_that_make_no_pair_are_refused(module: Any, variables: Tree, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="a PyTorch module first, given dict"):
+    with pytest.raises(ConfigurationError, match="a PyTorch module first, got dict"):
         parity.certify({}, Twin().apply, variables, X)
     with pytest.raises(ConfigurationError, match="beside a JAX function"):
         parity.certify(module, "nice")

@@ -12,7 +12,7 @@ import parity
 from mathdnn_jax import gan
 from parity import errors
 from parity.models import find_model
-from parity.rules.checks import TRANSPOSED_CONVOLUTION
+from parity.rules.layouts import LAYOUTS
 from parity.rules.tree import flatten
 
 from .generative_states import CONFIGS, state_of, twin
@@ -81,11 +81,12 @@ def test_a_prior_that_is_not_trainable_has_no_arrays() -> None:
 
 def test_a_transposed_kernel_is_turned() -> None:
     weight = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2)
-    kernel = TRANSPOSED_CONVOLUTION.to_target(weight)
+    layout, options = LAYOUTS["transposed_convolution"], {"groups": 1}
+    kernel = layout.to_target(weight, (2, 2, 2, 3), options)
     assert kernel.shape == (2, 2, 2, 3)
     assert kernel[0, 0, 1, 2] == weight[1, 2, 1, 1]
-    assert TRANSPOSED_CONVOLUTION.source_shape(kernel.shape) == weight.shape
-    np.testing.assert_array_equal(TRANSPOSED_CONVOLUTION.to_source(kernel), weight)
+    assert layout.source_shape(kernel.shape, options) == weight.shape
+    np.testing.assert_array_equal(layout.to_source(kernel, weight.shape, options), weight)
 
 
 @pytest.mark.parametrize("prior", ["trainable", "standard"])

@@ -250,7 +250,7 @@ def test_weight_norm_pairs_become_the_weight(names: tuple[str, str]) -> None:
 def test_a_weight_norm_of_a_zero_row_is_refused() -> None:
     state = {"fc.weight_g": np.ones((3, 1), np.float32), "fc.weight_v": np.zeros((3, 4), np.float32)}
     variables = {"params": {"fc": dense(4, 3, bias=False)}}
-    with pytest.raises(errors.NonFiniteWeightsError, match="not finite once converted: params/fc/kernel"):
+    with pytest.raises(errors.NonFiniteWeightsError, match="not finite after the conversion: params/fc/kernel"):
         parity.convert(state, variables, parity.infer_rules(state, variables))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.certification.measure import Evidence, describe, measure, merge, ulp_distance, verdict, verdicts
+from parity.certification.measure import Evidence, measure, merge, summary, ulp_distance, verdict, verdicts
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -86,7 +86,7 @@ def test_the_place_of_the_worst_is_that_of_the_event() -> None:
     truth = np.zeros((3, 2)) + 1.5
     jax = truth.copy()
     jax[2, 1] = 1.75
-    found = describe(measure(truth, truth, jax, truth, first_event=40))["jax_to_torch_float32"]
+    found = summary(measure(truth, truth, jax, truth, first_event=40))["jax_to_torch_float32"]
     for kind, value in (("absolute", 0.25), ("relative", 1 / 7), ("ulp", 0.25 * 2**23)):
         assert found[kind]["index"] == [42, 1]
         assert found[kind]["greatest"] == pytest.approx(value)

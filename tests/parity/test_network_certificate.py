@@ -55,10 +55,10 @@ def test_images_of_any_size_are_taken_where_the_network_takes_them(tmp_path: Pat
 @pytest.mark.parametrize(
     ("model", "shape", "words"),
     [
-        ("small-net", (3, 2, 5, 5), r"shape \(5, 5, 2\), given an array of shape \(3, 2, 5, 5\)"),
-        ("small-net", (3, 50), r"given an array of shape \(3, 50\)"),
-        ("net2", (3, 16, 20, 2), r"shape \(≥17, ≥17, 2\), given"),
-        ("conv-relu-bn", (3, 4, 4, 1), r"shape \(≥3, ≥3, 3\), given"),
+        ("small-net", (3, 2, 5, 5), r"shape \(5, 5, 2\), got an array of shape \(3, 2, 5, 5\)"),
+        ("small-net", (3, 50), r"got an array of shape \(3, 50\)"),
+        ("net2", (3, 16, 20, 2), r"shape \(≥17, ≥17, 2\), got"),
+        ("conv-relu-bn", (3, 4, 4, 1), r"shape \(≥3, ≥3, 3\), got"),
     ],
 )
 def test_events_of_other_shapes_are_refused(tmp_path: Path, model: str, shape: tuple[int, ...], words: str) -> None:
@@ -102,7 +102,7 @@ def test_a_wrong_conversion_is_caught_and_its_first_layer_named(
     right = network_state("small-net")
     path = save(right, tmp_path / "network.pt")
     monkeypatch.setattr("parity.store.convert", lambda state, model, **_: parity.convert(mistake(state), model))
-    monkeypatch.setattr("parity.certification.certificate.export", lambda *_: right)
+    monkeypatch.setattr("parity.certification.checkpoints.export", lambda *_: right)
     with pytest.raises(errors.CertificationError, match=f"first in {layer}:"):
         certify(path, "small-net", inputs=images("small-net", 128).astype(np.float32), output=tmp_path / "c.json")
 
@@ -113,7 +113,7 @@ def test_a_count_that_does_not_come_back_is_caught(tmp_path: Path, monkeypatch: 
     def forgetful(variables: Any, model: str) -> State:
         return {**parity.export(variables, model), "conv1.1.num_batches_tracked": np.array(0)}
 
-    monkeypatch.setattr("parity.certification.certificate.export", forgetful)
+    monkeypatch.setattr("parity.certification.checkpoints.export", forgetful)
     with pytest.raises(errors.CertificationError, match="do not come back bit for bit"):
         certify(path, "small-net", output=tmp_path / "c.json", events=8)
 
@@ -121,11 +121,11 @@ def test_a_count_that_does_not_come_back_is_caught(tmp_path: Path, monkeypatch: 
 def test_large_networks_are_compared_on_fewer_events_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(network_state("small-net"), tmp_path / "network.pt")
     seen: list[int] = []
-    monkeypatch.setattr("parity.certification.certificate.VALUES", 1000 * 20)
+    monkeypatch.setattr("parity.certification.checkpoints.VALUES", 1000 * 20)
     certify(path, "small-net", output=tmp_path / "c.json", events=70, on_batch=seen.append)
     assert sum(seen) == 70
     assert 10 < seen[0] < 70
     assert len(set(seen[:-1])) == 1
-    monkeypatch.setattr("parity.certification.certificate.VALUES", 1)
+    monkeypatch.setattr("parity.certification.checkpoints.VALUES", 1)
     certify(path, "small-net", output=tmp_path / "c.json", events=3, on_batch=seen.append)
     assert seen[-3:] == [1, 1, 1]

@@ -15,7 +15,8 @@ import mathdnn_jax
 import parity
 from parity import errors
 from parity.models import MODELS, target_shapes
-from parity.rules.checks import CONVOLUTION, check_table, flattened
+from parity.rules.conversion import check_rule_table
+from parity.rules.layouts import LAYOUTS
 from parity.rules.tree import flatten
 
 from .network_states import CONFIGS, State, network_state, shapes
@@ -62,8 +63,7 @@ def same(a: State, b: State) -> bool:
 def test_round_trip_is_bit_exact_at_any_size(model: str, data: st.DataObject, seed: int) -> None:
     config = data.draw(DRAWN[model])
     state = network_state(model, seed, config=config)
-    rows = {rule.source: position for position, rule in enumerate(MODELS[model].rules(config))}
-    assert set(rows) == set(state)
+    assert {key for rule in MODELS[model].table(config).rules for key in rule.sources} == set(state)
     variables = parity.convert(state, model)
     assert MODELS[model].infer_config(state) == config
     assert MODELS[model].params_config(flatten(variables)) == config
@@ -127,26 +127,52 @@ def test_layouts_only_move_entries(sizes: tuple[int, int, int, int], seed: int) 
     rng = np.random.default_rng(seed)
     out, channels, height, width = sizes
     dense = rng.normal(size=(out, channels * height * width))
-    for transform, array in (
-        (flattened(channels, height, width), dense),
-        (CONVOLUTION, rng.normal(size=sizes)),
+    for name, array, shape in (
+        ("flattened", dense, (height * width * channels, out)),
+        ("convolution", rng.normal(size=sizes), (height, width, channels, out)),
     ):
-        target = transform.to_target(array)
-        assert target.ndim == transform.ndim
-        assert transform.source_shape(target.shape) == array.shape
-        np.testing.assert_array_equal(transform.to_source(target), array)
+        layout, options = LAYOUTS[name], {"channels": channels} if name == "flattened" else {}
+        target = layout.to_target(array, shape, options)
+        assert target.shape == shape
+        assert layout.source_shape(shape, options) == array.shape
+        np.testing.assert_array_equal(layout.to_source(target, array.shape, options), array)
         np.testing.assert_array_equal(np.sort(target, axis=None), np.sort(array, axis=None))
     x = rng.normal(size=(channels, height, width))
-    product = np.moveaxis(x, 0, -1).ravel() @ flattened(channels, height, width).to_target(dense)
+    kernel = LAYOUTS["flattened"].to_target(dense, (dense.shape[1], out), {"channels": channels})
+    product = np.moveaxis(x, 0, -1).ravel() @ kernel
     np.testing.assert_allclose(product, dense @ x.ravel(), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("model", list(CONFIGS))
 def test_tables_fill_each_leaf_once(model: str) -> None:
     specification = MODELS[model]
-    rules = specification.rules(CONFIGS[model])
-    check_table(rules, target_shapes(specification, CONFIGS[model]))
-    assert {rule.source for rule in rules} == set(shapes(model, CONFIGS[model]))
+    table = specification.table(CONFIGS[model])
+    check_rule_table(table, target_shapes(specification, CONFIGS[model]), ())
+    assert {key for rule in table.rules for key in rule.sources} == set(shapes(model, CONFIGS[model]))
+
+
+@pytest.mark.parametrize("model", list(CONFIGS))
+def test_a_models_own_table_is_one_that_files_hold_and_any_tree_takes(tmp_path: Path, model: str) -> None:
+    state, specification = network_state(model), MODELS[model]
+    table = specification.table(CONFIGS[model])
+    parity.write_rules(tmp_path / "rules.toml", table)
+    assert parity.read_rules(tmp_path / "rules.toml") == table
+    by_name = parity.convert(state, model)
+    by_table = parity.convert(state, jax.tree.map(jnp.zeros_like, by_name), table)
+    assert jax.tree.map(lambda a, b: bool((a == b).all()), by_name, by_table) == jax.tree.map(lambda _: True, by_name)
+    assert same(parity.export(by_table, table), parity.export(by_name, model))
+
+
+def test_half_precision_is_for_tables_alone_unless_it_is_asked_for() -> None:
+    half = network_state("small-net", dtype=np.float16)
+    table = MODELS["small-net"].table(CONFIGS["small-net"])
+    variables = parity.convert(half, "small-net", dtype=jnp.float32)
+    with pytest.raises(errors.UnsupportedDtypeError, match="is float16, expected float32"):
+        parity.convert(half, "small-net")
+    kept = parity.convert(half, variables, table)
+    assert same(parity.export(kept, table), half)
+    with pytest.raises(errors.UnsupportedDtypeError, match="is float16, expected float32 or float64"):
+        parity.export(kept, "small-net")
 
 
 def test_other_types_are_asked_for_weight_by_weight_and_counts_stay() -> None:

@@ -107,7 +107,7 @@ def test_the_certificate_passes_on_real_images(
     shared: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     # A batch is filled up.
-    monkeypatch.setattr("parity.certification.certificate.BATCH", count)
+    monkeypatch.setattr("parity.certification.checkpoints.BATCH", count)
     mixed = images[np.r_[0:count, 10_000 : 10_000 + count]]
     certificate = parity.certify(shared / "checkpoints" / "nice.pt", inputs=mixed, output=tmp_path / "nice.json")
     assert certificate["passed"]

@@ -124,7 +124,7 @@ def test_the_certificates_pass_on_real_images(
     shared: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many events as the rule wants to take a maximum over; a batch is filled up.
-    monkeypatch.setattr("parity.certification.certificate.BATCH", LEAST_EVENTS)
+    monkeypatch.setattr("parity.certification.checkpoints.BATCH", LEAST_EVENTS)
     x = data.unit_interval(data.load("cifar10", "test", shared / "data").images[:LEAST_EVENTS])
     certificate = parity.certify(path, "small-net", inputs=x, output=tmp_path / "bn.json")
     assert certificate["passed"]

@@ -18,7 +18,7 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets import BatchNorm, Conv, ConvTranspose, Dense, Flatten, Relu, Sequential
 from parity import errors
 from parity.rules.layouts import LAYOUTS
-from parity.rules.table import RuleTable, TableRule, parse_rules
+from parity.rules.table import Rule, RuleTable, parse_rules
 
 # Many small programs, each run a few times.
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -32,8 +32,8 @@ STATE = {
 TARGET = {"params": {"fc": {"kernel": np.zeros((4, 3), np.float32), "bias": np.zeros(3, np.float32)}}}
 TABLE = RuleTable(
     (
-        TableRule(("fc.weight",), "params/fc/kernel", "linear", reason="by hand"),
-        TableRule(("fc.bias",), "params/fc/bias", "same"),
+        Rule(("fc.weight",), "params/fc/kernel", "linear", reason="by hand"),
+        Rule(("fc.bias",), "params/fc/bias", "same"),
     ),
     ignored={"step": "a counter"},
 )
@@ -42,8 +42,8 @@ TABLE = RuleTable(
 def test_a_table_is_read_back_from_its_file(tmp_path: Path) -> None:
     table = RuleTable(
         (
-            TableRule(("a.g", 'b"\\\x7f\n.v'), "params/é/kernel", "flattened", {"channels": 5}, combine="weight_norm"),
-            TableRule(("c",), "params/c", "transposed_convolution", {"groups": 2}, part=(1, 4), reason="weil"),
+            Rule(("a.g", 'b"\\\x7f\n.v'), "params/é/kernel", "flattened", {"channels": 5}, combine="weight_norm"),
+            Rule(("c",), "params/c", "transposed_convolution", {"groups": 2}, part=(1, 4), reason="weil"),
         ),
         ignored={"x": "unused"},
         tied={"y": "c"},
@@ -58,12 +58,12 @@ def test_a_table_is_read_back_from_its_file(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("format = 3", r"begins with format = 'mathdnn rules 1'"),
-        ("= 3", "this is none"),
+        ("= 3", "this is not TOML"),
         ("[rule]\nsource='a'", "two brackets"),
         ("[[rule]]\nsource='a'", "a target and a layout"),
-        ("[[rule]]\nsource='a'\ntarget='b'\nlayout='sideways'", "no layout is called 'sideways'; there are same"),
-        ("[[rule]]\nsource='a'\ntarget='b'\nlayout='flattened'", "flattened' has channels; given nothing"),
-        ("[[rule]]\nsource='a'\ntarget='b'\nlayout='same'\nchannels=3", "has nothing; given channels"),
+        ("[[rule]]\nsource='a'\ntarget='b'\nlayout='sideways'", "there is no layout 'sideways'; there are same"),
+        ("[[rule]]\nsource='a'\ntarget='b'\nlayout='flattened'", "flattened' has channels; got nothing"),
+        ("[[rule]]\nsource='a'\ntarget='b'\nlayout='same'\nchannels=3", "has nothing; got channels"),
         ("[[rule]]\nsource='a'\ntarget='b'\nlayout='flattened'\nchannels=0", "at least 1"),
         ("[[rule]]\nsource='a'\ntarget='b'\nlayout='same'\npart=[2,2]", "0 <= k < n"),
         ("[[rule]]\nsource=['a','b']\ntarget='b'\nlayout='same'", "2 sources"),
@@ -107,7 +107,7 @@ def rules(**changes: Any) -> RuleTable:
             STATE,
             rules(rules=(*TABLE.rules, TABLE.rules[0]._replace(target="params/x"))),
             errors.RuleTableError,
-            "params/x is no leaf",
+            "params/x is not a leaf",
         ),
         (
             STATE,
@@ -153,7 +153,7 @@ def test_conversion_by_a_table_is_strict(
 def test_the_two_kinds_of_conversion_are_not_mixed() -> None:
     with pytest.raises(ConfigurationError, match="needs the rule table"):
         parity.convert(STATE, TARGET)  # type: ignore[call-overload]
-    with pytest.raises(ConfigurationError, match="the rules of the model 'nice' are known"):
+    with pytest.raises(ConfigurationError, match="the rules of the model 'nice' are built in"):
         parity.convert(STATE, "nice", TABLE)
 
 

@@ -34,7 +34,7 @@ def test_certify_gives_a_network_images(checkpoint: Path, tmp_path: Path, capsys
     arguments = ["certify", str(checkpoint), "--model", "small-net", "--inputs", "digits", "--events", "64"]
     assert main([*arguments, "-o", str(output)]) == 0
     out = capsys.readouterr().out
-    assert "11 layers within the rule on 64 events" in out
+    assert "11 of 11 comparisons within the rule on 64 events" in out
     certificate = json.loads(output.read_text())
     assert certificate["config"] == {"channels": 4, "hidden": 16, "classes": 10, "in_channels": 1, "image": 8}
 

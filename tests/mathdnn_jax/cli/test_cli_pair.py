@@ -85,12 +85,12 @@ def test_a_pair_of_user_networks(folder: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("build", "build"), "say what the networks take"),
-        (("other", "build", *SHAPE), "not that of somebodys_package.torch_side:other"),
+        (("build", "build"), "give the inputs of the networks"),
+        (("other", "build", *SHAPE), "does not fit somebodys_package.torch_side:other"),
         (("nothing", "build", *SHAPE), "it returned a int"),
         (("gone", "build", *SHAPE), "there is no somebodys_package.torch_side:gone"),
         (("build", "build", *SHAPE, "-o", "net.pth"), "net.pth"),
-        (("build", "build", "--inputs", "none.npy"), "none.npy is no array"),
+        (("build", "build", "--inputs", "none.npy"), "none.npy is not an array"),
     ],
 )
 def test_invalid_pairs_are_explained(
@@ -105,6 +105,6 @@ def test_invalid_pairs_are_explained(
 
 def test_options_of_a_pair_need_the_pair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["certify", "net.pth", "--gradients"]) == 2
-    assert "--gradients is for networks of your own" in capsys.readouterr().err
+    assert "--gradients is for your own networks" in capsys.readouterr().err
     assert main(["certify", "net.pth", "--torch", "a:b"]) == 2
-    assert "given together" in capsys.readouterr().err
+    assert "--torch and --flax together" in capsys.readouterr().err
