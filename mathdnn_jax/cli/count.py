@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mathdnn_jax.cli import arguments
 from mathdnn_jax.nets import Sequential, alexnet, net1, net2, small_net
-from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.nets.shapes import Shape
 from mathdnn_jax.surgery import count_operations
 
 NETWORKS: dict[str, tuple[Callable[[], Sequential], Shape]] = {

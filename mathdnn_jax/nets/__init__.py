@@ -1,4 +1,4 @@
-"""Networks as Flax modules, and the initialisers of the models they came from."""
+"""Networks, their layers, and initialisers that match PyTorch's."""
 
 from mathdnn_jax.nets.conditioners import ConvNet, PooledConvNet
 from mathdnn_jax.nets.conv1d_backprop import Conv1dLayer, conv1d_backprop, conv1d_forward

@@ -1,4 +1,4 @@
-"""Convolutional networks that condition the maps of image flows."""
+"""Convolutional networks that condition the bijectors of image flows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from mathdnn_jax.nets.kernels.correlate import correlate
 
 
 class ConvNet(nn.Module):
-    """y = W_n * ρ(… ρ(W_1 * x + b_1) …) + b_n: convolutions that keep height and width, ReLU between them.
+    """y = W_n * ρ(… ρ(W_1 * x + b_1) …) + b_n: convolutions that keep height and width, with ReLU between them.
 
-    The first and the last have 3 × 3 kernels, those between 1 × 1. The last starts at zero, and with it y, so that a
-    coupling that it conditions starts as the identity. x (..., H, W, inputs) → (..., H, W, features[-1]). A context
-    (..., more inputs), where there is one, is appended to the channels of every pixel.
+    The first and the last convolution have 3 × 3 kernels, the others 1 × 1 kernels. The last convolution starts at
+    zero, so that y starts at zero and a coupling conditioned by the network starts as the identity.
+    x (..., H, W, inputs) → (..., H, W, features[-1]). If there is a context (..., more inputs), it is appended to the
+    channels of every pixel.
 
     Attributes:
-        features: the channels of each convolution's output, the last being the network's output.
+        features: The numbers of channels of the convolutions' outputs; the last is that of the network's output.
 
     Source: Kingma, Dhariwal, "Glow: Generative Flow with Invertible 1×1 Convolutions", 2018, section 4.
     """
@@ -44,14 +45,15 @@ class ConvNet(nn.Module):
 
 
 class PooledConvNet(nn.Module):
-    """y = W mean_{i,j} ρ(V * x + c)_{ij} + b: features of a whole image, however large it is.
+    """y = W mean_{i,j} ρ(V * x + c)_{ij} + b: features of a whole image of any size.
 
-    A 3 × 3 convolution to `width` channels, ReLU, the mean over the pixels, and a dense layer that starts at zero.
-    x (..., H, W, inputs) → (..., outputs). A context is appended to the channels of every pixel.
+    The network is a 3 × 3 convolution to `width` channels, ReLU, the mean over the pixels, and a dense layer that
+    starts at zero. x (..., H, W, inputs) → (..., outputs). If there is a context, it is appended to the channels of
+    every pixel.
 
     Attributes:
-        outputs: how many numbers describe an image.
-        width: the channels of the convolution.
+        outputs: The number of features of an image.
+        width: The number of channels of the convolution.
     """
 
     outputs: int
@@ -66,7 +68,7 @@ class PooledConvNet(nn.Module):
 
 
 class _Convolution(nn.Module):
-    """`nn.Conv` with stride 1 that keeps height and width, by `correlate`."""
+    """A convolution like `nn.Conv` with stride 1 that keeps height and width, computed by `correlate`."""
 
     features: int
     side: int

@@ -1,4 +1,4 @@
-"""A 1-D convolution network with its reverse pass written by hand, in convolutions alone."""
+"""A 1-D convolutional network with a hand-written reverse pass that consists of convolutions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Activation = Callable[[jax.Array], jax.Array]
 
 
 class Conv1dLayer(NamedTuple):
-    """One layer's parameters, and likewise the derivatives by them: w_ℓ (f_ℓ,) and b_ℓ (), behind any batch axes."""
+    """The parameters w_ℓ (f_ℓ,) and b_ℓ () of one layer, or the gradients with respect to them, after any batch axes."""
 
     kernel: jax.Array
     bias: jax.Array
@@ -26,10 +26,10 @@ def conv1d_forward(layers: Sequence[Conv1dLayer], x: jax.Array, activation: Acti
     """y_ℓ = σ(A_{w_ℓ} y_{ℓ−1} + b_ℓ 1) for ℓ < L and y_L = A_{w_L} y_{L−1} + b_L 1, with y_0 = x.
 
     (A_w y)_i = Σ_j w_j y_{i+j}: one channel, stride 1, no padding, so that n_ℓ = n_{ℓ−1} − f_ℓ + 1. The matrix A_w is
-    never made.
+    never formed.
 
     Args:
-        layers: L ≥ 1 pairs of a kernel (f_ℓ,) and a bias (); the whole network is linear after the last.
+        layers: L ≥ 1 pairs of a kernel (f_ℓ,) and a bias (); no activation follows the last layer.
         x: (..., n_0), of the parameters' dtype.
         activation: σ, applied entry by entry.
 
@@ -37,10 +37,10 @@ def conv1d_forward(layers: Sequence[Conv1dLayer], x: jax.Array, activation: Acti
         y_L, (..., n_L).
 
     Raises:
-        ConfigurationError: there is no layer, or one is not a kernel (f,) with a bias ().
+        ConfigurationError: There are no layers, or a layer is not a kernel (f,) with a bias ().
         EventShapeError: x is shorter than the receptive field 1 + Σ (f_ℓ − 1).
 
-    Source: seeds 001 P3 and 004 P4.
+    Source: course 001, P3; course 004, P4.
     """
     _check(layers, x)
     y_last: jax.Array = _batched(lambda event: _forward(layers, event, activation)[0], x)
@@ -54,44 +54,53 @@ def conv1d_backprop(
     derivative: Activation | None = None,
     cotangent: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[Conv1dLayer, ...]]:
-    """y_L of `conv1d_forward`, and the gradients of u · y_L by every w_ℓ and b_ℓ, by a reverse pass.
+    """y_L of `conv1d_forward` and the gradients of u · y_L with respect to every w_ℓ and b_ℓ, by a reverse pass.
 
     With a_ℓ = A_{w_ℓ} y_{ℓ−1} + b_ℓ 1 and v_L = u (the last layer has no activation, so no σ′ there either),
 
     - ∂/∂w_ℓ = A_{v_ℓ} y_{ℓ−1}, the convolution of y_{ℓ−1} with v_ℓ as its kernel, and ∂/∂b_ℓ = 1 · v_ℓ;
     - v_{ℓ−1} = σ′(a_{ℓ−1}) ⊙ A_{w_ℓ}ᵀ v_ℓ, a transposed convolution.
 
-    Nothing larger than the y_ℓ is made: O(Σ n_ℓ) memory, where the matrices would take O(Σ n_ℓ n_{ℓ−1}).
+    No array larger than the y_ℓ is formed: the memory is O(Σ n_ℓ), where the matrices would take O(Σ n_ℓ n_{ℓ−1}).
 
     Args:
-        layers: as for `conv1d_forward`.
+        layers: As for `conv1d_forward`.
         x: (..., n_0).
         activation: σ.
-        derivative: σ′, entry by entry; by default the automatic derivative of `activation`.
-        cotangent: u, (n_L,) for the whole batch or (..., n_L); by default 1, for networks whose y_L is one number.
+        derivative: σ′, applied entry by entry; by default the automatic derivative of `activation`.
+        cotangent: u, (n_L,) for the whole batch or (..., n_L); by default 1, for networks whose y_L is a single number.
             The i-th unit vector gives the i-th row of the Jacobian.
 
     Returns:
-        y_L (..., n_L), and for each layer the gradients by the kernel (..., f_ℓ) and by the bias (...,): one for every
-        event, not summed over the batch.
+        y_L (..., n_L), and for each layer the gradients with respect to the kernel (..., f_ℓ) and to the bias (...,).
+        There is one gradient for every event; they are not summed over the batch.
 
     Raises:
-        ConfigurationError, EventShapeError: as for `conv1d_forward`; also if the cotangent does not have y_L's shape,
-            or is not given and y_L has more than one entry.
+        ConfigurationError, EventShapeError: As for `conv1d_forward`; also if the cotangent does not have y_L's shape,
+            or if it is omitted and y_L has more than one entry.
 
-    Source: seeds 001 P3 and 004 P4, whose v_L has a σ′ too many.
+    Source: course 001, P3; course 004, P4, where v_L has a superfluous σ′ (erratum E5).
+
+    Example:
+        >>> import jax.numpy as jnp, mathdnn_jax as mj
+        >>> layer = mj.nets.Conv1dLayer(kernel=jnp.array([1.0, 2.0, 3.0]), bias=jnp.array(0.5))
+        >>> y, (gradient,) = mj.conv1d_backprop([layer], jnp.array([1.0, 0.0, -1.0]))
+        >>> y.tolist()
+        [-1.5]
+        >>> gradient.kernel.tolist(), gradient.bias.tolist()
+        ([1.0, 0.0, -1.0], 1.0)
     """
     length = _check(layers, x)
     if cotangent is None:
         if length != 1:
             raise EventShapeError(
-                f"y_L has {length} entries, so that its derivative is a matrix; give the cotangent ({length},) whose "
-                f"product with it is wanted, or an x of {x.shape[-1] - length + 1} entries"
+                f"got no cotangent, but y_L has {length} entries, so that its derivative is a matrix; give the "
+                f"cotangent ({length},) to multiply it with, or an x of {x.shape[-1] - length + 1} entries"
             )
         cotangent = jnp.ones(1, x.dtype)
     if cotangent.shape not in ((length,), (*x.shape[:-1], length)):
         raise EventShapeError(
-            f"the cotangent is ({length},) or y_L's {(*x.shape[:-1], length)}, given one of shape {cotangent.shape}"
+            f"got a cotangent of shape {cotangent.shape}; expected ({length},) or y_L's {(*x.shape[:-1], length)}"
         )
     slope = derivative or (lambda a: jax.jvp(activation, (a,), (jnp.ones_like(a),))[1])
 
@@ -133,16 +142,16 @@ def _transposed(v: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _batched(function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Apply a function of single events to arrays that have the same leading axes."""
+    """Apply a function of single events to arrays that share their leading axes."""
     batch = arrays[0].shape[:-1]
     values = jax.vmap(function)(*(array.reshape(math.prod(batch), array.shape[-1]) for array in arrays))
     return jax.tree.map(lambda value: value.reshape(*batch, *value.shape[1:]), values)
 
 
 def _check(layers: Sequence[Conv1dLayer], x: jax.Array) -> int:
-    """Return n_L."""
+    """Check the layers and x, and return n_L."""
     if not layers:
-        raise ConfigurationError("a network has at least one layer, given none")
+        raise ConfigurationError("got no layers; expected at least one")
     for k, (kernel, bias) in enumerate(layers):
         if jnp.ndim(kernel) != 1 or not len(kernel) or jnp.ndim(bias) != 0:
             raise ConfigurationError(
@@ -152,7 +161,7 @@ def _check(layers: Sequence[Conv1dLayer], x: jax.Array) -> int:
     field = 1 + sum(len(kernel) - 1 for kernel, _ in layers)
     if x.ndim < 1 or x.shape[-1] < field:
         raise EventShapeError(
-            f"x has shape {x.shape}; its last axis must be the signal, with at least {field} entries, the receptive "
+            f"got x of shape {x.shape}; its last axis must be the signal, with at least {field} entries, the receptive "
             f"field of kernels of {', '.join(str(len(kernel)) for kernel, _ in layers)}"
         )
     return int(x.shape[-1]) - field + 1

@@ -12,15 +12,23 @@ from mathdnn_jax.nets.initializers import torch_default
 
 
 class MLP(nn.Module):
-    """y = W_n σ(… σ(W_1 x + b_1) …) + b_n: dense layers with an activation between them, none after the last.
+    """y = W_n σ(… σ(W_1 x + b_1) …) + b_n: dense layers with an activation between them and none after the last.
 
-    Layers are named `dense_0`, `dense_1`, …, each with a kernel (inputs, outputs) and a bias (outputs,), drawn
-    from PyTorch's default initialiser. x (..., inputs) → (..., features[-1]). A context (..., more inputs), where
-    there is one, is appended to x.
+    The layers are named `dense_0`, `dense_1`, …. Each has a kernel (inputs, outputs) and a bias (outputs,), both drawn
+    from PyTorch's default distribution. x (..., inputs) → (..., features[-1]). If there is a context (..., more
+    inputs), it is appended to x.
 
     Attributes:
-        features: the width of each layer's output, the last being the network's output.
-        activation: σ, ReLU by default.
+        features: The widths of the layers' outputs; the last is the width of the network's output.
+        activation: σ, by default ReLU.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> network = mj.nets.MLP((16, 3))
+        >>> x = jnp.ones((8, 4), jnp.float32)
+        >>> variables = network.init(jax.random.key(0), x)
+        >>> network.apply(variables, x).shape
+        (8, 3)
     """
 
     features: Sequence[int]
@@ -28,7 +36,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        """Apply the network to x (..., inputs), or to x and a context side by side."""
+        """Apply the network to x (..., inputs), with a context (..., more inputs) if there is one."""
         if context is not None:
             x = jnp.concatenate([x, context], axis=-1)
         for k, width in enumerate(self.features):

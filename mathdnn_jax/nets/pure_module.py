@@ -70,7 +70,7 @@ def _checked(variables: Any, name: str, stateful: bool) -> Variables:
     collections = sorted(set(variables) - {"params"})
     if collections and not stateful:
         raise ConfigurationError(
-            f"{name} must compute its output from its parameters and inputs alone, given a module that keeps state in "
+            f"{name} must compute its output from its parameters and inputs alone, but the module keeps state in "
             f"{collections}; use layers without mutable state (only the networks of a GAN may contain batch norms)"
         )
     return dict(variables)

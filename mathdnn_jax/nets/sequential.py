@@ -1,4 +1,4 @@
-"""A network that is a readable list of layers."""
+"""Networks written as a list of named layers."""
 
 from __future__ import annotations
 
@@ -11,39 +11,55 @@ import jax.numpy as jnp
 
 from mathdnn_jax.errors import ConfigurationError, EventShapeError, ImageError, MathdnnError, ParameterStructureError
 from mathdnn_jax.nets.layers.dense import Flatten
-from mathdnn_jax.nets.layers.layer import Layer, Shape
+from mathdnn_jax.nets.layers.layer import Layer
+from mathdnn_jax.nets.shapes import Shape
 
 NamedLayers = tuple[tuple[str, Layer], ...]
 T = TypeVar("T")
 
 
 class Sequential(nn.Module):
-    """A network x → layer_n(… layer_1(x)), written as its named layers in their order.
+    """The network x → layer_n(… layer_1(x)), written as its named layers in order.
 
-    `Sequential(conv1_0=Conv(16, 3, padding=1), conv1_1=BatchNorm(), conv1_2=Relu(), flatten=Flatten(), fc=Dense(10))`.
-    `Sequential(layers=[("conv1_0", Conv(16, 3)), …])` takes the same as a list, and `layers` is how it is read back. A
-    network is a value: it can be compared, hashed, and passed to jit as a static argument.
+    The layers are given as keyword arguments, or as pairs in `Sequential(layers=[("conv1_0", Conv(16, 3)), …])`. The
+    attribute `layers` holds the pairs. A network is a value: it can be compared, hashed, and passed to jit as a static
+    argument.
 
-    x is (N, H, W, C) for images, (N, C) for vectors; a bare event and more batch axes work too wherever the layers tell
-    how many axes an event has (all but networks that begin with `Flatten`, which have one batch axis). It is cast to
-    the parameters' dtype, in which the network computes.
+    x is (N, H, W, C) for images and (N, C) for vectors. A single event and additional batch axes are also accepted,
+    provided that the layers determine how many axes an event has. They do unless the network begins with `Flatten`; x
+    then has exactly one batch axis. x is cast to the parameters' dtype, in which the network computes.
 
-    Variables are ordinary Flax collections with one entry per layer that keeps arrays: `params[name]["kernel"]`,
-    ["bias"], ["scale"], and `batch_stats[name]["mean"]`, ["var"]. Layer names of the networks in this library are the
-    names of PyTorch's submodules with underscores for the dots: `conv1.0` is `conv1_0`.
+    Variables are ordinary Flax collections with one entry for each layer that keeps arrays: `params[name]["kernel"]`,
+    ["bias"], ["scale"], and `batch_stats[name]["mean"]`, ["var"]. In this library's own networks, a layer's name is
+    that of PyTorch's submodule with underscores instead of dots: `conv1.0` is `conv1_0`.
 
-    - `network.init(key, x) -> variables`, float32, drawn as PyTorch draws them; running statistics are 0 and 1;
-    - `network.apply(variables, x)` is eval mode;
-    - `network.apply(variables, x, train=True, mutable=["batch_stats"]) -> (y, {"batch_stats": …})` is train mode, with
-      `rngs={"dropout": key}` where there is dropout. Flax's `capture_intermediates=True` returns every layer's output.
+    - `network.init(key, x) -> variables` draws float32 parameters from PyTorch's default distributions, and sets
+      running means to 0 and running variances to 1.
+    - `network.apply(variables, x)` applies the network in eval mode.
+    - `network.apply(variables, x, train=True, mutable=["batch_stats"]) -> (y, {"batch_stats": …})` applies it in train
+      mode; networks with dropout also need `rngs={"dropout": key}`.
+
+    Flax's `capture_intermediates=True` returns every layer's output.
 
     Raises:
-        ConfigurationError: a layer is none, or a name is given twice, or is not a Python identifier; or (when applied)
-            train mode cannot update the running statistics, or has no key for dropout.
+        ConfigurationError: A layer is not a `Layer`, a name is used twice, or a name is not a Python identifier; or
+            (when applied) train mode cannot update the running statistics, or has no key for dropout.
         EventShapeError, ImageError: (when applied) x has the wrong axes, channels or dtype, or is too small; the
             message names the layer.
-        ParameterStructureError: (when applied) the variables are not this network's: a layer's arrays are missing
-            (its running statistics, say), or belong to no layer.
+        ParameterStructureError: (when applied) The variables are not those of this network: a layer's arrays (its
+            running statistics, for example) are missing, or some arrays belong to no layer.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
+        >>> from mathdnn_jax.nets import BatchNorm, Conv, Dense, Flatten, Relu
+        >>> network = mj.Sequential(conv=Conv(4, 3, padding=1), bn=BatchNorm(), relu=Relu(), flat=Flatten(), fc=Dense(2))
+        >>> x = jnp.ones((5, 8, 8, 3), jnp.float32)
+        >>> variables = network.init(jax.random.key(0), x)
+        >>> network.apply(variables, x).shape
+        (5, 2)
+        >>> y, updated = network.apply(variables, x, train=True, mutable=["batch_stats"])
+        >>> updated["batch_stats"]["bn"]["mean"].shape
+        (4,)
     """
 
     layers: NamedLayers
@@ -56,7 +72,7 @@ class Sequential(nn.Module):
         name: str | None = None,
         **named: Layer,
     ) -> None:
-        # Flax clones a module by its fields, so `layers`, `parent` and `name` cannot be layers of these names.
+        # Flax clones a module by passing its fields, so no layer can be called `layers`, `parent` or `name`.
         self.layers = _checked(layers, named, name, parent)
         self.parent = parent
         self.name = name
@@ -64,11 +80,11 @@ class Sequential(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """X (…, *event) → the last layer's output (…, *output event)."""
+        """x (…, *event) → the last layer's output (…, *output event)."""
         if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ImageError(f"a network takes floating-point events, given {x.dtype}; scale images to [0, 1] first")
+            raise ImageError(f"got events of dtype {x.dtype}; expected floating point, so scale images to [0, 1] first")
         self._check_variables()
-        batch_shape, x = _one_batch_axis(x, self.event_ndims)
+        batch_shape, x = _with_one_batch_axis(x, self.event_ndims)
         for name, layer in self.layers:
             x = _Applied(layer, name=name)(x, train)
         if batch_shape is not None:
@@ -77,7 +93,7 @@ class Sequential(nn.Module):
 
     @property
     def event_ndims(self) -> int | None:
-        """How many trailing axes of x make one event; None where the layers do not tell, and x has one batch axis."""
+        """The number of trailing axes of x that form one event, or None if x must have exactly one batch axis."""
         for _, layer in self.layers:
             if layer.event_ndims is not None:
                 return layer.event_ndims
@@ -86,10 +102,10 @@ class Sequential(nn.Module):
         return 1
 
     def output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """The shape of every layer's output for events of `input_shape`; nothing is computed.
+        """Return the shape of every layer's output for events of `input_shape`, without computing any output.
 
         Raises:
-            EventShapeError, ImageError: a layer takes no such events; the message names it.
+            EventShapeError, ImageError: A layer does not accept its events; the message names it.
         """
         shapes = {}
         shape = tuple(input_shape)
@@ -103,13 +119,13 @@ class Sequential(nn.Module):
             unknown = sorted(set(self.variables.get(collection, {})) - names)
             if unknown:
                 raise ParameterStructureError(
-                    f"these variables belong to no layer of the network: {collection} of {', '.join(unknown)}; "
-                    f"its layers are {', '.join(name for name, _ in self.layers)}"
+                    f"got {collection} of {', '.join(unknown)}, which are not layers of the network; its layers are "
+                    f"{', '.join(name for name, _ in self.layers)}"
                 )
 
 
 class _Applied(nn.Module):
-    """Holds the arrays of one layer under its name."""
+    """The Flax module that holds the arrays of one layer under its name."""
 
     layer: Layer
 
@@ -137,8 +153,8 @@ class _Applied(nn.Module):
         if statistics and not self.is_initializing():
             if not self.is_mutable_collection("batch_stats"):
                 raise ConfigurationError(
-                    "train mode updates the running statistics: call apply(variables, x, train=True, "
-                    'mutable=["batch_stats"]), which returns them beside the output; eval mode is train=False'
+                    "the running statistics are not mutable, but train mode updates them; call apply(variables, x, "
+                    'train=True, mutable=["batch_stats"]), which also returns them, or use eval mode, train=False'
                 )
             for name, array in statistics.items():
                 self.put_variable("batch_stats", name, array)
@@ -149,14 +165,14 @@ class _Applied(nn.Module):
             stored = jnp.shape(self.get_variable(collection, name))
             if stored != shape:
                 raise EventShapeError(
-                    f"its {name} has shape {stored}, events of shape {event_shape} need one of shape {shape}; "
-                    f"the channels are the last axis"
+                    f"its {name} has shape {stored}, but events of shape {event_shape} need shape {shape}; "
+                    f"the channels must be the last axis"
                 )
         elif not self.is_initializing():
             what = "running statistics are" if collection == "batch_stats" else f"{name} is"
             raise ParameterStructureError(
-                f"its {what} missing from the variables: {collection}[{self.name!r}][{name!r}] is expected; pass "
-                f"all collections that init returned"
+                f"its {what} missing from the variables; expected {collection}[{self.name!r}][{name!r}], so pass all "
+                f"collections that init returned"
             )
 
 
@@ -165,38 +181,41 @@ def _checked(layers: Any, named: Mapping[str, Layer], name: Any, parent: Any) ->
         if isinstance(value, Layer):
             raise ConfigurationError(f"{keyword!r} is a field of every Flax module; give the layer another name")
     if not isinstance(layers, Iterable):
-        raise ConfigurationError(f"layers are pairs (name, layer), or a mapping of them, given {layers!r}")
+        raise ConfigurationError(f"got layers={layers!r}; expected pairs (name, layer) or a mapping of names to layers")
     pairs = list(layers.items()) if isinstance(layers, Mapping) else list(layers)
     pairs += named.items()
     for pair in pairs:
         if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise ConfigurationError(f"layers are pairs (name, layer), given {pair!r}")
+            raise ConfigurationError(f"got {pair!r} among the layers; expected pairs (name, layer)")
         if not pair[0].isidentifier():
-            raise ConfigurationError(f"a layer's name is a Python identifier such as conv1_0, given {pair[0]!r}")
+            raise ConfigurationError(f"got a layer named {pair[0]!r}; expected a Python identifier such as conv1_0")
         if not isinstance(pair[1], Layer):
-            raise ConfigurationError(f"layer {pair[0]!r} must be a description such as Conv(16, 3), given {pair[1]!r}")
+            raise ConfigurationError(
+                f"got {pair[1]!r} as layer {pair[0]!r}; expected a description such as Conv(16, 3)"
+            )
     names = [layer_name for layer_name, _ in pairs]
     twice = sorted({layer_name for layer_name in names if names.count(layer_name) > 1})
     if twice:
-        raise ConfigurationError(f"these names are given to several layers: {', '.join(twice)}")
+        raise ConfigurationError(f"got several layers named {', '.join(twice)}; a name must be unique")
     return tuple(pairs)
 
 
-def _one_batch_axis(x: jax.Array, event_ndims: int | None) -> tuple[Shape | None, jax.Array]:
-    """The batch shape, None where x has one batch axis already, and x with one."""
+def _with_one_batch_axis(x: jax.Array, event_ndims: int | None) -> tuple[Shape | None, jax.Array]:
+    """x with its batch axes merged into one, and the batch shape, or None if x already has one batch axis."""
     if event_ndims is None or x.ndim == event_ndims + 1:
         if x.ndim == 0:
-            raise EventShapeError("a network takes events with one batch axis, given a single number")
+            raise EventShapeError("got a single number; expected events with a batch axis")
         return None, x
     if x.ndim < event_ndims:
         raise EventShapeError(
-            f"this network's events have {event_ndims} axes, the channels last, given an array of shape {x.shape}"
+            f"got an array of shape {x.shape}; expected events with {event_ndims} axes, the channels last"
         )
     first = x.ndim - event_ndims
     return x.shape[:first], x.reshape(-1, *x.shape[first:])
 
 
 def _naming(name: str, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function, and put the layer's name in front of any error message."""
     try:
         return function(*arguments)
     except MathdnnError as error:

@@ -10,8 +10,8 @@ import numpy as np
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets import Conv, FrequencyConv, Sequential
 from mathdnn_jax.nets.kernels.correlate import LARGE_KERNEL
-from mathdnn_jax.nets.layers.frequency_conv import kernel_spectrum
-from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.nets.kernels.frequency import kernel_spectrum
+from mathdnn_jax.nets.shapes import Shape
 from mathdnn_jax.surgery.layer_list import LayerList, Variables, on_device
 from mathdnn_jax.surgery.report import SurgeryReport
 

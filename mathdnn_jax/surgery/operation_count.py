@@ -18,7 +18,7 @@ from mathdnn_jax.nets import (
     Sequential,
     SignBias,
 )
-from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.nets.shapes import Shape
 from mathdnn_jax.surgery.receptive_field import receptive_fields
 
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mathdnn_jax.nets import Conv, ConvTranspose, Dense, Flatten, FrequencyConv, Layer, Sequential, Upsample
-from mathdnn_jax.nets.layers.layer import Shape
 from mathdnn_jax.nets.layers.pooling import Pool
+from mathdnn_jax.nets.shapes import Shape
 
 
 class View(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from mathdnn_jax.nets import Conv, ConvTranspose, Dense, Flatten, Pad, Sequential
-from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.nets.shapes import Shape
 from mathdnn_jax.surgery.layer_list import Item, LayerList, Variables, on_device
 from mathdnn_jax.surgery.report import SurgeryReport
 

@@ -1,1 +1,1 @@
-"""The programs that layers compute by: one formulation of a product or a convolution a file."""
+"""The algorithms behind the layers: one formulation of a matrix product or a convolution per file."""

@@ -1,4 +1,4 @@
-"""Cross-correlation, in the formulation that XLA computes fastest."""
+"""Cross-correlation, by the algorithm that is fastest for the given shapes and platform."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from mathdnn_jax.nets.kernels import pointwise_first, winograd
-from mathdnn_jax.nets.kernels.matmul import rowwise
-from mathdnn_jax.nets.layers.layer import Shape
+from mathdnn_jax.nets.kernels.matmul import matmul_last_axis
+from mathdnn_jax.nets.shapes import Shape
 
 Algorithm = Callable[[jax.Array, jax.Array], jax.Array]
 
 LARGE_KERNEL = 64
-"""From this many taps on, patches times a matrix is faster than XLA's own convolution on a CPU."""
+"""The number of taps from which multiplying patches by a matrix is faster than XLA's own convolution on a CPU."""
 
 PATCH_ENTRIES = 2**26
-"""So many entries of patches are made at once; of larger images one row of outputs after the other."""
+"""The most entries of patches to create at once; larger images are convolved one row of outputs at a time."""
 
 THIN_PATCH = 64
-"""Up to this many entries of a patch, patches times a matrix is as fast, and its gradient up to seven times as fast."""
+"""The most entries of a patch for which patches times a matrix is as fast, with a gradient up to seven times as fast."""
 
 
 def correlate(
@@ -36,10 +36,10 @@ def correlate(
     groups: int,
     input_dilations: Shape | None = None,
 ) -> jax.Array:
-    """X (batch, n_1, …, n_r, I), kernel (k_1, …, k_r, I/G, O) → (batch, m_1, …, m_r, O), zeros all around x.
+    """x (batch, n_1, …, n_r, I), kernel (k_1, …, k_r, I/G, O) → (batch, m_1, …, m_r, O), with zeros around x.
 
-    On a CPU by the algorithm that was measured to be the fastest for such shapes; elsewhere by XLA's own, but for
-    1 × 1 kernels and very large ones, which are products of matrices everywhere.
+    On a CPU it uses the algorithm that was measured to be the fastest for such shapes. On other platforms it uses XLA's
+    own convolution, except for 1 × 1 kernels and very large ones, which are matrix products on every platform.
     """
     taps = math.prod(kernel.shape[:-2])
     plain = groups == 1 and input_dilations is None and set(dilations) == {1}
@@ -65,7 +65,7 @@ class Window(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether it stops at every pixel, and nothing lies between pixels or taps."""
+        """Whether the window stops at every pixel and neither the image nor the kernel is dilated."""
         return {*self.strides, *self.dilations, *(self.input_dilations or ())} == {1}
 
 
@@ -75,7 +75,7 @@ def _on_cpu(algorithm: Algorithm, definition: Algorithm, x: jax.Array, kernel: j
 
 
 def _by_definition(x: jax.Array, kernel: jax.Array, window: Window, axes: str = "N*C *IO N*C") -> jax.Array:
-    """XLA's convolution, `axes` being those of image, kernel and result, with * for the spatial ones."""
+    """XLA's convolution. `axes` names the axes of image, kernel and result, with * for the spatial ones."""
     image, taps, result = axes.replace("*", "DHW"[-len(window.strides) :]).split()
     return lax.conv_general_dilated(
         x,
@@ -91,7 +91,7 @@ def _by_definition(x: jax.Array, kernel: jax.Array, window: Window, axes: str = 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _convolution(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """By XLA, on a CPU by Winograd's algorithm where that is the faster; with gradients that XLA's CPU is good at."""
+    """XLA's convolution, or Winograd's where that is faster on a CPU, with gradients that XLA computes fast on a CPU."""
     definition = partial(_by_definition, window=window)
     if window.whole and window.input_dilations is None and winograd.pays(x, kernel, window.pads):
         return _on_cpu(partial(winograd.winograd, pads=window.pads), definition, x, kernel)
@@ -102,9 +102,9 @@ def _convolution(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def _(
     window: Window, primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    # Both terms are convolutions whose transposes, which are what a gradient needs, have their axes where XLA's fast
-    # path for a CPU wants them. It finds that path for other orders of axes too, but not within loops, where a
-    # gradient then takes a hundred times as long.
+    # Both terms are convolutions. A gradient needs their transposes, which have the order of axes that XLA's fast path
+    # on a CPU requires. Outside of loops XLA takes that path for other orders of axes too; inside loops it does not, and
+    # a gradient then takes a hundred times as long.
     (x, kernel), (dx, dkernel) = primals, tangents
     definition = partial(_by_definition, window=window)
     tangent = _on_cpu(partial(_along_image, window=window), definition, dx, kernel)
@@ -114,18 +114,18 @@ def _(
 
 
 def _along_image(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """The convolution; transposed in x, it is one of y with a kernel that lies in memory as (k_1, …, k_r, O, I)."""
+    """The convolution. Its transpose in x convolves y with a kernel stored in memory as (k_1, …, k_r, O, I)."""
     return _by_definition(x, jnp.swapaxes(kernel, -1, -2), window, "N*C *OI N*C")
 
 
 def _along_kernel(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """The convolution; transposed in the kernel, it is one of the I images of N channels with y as the kernel."""
+    """The convolution. Its transpose in the kernel convolves I images of N channels with y as the kernel."""
     images, taps = jnp.swapaxes(x, 0, -1), jnp.moveaxis(kernel, -2, 0)
     return jnp.moveaxis(_by_definition(images, taps, window, "C*N I*O *NC"), -2, 0)
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array, strides: Shape, pads: Sequence[tuple[int, int]]) -> jax.Array:
-    """The matrix of all patches times the kernel as a matrix, whose reshaping costs nothing."""
+    """The matrix of all patches times the kernel as a matrix; reshaping the kernel costs nothing."""
     if any(low or high for low, high in pads):
         x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
     *extents, _, features = kernel.shape
@@ -134,17 +134,17 @@ def _by_patches(x: jax.Array, kernel: jax.Array, strides: Shape, pads: Sequence[
 
     def rows(first: jax.Array) -> jax.Array:
         window = lax.dynamic_slice_in_dim(x, first, extents[0], axis=1)
-        return rowwise(_patches(window, extents, (1, *strides[1:]), (1, *outputs[1:])), matrix)
+        return matmul_last_axis(_patches(window, extents, (1, *strides[1:]), (1, *outputs[1:])), matrix)
 
     if len(x) * math.prod(outputs) * len(matrix) <= PATCH_ENTRIES:
-        return rowwise(_patches(x, extents, strides, outputs), matrix)
+        return matmul_last_axis(_patches(x, extents, strides, outputs), matrix)
     stacked = lax.map(rows, jnp.arange(outputs[0], dtype=jnp.int32) * strides[0])
     return jnp.moveaxis(stacked, 0, 1).reshape(len(x), *outputs, features)
 
 
 def _patches(x: jax.Array, extents: Sequence[int], strides: Shape, outputs: Shape) -> jax.Array:
-    """(batch, n_1, …, n_r, C) → (batch, m_1, …, m_r, k_1 … k_r C), axis after axis, by slices and no arithmetic."""
-    # The last axis first, so that the taps end up in C order before the channels.
+    """(batch, n_1, …, n_r, C) → (batch, m_1, …, m_r, k_1 … k_r C), one axis after another, by slicing alone."""
+    # The last axis comes first, so that the taps end up in C order before the channels.
     for axis in reversed(range(1, x.ndim - 1)):
         extent, stride, count = extents[axis - 1], strides[axis - 1], outputs[axis - 1]
         if extent == x.shape[axis] and count == 1:

@@ -1,4 +1,4 @@
-"""A matrix applied to every row, whatever the number of axes before it."""
+"""Multiplication of the last axis of an array by a matrix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import jax
 
 
-def rowwise(x: jax.Array, matrix: jax.Array) -> jax.Array:
-    """X (..., I), matrix (I, O) → x W (..., O), by one product of two matrices.
+def matmul_last_axis(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """x (..., I), matrix W (I, O) → x W (..., O), as a single product of two matrices.
 
-    The gradient by W of `x @ matrix` sums over all leading axes at once, which XLA does on a CPU three times as slowly
-    as the same sum over one axis.
+    The gradient of `x @ matrix` with respect to the matrix is a sum over all leading axes of x. On a CPU, XLA takes
+    three times as long for that sum as for the same sum over a single axis, so the leading axes are merged first.
     """
     if x.ndim <= 2:
         return x @ matrix

@@ -1,4 +1,4 @@
-"""Winograd's convolution, 4 multiplications where the definition takes 9, for where it is the faster one."""
+"""Winograd's convolution, which needs 4 multiplications where the definition needs 9."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jax import lax
 
 CHANNELS = 32
-"""With fewer input or output channels the products are too thin to pay for the transforms."""
+"""The fewest input and output channels; with fewer, the products are too thin to pay for the transforms."""
 
 TILES = 64
-"""With fewer tiles the kernel's own transform is what takes the time."""
+"""The fewest tiles; with fewer, the transform of the kernel takes most of the time."""
 
 ENTRIES = 2**25
-"""So many entries of transformed tiles are held at once; a larger batch is convolved some images after the others."""
+"""The most entries of transformed tiles to hold at once; a larger batch is convolved a few images at a time."""
 
 _TILE = 4
 _STEP = 2
@@ -25,11 +25,11 @@ Transform = Callable[[list[jax.Array]], list[jax.Array]]
 
 
 def pays(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -> bool:
-    """Whether `winograd` takes these shapes and is faster for them than `lax` on a CPU: 3 × 3, float32, many channels.
+    """Whether `winograd` accepts these shapes and is faster than XLA on a CPU: 3 × 3, float32, many channels.
 
-    Measured on two AMD Zen 5 cores, where XLA's convolution of 10 images of 24 × 24 from 192 channels to 384 takes 2.7
-    times as long without padding, and about as long with it. On other platforms the vendors' libraries choose for
-    themselves.
+    Measured on two AMD Zen 5 cores. There, XLA's convolution of 10 images of 24 × 24 from 192 channels to 384 takes 2.7
+    times as long without padding, and about as long with it. On other platforms the vendors' libraries choose an
+    algorithm themselves.
     """
     if kernel.shape[:-2] != (3, 3) or x.dtype != jnp.float32 or min(kernel.shape[2:]) < CHANNELS:
         return False
@@ -38,11 +38,12 @@ def pays(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -> bo
 
 
 def winograd(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
-    """X (N, H, W, I), kernel (3, 3, I, O) → (N, H + pads − 2, W + pads − 2, O) by F(2 × 2, 3 × 3).
+    """x (N, H, W, I), kernel (3, 3, I, O) → (N, H + pads − 2, W + pads − 2, O) by F(2 × 2, 3 × 3).
 
-    A tile Y of 2 × 2 outputs is Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A, d being the 4 × 4 inputs below it and g the kernel; the sum
-    over the input channels is 16 products of matrices (N · tiles, I) and (I, O). The entries of A, B and G are 0, ±1
-    and ½, so that float32 results are as exact as the definition's; larger tiles, with entries up to 8, lose a digit.
+    A tile Y of 2 × 2 outputs is Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A, where d holds the 4 × 4 inputs that it depends on and g is
+    the kernel. The sum over the input channels becomes 16 products of matrices (N · tiles, I) and (I, O). The entries
+    of A, B and G are 0, ±1 and ½, so that float32 results are as accurate as the definition's; larger tiles, with
+    entries up to 8, lose a digit.
 
     Source: Winograd, "Arithmetic complexity of computations", 1980; Lavin, Gray, "Fast algorithms for convolutional
     neural networks", 2015.
@@ -63,12 +64,12 @@ def _convolve(x: jax.Array, filters: list[list[jax.Array]], pads: Sequence[tuple
     count, channels, features = len(x), x.shape[-1], filters[0][0].shape[-1]
     height, width = _outputs(x.shape[1:-1], pads)
     rows, columns = _tiles(x.shape[1:-1], pads)
-    # An odd output has one line of zeros more below it, which is cut off in the end.
+    # If the output is odd, a line of zeros is added at its end; the extra outputs are cut off below.
     filled = [(low, high + extra % _STEP) for (low, high), extra in zip(pads, (height, width), strict=True)]
     x = jnp.pad(x, ((0, 0), *filled, (0, 0)))
     lines = _of_tile([_every_other(x, i, rows, axis=1) for i in range(_TILE)])
     tiles = [_of_tile([_every_other(line, j, columns, axis=2) for j in range(_TILE)]) for line in lines]
-    # Sixteen products by themselves: stacked for one batched product, they cost two more passes over memory.
+    # Sixteen separate products: stacking them into one batched product would cost two more passes over memory.
     products = [
         [(tile.reshape(-1, channels) @ matrix).reshape(count, rows, columns, features) for tile, matrix in pairs]
         for pairs in (zip(line, row, strict=True) for line, row in zip(tiles, filters, strict=True))
@@ -96,13 +97,13 @@ def _of_product(m: list[jax.Array]) -> list[jax.Array]:
 
 
 def _on_columns(function: Transform, matrix: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """A function of each column."""
+    """Apply a function to each column."""
     columns = [function([row[j] for row in matrix]) for j in range(len(matrix[0]))]
     return [[column[i] for column in columns] for i in range(len(columns[0]))]
 
 
 def _on_rows(function: Transform, matrix: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """A function of each row."""
+    """Apply a function to each row."""
     return [function(row) for row in matrix]
 
 

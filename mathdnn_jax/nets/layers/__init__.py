@@ -1,1 +1,1 @@
-"""The layers of a sequential network, one kind a file."""
+"""The layers of a sequential network, one kind per file."""

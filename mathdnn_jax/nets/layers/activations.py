@@ -1,4 +1,4 @@
-"""Activations, and dropout: layers without parameters that act entry by entry."""
+"""Activations and dropout: layers without parameters that act entry by entry."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mathdnn_jax.nets.layers.layer import Layer, Values
 
 
 class Activation(Layer):
-    """A function σ of every entry."""
+    """A layer that applies a function σ to every entry."""
 
     @property
     def homogeneous(self) -> bool:
-        """Whether σ(a x) = a σ(x) for every a > 0: only then can a scale pass through."""
+        """Whether σ(a x) = a σ(x) for every a > 0, so that a scale can pass through the layer."""
         return False
 
     def function(self, x: jax.Array) -> jax.Array:
@@ -26,7 +26,7 @@ class Activation(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """σ of every entry."""
+        """Apply σ to every entry."""
         del values, train, key
         return self.function(x), {}
 
@@ -37,7 +37,7 @@ class Relu(Activation):
 
     @property
     def homogeneous(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def function(self, x: jax.Array) -> jax.Array:
@@ -50,18 +50,18 @@ class LeakyRelu(Activation):
     """x for x > 0, slope · x otherwise.
 
     Attributes:
-        slope: 0.01 as in `torch.nn.LeakyReLU`.
+        slope: The slope for x < 0, by default 0.01 as in `torch.nn.LeakyReLU`.
     """
 
     slope: float = 0.01
 
     @property
     def homogeneous(self) -> bool:
-        """Yes, whatever the slope."""
+        """True, for any slope."""
         return True
 
     def function(self, x: jax.Array) -> jax.Array:
-        """X or slope · x."""
+        """x for x > 0, slope · x otherwise."""
         return jnp.where(x > 0, x, self.slope * x)
 
 
@@ -70,7 +70,7 @@ class Tanh(Activation):
     """tanh x."""
 
     def function(self, x: jax.Array) -> jax.Array:
-        """Tanh x."""
+        """tanh x."""
         return jnp.tanh(x)
 
 
@@ -85,44 +85,48 @@ class Sigmoid(Activation):
 
 @dataclass(frozen=True)
 class Gelu(Activation):
-    """x Φ(x), Φ the normal distribution function.
+    """x Φ(x), where Φ is the standard normal distribution function.
 
     Attributes:
-        approximate: whether by tanh; False, the exact one, is PyTorch's default.
+        approximate: Whether to approximate Φ by tanh. The default, as in PyTorch, is the exact function.
     """
 
     approximate: bool = False
 
     def function(self, x: jax.Array) -> jax.Array:
-        """X Φ(x)."""
+        """x Φ(x)."""
         return jax.nn.gelu(x, approximate=self.approximate)
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """In train mode every entry is 0 with probability `rate`, and divided by 1 − rate otherwise; else nothing.
+    """In train mode every entry becomes 0 with probability `rate`, and is divided by 1 − rate otherwise.
+
+    In eval mode the layer is the identity.
 
     Attributes:
-        rate: at least 0, less than 1. The random key is `rngs={"dropout": key}` of the network's `apply`.
+        rate: At least 0 and less than 1. The random key is passed as `rngs={"dropout": key}` to the network's `apply`.
 
     Raises:
-        ConfigurationError: the rate is out of range; or (when applied) train mode without a key.
+        ConfigurationError: The rate is out of range; or (when applied) there is no key in train mode.
     """
 
     rate: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
-            raise ConfigurationError(f"Dropout's rate is at least 0 and less than 1, given {self.rate!r}")
+            raise ConfigurationError(f"Dropout got rate={self.rate!r}; expected at least 0 and less than 1")
 
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Drop entries, in train mode."""
+        """Drop entries in train mode."""
         del values
         if not train or self.rate == 0:
             return x, {}
         if key is None:
-            raise ConfigurationError("train mode draws what to drop: pass rngs={'dropout': key} to the network's apply")
+            raise ConfigurationError(
+                "Dropout got no key, which it needs in train mode; pass rngs={'dropout': key} to the network's apply"
+            )
         kept = jax.random.bernoulli(key, 1 - self.rate, x.shape)
         return jnp.where(kept, x / (1 - self.rate), jnp.zeros_like(x)), {}

@@ -1,4 +1,4 @@
-"""What surgery leaves in place of a batch norm: a scale and shift, a sign and bias, a padding with values."""
+"""The layers that surgery puts in place of a batch norm: scale and shift, sign and bias, padding with values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from mathdnn_jax.errors import ConfigurationError
-from mathdnn_jax.nets.layers.layer import Layer, Shape, Slot, Values, check_spatial, ones, per_channel, sizes, zeros
+from mathdnn_jax.nets.layers.layer import Layer, Slot, Values, ones, per_channel, zeros
+from mathdnn_jax.nets.layers.spatial import Spatial
+from mathdnn_jax.nets.shapes import Shape, sizes
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class ScaleShift(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The affine map, in the scale's dtype."""
+        """Scale and shift, in the scale's dtype."""
         del train, key
         scale, bias = values["params"]["scale"], values["params"]["bias"]
         return x.astype(scale.dtype) * scale + bias, {}
@@ -34,9 +36,9 @@ class ScaleShift(Layer):
 class SignBias(Layer):
     """y_c = S_c x_c + B_c for every channel c, the last axis, with S_c ∈ {−1, +1}.
 
-    Parameters: `sign` S, which is passed no gradient and so stays what it is, and `bias` B, both (C,).
+    Parameters: `sign` S, which receives no gradient and so keeps its values, and `bias` B, both (C,).
 
-    Source: seed 000 Q1(b).
+    Source: course 000, Q1(b).
     """
 
     def slots(self, input_shape: Shape) -> dict[str, dict[str, Slot]]:
@@ -47,40 +49,42 @@ class SignBias(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The affine map, in the bias's dtype."""
+        """Apply the signs and add the bias, in the bias's dtype."""
         del train, key
         sign, bias = jax.lax.stop_gradient(values["params"]["sign"]), values["params"]["bias"]
         return x.astype(bias.dtype) * sign + bias, {}
 
 
 @dataclass(frozen=True)
-class Pad(Layer):
-    """Pads every channel c with a value v_c of its own. Parameters: `value` v (C,).
+class Pad(Spatial):
+    """Padding of every channel c with its own value v_c. Parameters: `value` v (C,).
 
     Attributes:
-        padding: a pair (low, high) for each spatial axis.
+        padding: A pair (low, high) for each spatial axis.
 
     Raises:
-        ConfigurationError: the padding is no list of pairs.
-        EventShapeError: (when applied) the wrong number of spatial axes.
+        ConfigurationError: The padding is not a list of pairs.
+        EventShapeError: (when applied) The number of spatial axes is wrong.
     """
 
     padding: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
         if not isinstance(self.padding, Iterable):
-            raise ConfigurationError(f"Pad takes a pair (low, high) for each spatial axis, given {self.padding!r}")
-        pairs = [sizes(pair, 2, "an axis's padding", least=0) for pair in self.padding]
+            raise ConfigurationError(
+                f"Pad got padding={self.padding!r}; expected a pair (low, high) for each spatial axis"
+            )
+        pairs = [sizes(pair, 2, "padding", least=0) for pair in self.padding]
         object.__setattr__(self, "padding", tuple(pairs))
 
     @property
-    def event_ndims(self) -> int:
-        """The spatial axes and the channels."""
-        return len(self.padding) + 1
+    def spatial_ndims(self) -> int:
+        """The number of pairs."""
+        return len(self.padding)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(n_1 + low + high, …, C)."""
-        spatial = check_spatial(input_shape, len(self.padding), self.kind)
+        spatial = self.spatial_shape(input_shape)
         return (*(n + low + high for n, (low, high) in zip(spatial, self.padding, strict=True)), input_shape[-1])
 
     def slots(self, input_shape: Shape) -> dict[str, dict[str, Slot]]:
@@ -90,10 +94,10 @@ class Pad(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The padded events, in the values' dtype."""
+        """Pad, in the values' dtype."""
         del train, key
         value = values["params"]["value"]
-        # Padding the difference with zeros and adding the values back would round.
+        # Subtracting the values, padding with zeros and adding the values back would round.
         inside = jnp.pad(jnp.ones(x.shape[1:-1], bool), self.padding)
         padded = jnp.pad(x.astype(value.dtype), ((0, 0), *self.padding, (0, 0)))
         return jnp.where(inside[..., None], padded, value), {}

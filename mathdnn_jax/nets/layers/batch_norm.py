@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError, DataSetError
-from mathdnn_jax.nets.layers.layer import Layer, Shape, Slot, Values, ones, per_channel, zeros
+from mathdnn_jax.nets.layers.layer import Layer, Slot, Values, ones, per_channel, zeros
+from mathdnn_jax.nets.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -20,24 +21,25 @@ class BatchNorm(Layer):
     """y_c = γ_c (x_c − μ_c)/√(σ²_c + ε) + β_c for every channel c, the last axis.
 
     In eval mode μ and σ² are the running statistics. In train mode they are the mean and the *biased* variance of the
-    batch over all other axes, n numbers for each channel, and the running ones become (1 − momentum) · running +
-    momentum · batch, for which the variance is the *unbiased* one, σ² n/(n − 1). Flax's own module keeps the biased
-    one there.
+    batch over all other axes, that is over n numbers for each channel. The running statistics then become
+    (1 − momentum) · running + momentum · batch, where the batch's variance is the *unbiased* one, σ² n/(n − 1). (Flax's
+    own module uses the biased variance there.)
 
-    Parameters: `scale` γ (C,), 1 at first, and `bias` β (C,), 0 at first. `batch_stats`: `mean` (C,), 0 at first, `var`
-    (C,), 1 at first, and `num_batches_tracked` (), int32, which nothing depends on and which may be absent: PyTorch's
-    count of the batches seen. Statistics are computed in their own dtype, or the input's where that is wider.
+    Parameters: `scale` γ (C,), initially 1, and `bias` β (C,), initially 0. `batch_stats`: `mean` (C,), initially 0,
+    `var` (C,), initially 1, and `num_batches_tracked` (), int32, which is PyTorch's count of the batches seen; nothing
+    depends on it and it may be absent. Statistics are computed in their own dtype or in that of the input, whichever is
+    wider.
 
     Attributes:
         epsilon: ε ≥ 0.
-        momentum: the weight of the batch in the running statistics, between 0 and 1.
-        affine: whether there are γ and β.
+        momentum: The weight of the batch in the running statistics, between 0 and 1.
+        affine: Whether the layer has γ and β.
 
     Raises:
         ConfigurationError: ε or the momentum is out of range.
-        DataSetError: (in train mode) one number for each channel, which has no variance.
+        DataSetError: (in train mode) The batch has a single number for each channel, which has no variance.
 
-    Source: seed 001 P1; Ioffe, Szegedy, 2015; `torch.nn.BatchNorm1d` and `BatchNorm2d`.
+    Source: course 001, P1; Ioffe, Szegedy, 2015; `torch.nn.BatchNorm1d` and `BatchNorm2d`.
     """
 
     epsilon: float = 1e-5
@@ -46,12 +48,12 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon < math.inf:
-            raise ConfigurationError(f"BatchNorm needs a finite epsilon of at least 0, given {self.epsilon!r}")
+            raise ConfigurationError(f"BatchNorm got epsilon={self.epsilon!r}; expected a finite number of at least 0")
         if not 0 <= self.momentum <= 1:
-            raise ConfigurationError(f"BatchNorm's momentum lies between 0 and 1, given {self.momentum!r}")
+            raise ConfigurationError(f"BatchNorm got momentum={self.momentum!r}; expected a number between 0 and 1")
 
     def slots(self, input_shape: Shape) -> dict[str, dict[str, Slot]]:
-        """The scale and bias, where there are, the running mean and variance, all (C,), and the count of batches ()."""
+        """The running mean and variance (C,), the count of batches () and, if `affine`, the scale and bias (C,)."""
         shape = (per_channel(input_shape, self.kind),)
         slots = {
             "batch_stats": {
@@ -67,10 +69,10 @@ class BatchNorm(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Normalise, with the batch's statistics and their update in train mode."""
+        """Normalise; in train mode with the batch's statistics, returning the updated running statistics."""
         del key
         running = values["batch_stats"]
-        # NumPy's rule for the wider of the two: JAX's own refuses the pair where promotion is strict.
+        # NumPy's promotion rule, because JAX's own raises an error under strict dtype promotion.
         wide = x.astype(np.promote_types(x.dtype, running["mean"].dtype))
         update: dict[str, jax.Array] = {}
         mean, variance = running["mean"].astype(wide.dtype), running["var"].astype(wide.dtype)
@@ -92,11 +94,11 @@ class BatchNorm(Layer):
         count = x.size // x.shape[-1]
         if count < 2:
             raise DataSetError(
-                f"train mode normalises by the variance of at least 2 numbers for each channel, given {count}: "
-                f"take a larger batch, or train=False"
+                f"got a batch with {count} entries per channel; train mode divides by their variance and needs at least 2: "
+                f"use a larger batch, or train=False"
             )
         mean = x.mean(axes)
-        # The deviations are squared, not the numbers, which would lose digits where the mean is large.
+        # The mean of the squared deviations; E x² − (E x)² would lose digits where the mean is large.
         variance = jnp.square(x - mean).mean(axes)
         batch = {"mean": mean, "var": variance * (count / (count - 1))}
         update = {
@@ -109,6 +111,6 @@ class BatchNorm(Layer):
 
 
 def no_batches(key: Any, shape: Shape, dtype: Any = jnp.int32) -> jax.Array:
-    """An initialiser that needs no key."""
+    """An initialiser of the count of batches, zero; it ignores its key."""
     del key
     return jnp.zeros(shape, dtype)

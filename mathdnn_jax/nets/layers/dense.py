@@ -1,4 +1,4 @@
-"""Dense layers, and the flattening that comes before them."""
+"""Dense layers and the flattening that precedes them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets.initializers import torch_default
-from mathdnn_jax.nets.kernels.matmul import rowwise
-from mathdnn_jax.nets.layers.layer import Layer, Shape, Slot, Values, per_channel, whole
+from mathdnn_jax.nets.kernels.matmul import matmul_last_axis
+from mathdnn_jax.nets.layers.layer import Layer, Slot, Values, per_channel
+from mathdnn_jax.nets.shapes import Shape, whole
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Dense(Layer):
 
     Attributes:
         features: O.
-        bias: whether there is b.
+        bias: Whether to add b.
 
     Source: `torch.nn.Linear`.
     """
@@ -51,21 +52,21 @@ class Dense(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The product, in the kernel's dtype."""
+        """Multiply, in the kernel's dtype."""
         del train, key
         params = values["params"]
-        y = rowwise(x.astype(params["kernel"].dtype), params["kernel"])
+        y = matmul_last_axis(x.astype(params["kernel"].dtype), params["kernel"])
         return (y + params["bias"] if self.bias else y), {}
 
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """Events (n_1, …, n_r, C) → vectors (n_1 ⋯ n_r C,).
+    """Flattening of events (n_1, …, n_r, C) into vectors (n_1 ⋯ n_r C,).
 
     Attributes:
-        channels: "last" takes the entries as they lie in memory, position after position, which costs nothing;
-            "first" takes channel after channel, as PyTorch does with its (C, H, W). A dense kernel that was trained
-            behind the one works behind the other once its rows are permuted.
+        channels: "last" keeps the order of the entries in memory, position by position, and copies nothing; "first"
+            orders them channel by channel, as PyTorch does with its (C, H, W). A dense kernel that was trained after
+            one of the two works after the other once its rows are permuted.
 
     Source: `torch.flatten(x, 1)`.
     """
@@ -74,7 +75,7 @@ class Flatten(Layer):
 
     def __post_init__(self) -> None:
         if self.channels not in ("last", "first"):
-            raise ConfigurationError(f"Flatten takes channels='last' or 'first', given {self.channels!r}")
+            raise ConfigurationError(f"Flatten got channels={self.channels!r}; expected 'last' or 'first'")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(n_1 ⋯ n_r C,)."""
@@ -83,7 +84,7 @@ class Flatten(Layer):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The entries in the order that `channels` says."""
+        """Flatten, with the entries in the order of `channels`."""
         del values, train, key
         if self.channels == "first" and x.ndim > 2:
             x = jnp.moveaxis(x, -1, 1)

@@ -1,4 +1,4 @@
-"""Pooling, and its counterpart, repetition; with PyTorch's semantics, channels last."""
+"""Pooling and its counterpart, upsampling by repetition, with PyTorch's semantics, channels last."""
 
 from __future__ import annotations
 
@@ -12,65 +12,54 @@ import numpy as np
 from jax import lax
 
 from mathdnn_jax.errors import ConfigurationError
-from mathdnn_jax.nets.layers.layer import Layer, Shape, Sizes, Values, check_spatial, sizes, windows
+from mathdnn_jax.nets.layers.layer import Values
+from mathdnn_jax.nets.layers.spatial import Spatial, Windowed, set_sizes, windows
+from mathdnn_jax.nets.shapes import Shape, Sizes
 
 
 @dataclass(frozen=True)
-class Pool(Layer):
-    """What both kinds of pooling share: a window, a stride, a padding; tuples once built."""
+class Pool(Windowed):
+    """The part that both kinds of pooling share: the window, the stride and the padding."""
 
     kernel_size: Sizes
     stride: Sizes | None = None
     padding: Sizes = 0
 
     def __post_init__(self) -> None:
-        kernel = (self.kernel_size,) * 2 if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
-        kernel = sizes(kernel, len(kernel), "kernel_size")
-        set_field = object.__setattr__
-        set_field(self, "kernel_size", kernel)
-        set_field(self, "stride", sizes(kernel if self.stride is None else self.stride, len(kernel), "stride"))
-        set_field(self, "padding", sizes(self.padding, len(kernel), "padding", least=0))
-        if any(2 * p > k for p, k in zip(cast(Shape, self.padding), kernel, strict=True)):
-            raise ConfigurationError(f"padding={self.padding} is more than half of kernel_size={kernel}")
-
-    @property
-    def kernel(self) -> Shape:
-        """The window's extent along each spatial axis."""
-        return cast(Shape, self.kernel_size)
-
-    @property
-    def strides(self) -> Shape:
-        """The stride along each spatial axis."""
-        return cast(Shape, self.stride)
+        set_sizes(self, "kernel_size")
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.kernel)
+        set_sizes(self, "stride", self.spatial_ndims)
+        set_sizes(self, "padding", self.spatial_ndims, least=0)
+        if any(2 * p > k for p, k in zip(cast(Shape, self.padding), self.kernel, strict=True)):
+            raise ConfigurationError(
+                f"got padding={self.padding} and kernel_size={self.kernel}; expected a padding of at most half the "
+                f"window"
+            )
 
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:
         """The padding (low, high) of each spatial axis."""
         return tuple((p, p) for p in cast(Shape, self.padding))
 
-    @property
-    def event_ndims(self) -> int:
-        """The spatial axes and the channels."""
-        return len(self.kernel) + 1
-
     def output_shape(self, input_shape: Shape) -> Shape:
-        """(m_1, …, m_r, C), m = ⌊(n + 2 p − k)/s⌋ + 1."""
-        spatial = check_spatial(input_shape, len(self.kernel), self.kind)
+        """(m_1, …, m_r, C) with m = ⌊(n + 2 p − k)/s⌋ + 1."""
+        spatial = self.spatial_shape(input_shape)
         return (*windows(spatial, self.kernel, self.strides, self.pads, self.kind), input_shape[-1])
 
 
 @dataclass(frozen=True)
 class MaxPool(Pool):
-    """The greatest entry of each window, channel by channel; padding never wins.
+    """The greatest entry of each window, channel by channel; the padding is never the greatest.
 
     Attributes:
-        kernel_size: the window; one number stands for a square.
-        stride: the window's own size by default.
-        padding: at most half the window, for every axis.
+        kernel_size: The window; one number stands for a square.
+        stride: The distance between windows, by default the size of the window.
+        padding: The padding at both ends of each axis, at most half the window.
 
     Raises:
-        ConfigurationError: sizes that describe no pooling.
-        EventShapeError, ImageError: (when applied) the wrong number of axes, or an image that is too small.
+        ConfigurationError: The sizes do not describe a pooling.
+        EventShapeError, ImageError: (when applied) The number of axes is wrong, or the image is too small.
 
     Source: `torch.nn.MaxPool2d` with ceil_mode=False.
     """
@@ -78,7 +67,7 @@ class MaxPool(Pool):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The greatest entries."""
+        """Take the greatest entries."""
         del values, train, key
         lowest = np.array(-np.inf, x.dtype)
         window, strides = (1, *self.kernel, 1), (1, *self.strides, 1)
@@ -90,11 +79,11 @@ class AvgPool(Pool):
     """The mean of each window, channel by channel.
 
     Attributes:
-        kernel_size, stride, padding: as those of `MaxPool`.
-        count_include_pad: whether the zeros of the padding count, as they do in PyTorch by default.
+        kernel_size, stride, padding: As for `MaxPool`.
+        count_include_pad: Whether the mean includes the zeros of the padding, as it does in PyTorch by default.
 
     Raises:
-        ConfigurationError, EventShapeError, ImageError: as for `MaxPool`.
+        ConfigurationError, EventShapeError, ImageError: As for `MaxPool`.
 
     Source: `torch.nn.AvgPool2d` with ceil_mode=False.
     """
@@ -104,7 +93,7 @@ class AvgPool(Pool):
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The means."""
+        """Take the means."""
         del values, train, key
         total = self._sum(x)
         if self.count_include_pad:
@@ -119,15 +108,15 @@ class AvgPool(Pool):
 
 
 @dataclass(frozen=True)
-class Upsample(Layer):
-    """Repeats every pixel `factor` times along each spatial axis: the nearest neighbour.
+class Upsample(Spatial):
+    """Nearest-neighbour upsampling: every pixel is repeated `factor` times along each spatial axis.
 
     Attributes:
-        factor: a whole number for each spatial axis; one number stands for both axes of an image.
+        factor: A whole number for each spatial axis; one number stands for both axes of an image.
 
     Raises:
-        ConfigurationError: a factor is less than 1.
-        EventShapeError: (when applied) the wrong number of spatial axes.
+        ConfigurationError: A factor is less than 1.
+        EventShapeError: (when applied) The number of spatial axes is wrong.
 
     Source: `torch.nn.Upsample(scale_factor=factor, mode="nearest")`.
     """
@@ -135,8 +124,7 @@ class Upsample(Layer):
     factor: Sizes = 2
 
     def __post_init__(self) -> None:
-        factors = (self.factor,) * 2 if isinstance(self.factor, int) else tuple(self.factor)
-        object.__setattr__(self, "factor", sizes(factors, len(factors), "factor"))
+        set_sizes(self, "factor")
 
     @property
     def factors(self) -> Shape:
@@ -144,19 +132,19 @@ class Upsample(Layer):
         return cast(Shape, self.factor)
 
     @property
-    def event_ndims(self) -> int:
-        """The spatial axes and the channels."""
-        return len(self.factors) + 1
+    def spatial_ndims(self) -> int:
+        """The number of factors."""
+        return len(self.factors)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(n_1 factor_1, …, C)."""
-        spatial = check_spatial(input_shape, len(self.factors), self.kind)
+        spatial = self.spatial_shape(input_shape)
         return (*(n * f for n, f in zip(spatial, self.factors, strict=True)), input_shape[-1])
 
     def apply(
         self, values: Values, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The repeated pixels."""
+        """Repeat the pixels."""
         del values, train, key
         for axis, factor in enumerate(self.factors, start=1):
             x = jnp.repeat(x, factor, axis=axis)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathdnn_jax import errors, nets
-from mathdnn_jax.nets.layers.layer import Layer, Shape
+from mathdnn_jax.nets.layers.layer import Layer
+from mathdnn_jax.nets.shapes import Shape
 
 from .torch_twins import torch_apply
 

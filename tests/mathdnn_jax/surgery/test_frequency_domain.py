@@ -11,7 +11,7 @@ import pytest
 
 from mathdnn_jax.errors import ConfigurationError, ImageError
 from mathdnn_jax.nets import Conv, FrequencyConv, Relu, Sequential
-from mathdnn_jax.nets.layers.frequency_conv import kernel_spectrum
+from mathdnn_jax.nets.kernels.frequency import kernel_spectrum
 from mathdnn_jax.surgery import count_operations, frequency_domain, receptive_fields
 
 from ...drawn import drawn
@@ -76,7 +76,7 @@ def test_errors_by_name() -> None:
     net = Sequential(first=Conv(3, 3))
     with pytest.raises(ConfigurationError, match="at least 64 taps"):
         frequency_domain(net, drawn(net.init, jax.ShapeDtypeStruct((1, 4, 4, 1), np.float32)), (4, 4, 1))
-    with pytest.raises(ConfigurationError, match="holds the kernel"):
+    with pytest.raises(ConfigurationError, match="at least as large as the kernel"):
         FrequencyConv(3, 8, 7)
-    with pytest.raises(ImageError, match="looks at 8 x 8"):
+    with pytest.raises(ImageError, match="smaller than its window of 8 x 8"):
         FrequencyConv(3, 8, 9).output_shape((7, 9, 2))
