@@ -16,7 +16,7 @@ Activation = Callable[[jax.Array], jax.Array]
 
 
 class Conv1dLayer(NamedTuple):
-    """The parameters w_ℓ (f_ℓ,) and b_ℓ () of one layer, or the gradients with respect to them, after any batch axes."""
+    """The parameters w_ℓ (f_ℓ,) and b_ℓ () of one layer, or their gradients, which may have batch axes in front."""
 
     kernel: jax.Array
     bias: jax.Array

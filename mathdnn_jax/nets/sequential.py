@@ -52,7 +52,7 @@ class Sequential(nn.Module):
     Example:
         >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
         >>> from mathdnn_jax.nets import BatchNorm, Conv, Dense, Flatten, Relu
-        >>> network = mj.Sequential(conv=Conv(4, 3, padding=1), bn=BatchNorm(), relu=Relu(), flat=Flatten(), fc=Dense(2))
+        >>> network = mj.Sequential(conv=Conv(4, 3), bn=BatchNorm(), relu=Relu(), flatten=Flatten(), fc=Dense(2))
         >>> x = jnp.ones((5, 8, 8, 3), jnp.float32)
         >>> variables = network.init(jax.random.key(0), x)
         >>> network.apply(variables, x).shape

@@ -24,7 +24,7 @@ PATCH_ENTRIES = 2**26
 """The most entries of patches to create at once; larger images are convolved one row of outputs at a time."""
 
 THIN_PATCH = 64
-"""The most entries of a patch for which patches times a matrix is as fast, with a gradient up to seven times as fast."""
+"""The most entries of a patch for which patches times a matrix is as fast, and its gradient up to 7 times as fast."""
 
 
 def correlate(
@@ -91,7 +91,7 @@ def _by_definition(x: jax.Array, kernel: jax.Array, window: Window, axes: str = 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _convolution(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """XLA's convolution, or Winograd's where that is faster on a CPU, with gradients that XLA computes fast on a CPU."""
+    """XLA's convolution, or Winograd's where it is faster on a CPU, with gradients that XLA computes fast on a CPU."""
     definition = partial(_by_definition, window=window)
     if window.whole and window.input_dilations is None and winograd.pays(x, kernel, window.pads):
         return _on_cpu(partial(winograd.winograd, pads=window.pads), definition, x, kernel)
@@ -103,8 +103,8 @@ def _(
     window: Window, primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
     # Both terms are convolutions. A gradient needs their transposes, which have the order of axes that XLA's fast path
-    # on a CPU requires. Outside of loops XLA takes that path for other orders of axes too; inside loops it does not, and
-    # a gradient then takes a hundred times as long.
+    # on a CPU requires. Outside of loops XLA takes that path for other orders too; inside loops it does not, and a
+    # gradient then takes a hundred times as long.
     (x, kernel), (dx, dkernel) = primals, tangents
     definition = partial(_by_definition, window=window)
     tangent = _on_cpu(partial(_along_image, window=window), definition, dx, kernel)

@@ -57,7 +57,7 @@ def _at_once(x: jax.Array, kernel: jax.Array, pads: Sequence[tuple[int, int]]) -
         each = 1 + len(taps)
         terms = [lax.index_in_dim(y, tap, each, keepdims=False) for tap in range(count)]
         moved = [_shifted(term, axis, low - tap, high - (count - 1 - tap)) for tap, term in enumerate(terms)]
-        # A barrier, because if XLA fused the sum with the next axis, it would compute it once for each of that axis's taps.
+        # Without the barrier XLA fuses the sum with the next axis, and computes it once for each of that axis's taps.
         y = lax.optimization_barrier(functools.reduce(jnp.add, moved))
     return y
 

@@ -94,8 +94,8 @@ class BatchNorm(Layer):
         count = x.size // x.shape[-1]
         if count < 2:
             raise DataSetError(
-                f"got a batch with {count} entries per channel; train mode divides by their variance and needs at least 2: "
-                f"use a larger batch, or train=False"
+                f"got a batch with {count} entries per channel; train mode divides by their standard deviation, which "
+                f"needs at least 2: use a larger batch, or train=False"
             )
         mean = x.mean(axes)
         # The mean of the squared deviations; E x² − (E x)² would lose digits where the mean is large.

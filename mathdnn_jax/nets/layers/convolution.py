@@ -72,9 +72,10 @@ class Convolution(Windowed):
 class Conv(Convolution):
     """y_{n,o} = b_o + Σ_{t,i} w_{t,i,o} x_{n s + t d − p, i}, the cross-correlation that PyTorch calls convolution.
 
-    An output channel o of group g = ⌊o G/O⌋ depends only on the input channels i of that group. Events (n_1, …, n_r, I) →
-    (m_1, …, m_r, O) with m = ⌊(n + p_low + p_high − d (k − 1) − 1)/s⌋ + 1 and r = 1, 2 or 3 spatial axes. Parameters:
-    `kernel` (k_1, …, k_r, I/G, O) and `bias` (O,), both drawn from `torch_default` with fan-in I/G · Π k.
+    An output channel o of group g = ⌊o G/O⌋ depends only on the input channels i of that group. Events
+    (n_1, …, n_r, I) → (m_1, …, m_r, O) with m = ⌊(n + p_low + p_high − d (k − 1) − 1)/s⌋ + 1 and r = 1, 2 or 3 spatial
+    axes. Parameters: `kernel` (k_1, …, k_r, I/G, O) and `bias` (O,), both drawn from `torch_default` with fan-in
+    I/G · Π k.
 
     Attributes:
         features: O.

@@ -1,4 +1,4 @@
-"""Every algorithm for a convolution computes what XLA's own convolution does, and so do its derivatives."""
+"""Every convolution algorithm agrees with XLA's own convolution, in its values and in its derivatives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mathdnn_jax.nets.kernels.correlate import correlate
 
 choice = sys.modules[correlate.__module__]
 
-# Image, kernel, strides, pads, dilations, input dilations; what each is an example of is its name.
+# Image, kernel, strides, pads, dilations, input dilations. The name says which algorithm the example is for.
 WINDOWS: dict[str, tuple[Any, ...]] = {
     "thin patches": ((7, 6, 2), (3, 3, 2, 5), (1, 1), ((1, 1), (1, 1)), (1, 1), None),
     "thin patches with strides": ((7, 6, 1), (3, 2, 1, 4), (2, 3), ((1, 0), (0, 2)), (1, 1), None),
@@ -35,7 +36,7 @@ WINDOWS: dict[str, tuple[Any, ...]] = {
 }
 
 
-# Second derivatives are compiled for seconds; these are variations of examples that every run checks.
+# Second derivatives take seconds to compile. These are variations of examples that every run checks.
 VARIATIONS = {"few features, pads that cut", "one axis, few features", "three axes, small image", "XLA's on three axes"}
 checked = [pytest.param(name, marks=pytest.mark.long if name in VARIATIONS else ()) for name in WINDOWS]
 
@@ -47,7 +48,7 @@ def test_values_and_derivatives_are_those_of_the_definition(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-def test_each_example_is_of_the_algorithm_that_its_name_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_example_uses_the_algorithm_in_its_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
     for module, algorithm in ((choice, choice._by_patches), (pointwise_first, pointwise_first.pointwise_first)):
 
@@ -94,7 +95,6 @@ def check(image: Any, taps: Any, *window: Any, count: int = 2) -> None:
             dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         )
 
-    close = {"rtol": 1e-12, "atol": 1e-12 * taps[-2] * np.prod(taps[:-2])}
     convolve = ours(*window)
 
     @jax.jit
@@ -108,23 +108,26 @@ def check(image: Any, taps: Any, *window: Any, count: int = 2) -> None:
     def all_of_it(x: jax.Array, kernel: jax.Array, weights: jax.Array) -> tuple[jax.Array, ...]:
         y, along = jax.jvp(convolve, (x, kernel), (dx, dkernel))
         _, back = jax.vjp(convolve, x, kernel)
-        # For each example of a batch, as per-example gradients and Jacobians ask for it.
+        # One gradient for each example of a batch, as per-example gradients and Jacobians need it.
         each = jax.vmap(lambda x, w: jax.vjp(lambda k: convolve(x[None], k), kernel)[1](w[None])[0])(x, weights)
         return y, along, *back(weights), each
 
     y, along, of_image, of_kernel, each = map(np.asarray, all_of_it(x, kernel, weights))
-    np.testing.assert_allclose(y, expected, **close)
     # Bilinear: the derivative along (dx, dkernel), and its adjoint.
-    np.testing.assert_allclose(along, along_x + along_kernel, **close)
+    chex.assert_trees_all_close(
+        {"value": y, "derivative": along, "gradients of the examples, summed": each.sum(0)},
+        {"value": expected, "derivative": along_x + along_kernel, "gradients of the examples, summed": of_kernel},
+        rtol=1e-12,
+        atol=1e-12 * taps[-2] * np.prod(taps[:-2]),
+    )
     np.testing.assert_allclose((of_image * dx).sum(), (weights * along_x).sum(), rtol=1e-10)
     np.testing.assert_allclose((of_kernel * dkernel).sum(), (weights * along_kernel).sum(), rtol=1e-10)
-    np.testing.assert_allclose(each.sum(0), of_kernel, **close)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the order of axes matters to XLA's compiler for processors")
 @pytest.mark.parametrize("side", [3, 5])
 def test_gradients_within_loops_are_the_convolutions_that_xla_is_fast_at(side: int) -> None:
-    """In other orders of axes, which XLA mends outside of loops alone, they take a hundred times as long."""
+    """With other orders of axes, which XLA corrects only outside of loops, they take a hundred times as long."""
     images = jax.ShapeDtypeStruct((2, 4, 12, 12, 16), np.float32)
     taps = jax.ShapeDtypeStruct((side, side, 16, 16), np.float32)
 

@@ -13,7 +13,7 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.nets import MLP, torch_default_variance
 
 FALSE_ALARM = 1e-6
-"""That the sampling tests of this file together are red although the law holds, over the draw of their seeds."""
+"""The probability, over the draw of their keys, that any sampling test of this file fails although the law holds."""
 
 NETWORKS = [(3, 1), (1, 4, 1), (5, 2, 3), (2, 3, 4, 1)]
 
@@ -25,7 +25,7 @@ def test_the_recursion_has_its_closed_form(widths: list[int], variance: float) -
     assert len(variances) == len(widths)
     closed = 3.0**-depth * variance + math.fsum(3.0 ** (k - depth) / widths[k] for k in range(depth))
     assert variances[-1] == pytest.approx(closed, rel=1e-14)
-    # The width of the output is not in the law.
+    # The law does not depend on the width of the output.
     assert torch_default_variance([*widths[:-1], 1], variance) == variances
 
 
@@ -73,7 +73,7 @@ def test_the_networks_of_this_library_obey_the_law(widths: tuple[int, ...]) -> N
         level = math.log(2 * tests / FALSE_ALARM) / draws
         t = level * greatest / 3 + math.sqrt((level * greatest / 3) ** 2 + 2 * level * spread)
         assert abs(seen - mean) <= t
-        # The test can tell: a law without its bias, or one of twice the variance, is out of reach.
+        # The test is sharp enough to reject the law without the bias, and one with twice the variance.
         assert t < 0.08 * (mean or spread**0.5)
     without_bias = 3.0 ** (1 - len(widths))
     assert abs(np.square(y).mean() - without_bias) > t
@@ -81,5 +81,5 @@ def test_the_networks_of_this_library_obey_the_law(widths: tuple[int, ...]) -> N
 
 @pytest.mark.parametrize(("widths", "variance"), [((), 1.0), ((3, 0), 1.0), ((3, 1), -1.0), ((3, 1), float("nan"))])
 def test_impossible_networks_have_no_variance(widths: tuple[int, ...], variance: float) -> None:
-    with pytest.raises(ConfigurationError, match="widths are at least 1"):
+    with pytest.raises(ConfigurationError, match="expected widths of at least 1"):
         torch_default_variance(widths, variance)

@@ -1,4 +1,4 @@
-"""Every layer against PyTorch's own, in float64, and what each says of wrong input."""
+"""Every layer against PyTorch's own, and the errors for wrong input."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_same_padding_is_pytorchs() -> None:
 
 
 def test_patches_row_by_row_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where the patches of a large image would not fit, one row of outputs is made after the other.
+    # If the patches of an image would take too much memory, the output is computed one row at a time.
     layer, event_shape = nets.Conv(3, 9, stride=(2, 3), padding=(1, 0)), (14, 15, 2)
     values, x = drawn(layer, event_shape, seed=1)
     with jax.enable_x64(True):
@@ -222,7 +222,7 @@ def test_dropout_keeps_the_mean_and_the_share() -> None:
         (lambda: nets.Pad(3), "pair"),  # type: ignore[arg-type]
     ],
 )
-def test_descriptions_of_no_layer_are_refused(make: Callable[[], Layer], named: str) -> None:
+def test_impossible_layers_are_refused(make: Callable[[], Layer], named: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=named):
         make()
 

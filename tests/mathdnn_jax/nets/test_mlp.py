@@ -26,7 +26,7 @@ def test_weights_and_biases_are_uniform_within_one_over_root_fan_in(layer: str) 
     params = MLP((50_000 // fan_in if layer == "kernel" else 50_000,)).init(jax.random.key(0), jnp.zeros(fan_in))
     values = np.asarray(params["params"]["dense_0"][layer]).ravel()
     bound = fan_in**-0.5
-    # The Kolmogorov-Smirnov test of a law that is right fails at this level once in a million keys; the key is fixed.
+    # If the law holds, the Kolmogorov-Smirnov test fails at this level for one key in a million; the key is fixed.
     assert stats.kstest(values, stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-6
 
 
@@ -36,7 +36,7 @@ def test_a_layer_without_inputs_has_no_initialiser() -> None:
 
 
 def test_variance_through_linear_layers_follows_the_recursion() -> None:
-    # Seed 001 P2: Var(y_l) = (Var(y_{l-1}) + 1/n_{l-1}) / 3 over the weights, for a linear network.
+    # Course 001, P2: Var(y_l) = (Var(y_{l-1}) + 1/n_{l-1}) / 3 over the weights, for a linear network.
     widths = (40, 30, 20)
     network = MLP(widths, activation=lambda x: x)
     x = jax.random.normal(jax.random.key(0), (4000, 50))
@@ -46,6 +46,6 @@ def test_variance_through_linear_layers_follows_the_recursion() -> None:
     for fan_in in (50, *widths[:-1]):
         variance = (variance + 1 / fan_in) / 3
     values = np.asarray(y, np.float64)
-    # 80,000 values of which 4,000 are independent: the mean's and the variance's standard errors bound both ratios.
+    # 80,000 values, of which 4,000 are independent: five standard errors of the mean and of the variance.
     assert abs(values.mean()) < 5 * np.sqrt(variance / 4000)
     assert abs(values.var() / variance - 1) < 5 * np.sqrt(2 / 4000)

@@ -90,7 +90,7 @@ def test_any_batch_axes_and_none() -> None:
 
 
 def output_shape(network: Sequential, first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
-    """For an input of the second shape, the network's variables being made for one of the first."""
+    """The output's shape for an input of the second shape, with variables made for an input of the first."""
     variables = drawn(network.init, jax.ShapeDtypeStruct(first, np.float32))
     shape: tuple[int, ...] = jax.eval_shape(network.apply, variables, jax.ShapeDtypeStruct(then, np.float32)).shape
     return shape
@@ -229,8 +229,8 @@ def test_what_is_wrong_is_named(act: Callable[[Any, jax.Array], Any], error: typ
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Sequential(layers=[("a", nets.Relu()), ("a", nets.Tanh())]), "several layers: a"),
-        (lambda: Sequential(layers=[("a", nets.Relu())], a=nets.Tanh()), "several layers: a"),
+        (lambda: Sequential(layers=[("a", nets.Relu()), ("a", nets.Tanh())]), "several layers named a"),
+        (lambda: Sequential(layers=[("a", nets.Relu())], a=nets.Tanh()), "several layers named a"),
         (lambda: Sequential(layers=[("conv1.0", nets.Relu())]), "identifier"),
         (lambda: Sequential(name=nets.Relu()), "'name'"),  # type: ignore[arg-type]
         (lambda: Sequential(parent=nets.Relu()), "'parent'"),
@@ -239,7 +239,7 @@ def test_what_is_wrong_is_named(act: Callable[[Any, jax.Array], Any], error: typ
         (lambda: Sequential(layers=["ab"]), "pairs"),  # type: ignore[list-item]
     ],
 )
-def test_lists_that_are_no_network_are_refused(make: Callable[[], Sequential], said: str) -> None:
+def test_lists_that_are_not_a_network_are_refused(make: Callable[[], Sequential], said: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=said):
         make()
 

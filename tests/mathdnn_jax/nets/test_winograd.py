@@ -1,4 +1,4 @@
-"""Winograd's convolution against the definition, in values, gradients and accuracy."""
+"""Winograd's convolution against the definition: values, gradients and accuracy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def by_library(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 19)])
-def test_it_is_the_convolution_and_no_less_exact(height: int, width: int) -> None:
+def test_it_is_the_convolution_and_as_accurate(height: int, width: int) -> None:
     x, kernel = draw(3, height, width, 48, 40)
     assert winograd.pays(x, kernel, PADS)
     y = np.asarray(jax.jit(by_library)(x, kernel))
@@ -44,13 +44,13 @@ def test_it_is_the_convolution_and_no_less_exact(height: int, width: int) -> Non
     assert np.abs(y - exact).max() <= max(2 * usual, 8 * np.spacing(np.float32(np.abs(exact).max())))
 
 
-def test_it_is_what_a_cpu_computes_of_many_channels() -> None:
+def test_a_cpu_uses_it_for_many_channels() -> None:
     x, kernel = draw(3, 16, 16, 48, 40)
     assert "convolution" not in jax.jit(by_library).lower(x, kernel).as_text()
     assert "convolution" in jax.jit(by_library).lower(*draw(3, 16, 16, 8, 40)).as_text()
 
 
-def test_a_large_batch_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_batch_is_convolved_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     x, kernel = draw(5, 8, 8, 3, 4)
     tiles = 16
     monkeypatch.setattr(winograd, "ENTRIES", 2 * tiles * 16 * 7)

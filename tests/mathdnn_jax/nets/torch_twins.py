@@ -1,4 +1,4 @@
-"""What PyTorch computes for a layer's description and arrays, channels last on the outside."""
+"""PyTorch's output for a layer's description and arrays, with channels-last inputs and outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def conv_weight(layer: nets.Conv, kernel: np.ndarray) -> np.ndarray:
 
 
 def conv_transpose_weight(layer: nets.ConvTranspose, kernel: np.ndarray) -> np.ndarray:
-    """(k…, I/G, O) → (I, O/G, k…), the spatial axes turned round."""
+    """(k…, I/G, O) → (I, O/G, k…), with reversed spatial axes."""
     *extents, inputs, features = kernel.shape
     groups = layer.groups
     split = np.flip(kernel, tuple(range(len(extents)))).reshape(*extents, inputs, groups, features // groups)
