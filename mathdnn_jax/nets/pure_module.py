@@ -30,12 +30,12 @@ class PureModule(NamedTuple):
 
 
 def pure_module(module: nn.Module, name: str, *, stateful: bool = False) -> PureModule:
-    """Turn a module into pure functions.
+    """Turn a Flax module into pure functions.
 
     Args:
-        module: the module. If it keeps state, its `__call__` takes the keyword `train`.
-        name: what error messages call the module.
-        stateful: whether the module may keep state besides its parameters.
+        module: The module. If it keeps state, its `__call__` takes the keyword `train`.
+        name: The name of the module in error messages.
+        stateful: Whether the module may keep state besides its parameters.
 
     Returns:
         The pure functions. Unless `stateful`, `init` and `output_shape` raise ConfigurationError for a module that
