@@ -1,4 +1,4 @@
-"""Surgery: pure functions from (network, variables) to (network, variables, report) that keep what is computed."""
+"""Surgery: pure functions from (network, variables) to (network, variables, report) that preserve the output."""
 
 from mathdnn_jax.surgery.batch_norm_removal import remove_batch_norm
 from mathdnn_jax.surgery.fold_tree import fold_batch_norms

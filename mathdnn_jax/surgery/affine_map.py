@@ -1,4 +1,4 @@
-"""Per-channel affine maps x_c ↦ s_c x_c + t_c, and how linear layers take them up."""
+"""Per-channel affine maps x_c ↦ s_c x_c + t_c, and how linear layers absorb them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ AFFINE = (BatchNorm, ScaleShift, SignBias)
 
 
 def affine_of(item: Item) -> Affine:
-    """The map that a BatchNorm (in eval mode), ScaleShift or SignBias is: s = γ/√(σ² + ε), t = β − s μ.
+    """Return the map that a BatchNorm (in eval mode), ScaleShift or SignBias computes: s = γ/√(σ² + ε), t = β − s μ.
 
     Raises:
-        NonFiniteError: σ² + ε is not positive somewhere, or an array is not finite.
+        NonFiniteError: Some σ² + ε is not positive, or an array is not finite.
     """
     layer = item.layer
     if not isinstance(layer, BatchNorm):
@@ -31,12 +31,12 @@ def affine_of(item: Item) -> Affine:
 
 
 def compose(first: Affine, second: Affine) -> Affine:
-    """The second map after the first."""
+    """Return the composition: the first map, then the second."""
     return Affine(second.scale * first.scale, second.scale * first.shift + second.shift)
 
 
 def fold_after(item: Item, affine: Affine) -> None:
-    """Make the linear layer y the layer s ⊙ y ⊕ t: w̃ = s w, b̃ = s b + t, output channel by output channel."""
+    """Turn the linear layer y into s ⊙ y ⊕ t: w̃ = s w and b̃ = s b + t for each output channel."""
     layer = _linear(item)
     _check_length(item, affine, layer.features)
     kernel, bias = scaled(item.array("kernel"), item.array("bias") if layer.bias else 0.0, affine)
@@ -45,9 +45,9 @@ def fold_after(item: Item, affine: Affine) -> None:
 
 
 def fold_before(item: Item, affine: Affine) -> None:
-    """Make the linear layer y(x) the layer y(s ⊙ x ⊕ t), which is exact where no zero is padded or t = 0.
+    """Turn the linear layer y(x) into y(s ⊙ x ⊕ t), which is exact if the layer pads no zeros or t = 0.
 
-    w̃ = w s, input channel by input channel, and b̃ = b + Σ w t over all taps and the input channels of the group.
+    w̃ = w s for each input channel, and b̃ = b + Σ w t, summed over all taps and the input channels of the group.
     """
     layer = _linear(item)
     kernel = item.array("kernel")
@@ -63,21 +63,21 @@ def fold_before(item: Item, affine: Affine) -> None:
 
 
 def flattened(affine: Affine, flatten: Flatten, length: int) -> Affine:
-    """The map on vectors of `length` entries that `affine` becomes when it moves to the other side of a Flatten.
+    """Return the map on vectors of `length` entries that equals `affine` moved to the other side of a Flatten.
 
     Raises:
-        EventShapeError: the length is no multiple of the channels.
+        EventShapeError: The length is not a multiple of the number of channels.
     """
     positions, rest = divmod(length, len(affine.scale))
     if rest:
-        raise EventShapeError(f"a vector of {length} entries is no flattened image of {len(affine.scale)} channels")
+        raise EventShapeError(f"a vector of {length} entries is not a flattened image of {len(affine.scale)} channels")
     if flatten.channels == "first":
         return Affine(*(np.repeat(part, positions) for part in affine))
     return Affine(*(np.tile(part, positions) for part in affine))
 
 
 def inputs_of(item: Item) -> int:
-    """How many input channels a linear layer has."""
+    """Return the number of input channels of a linear layer."""
     layer = _linear(item)
     per_group = int(np.shape(item.params["kernel"])[-2])
     return per_group if isinstance(layer, Dense) else per_group * layer.groups
@@ -85,12 +85,12 @@ def inputs_of(item: Item) -> int:
 
 def _linear(item: Item) -> Linear:
     if not isinstance(item.layer, Conv | ConvTranspose | Dense):
-        raise TypeError(f"{item.name} is a {item.layer.kind}, no linear layer")
+        raise TypeError(f"{item.name} is a {item.layer.kind}, not a linear layer")
     return item.layer
 
 
 def _check_length(item: Item, affine: Affine, channels: int) -> None:
     if len(affine.scale) != channels:
         raise EventShapeError(
-            f"layer {item.name!r} has {channels} channels where the normalisation beside it has {len(affine.scale)}"
+            f"layer {item.name!r} has {channels} channels, but the normalisation next to it has {len(affine.scale)}"
         )

@@ -1,4 +1,4 @@
-"""A batch norm and the linear layer before it as one linear layer: on bare arrays, whatever network they are of."""
+"""Folds a batch norm into the linear layer before it, on bare arrays of any network."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mathdnn_jax.surgery.layer_list import fitted
 
 
 class Affine(NamedTuple):
-    """x_c ↦ s_c x_c + t_c: s and t, float64, one entry for each channel."""
+    """The map x_c ↦ s_c x_c + t_c: s and t in float64, one entry for each channel."""
 
     scale: np.ndarray
     shift: np.ndarray
 
 
 class Folded(NamedTuple):
-    """What a linear layer's arrays become: `kernel` of its old shape and dtype, `bias` (O,) of the same dtype."""
+    """The new arrays of a linear layer: `kernel` with its old shape and dtype, and `bias` (O,) with the same dtype."""
 
     kernel: jax.Array
     bias: jax.Array
@@ -36,32 +36,39 @@ def fold_batch_norm(
     epsilon: float,
     axis: int = -1,
 ) -> Folded:
-    """Fold a batch norm, in eval mode, into the linear layer right before it: w̃ = s w, b̃ = s (b − μ) + β.
+    """Fold a batch norm, in eval mode, into the linear layer directly before it: w̃ = s w, b̃ = s (b − μ) + β.
 
-    s = γ/√(σ² + ε), one for each output channel, so that BN(w ∗ x + b) = w̃ ∗ x + b̃ for every x: of dense layers and
-    convolutions of any rank, groups, strides, padding and dilation, transposed ones too. It is the formula by which
-    `remove_batch_norm` folds a `Sequential`; here the caller knows that nothing stands between the two. Everything is
-    computed in float64 on the host and rounded once.
+    s = γ/√(σ² + ε) for each output channel, so that BN(w ∗ x + b) = w̃ ∗ x + b̃ for every x. This holds for dense layers
+    and convolutions of any rank, groups, strides, padding and dilation, and for transposed convolutions.
+    `remove_batch_norm` folds a `Sequential` by the same formula; here the caller has to know that nothing stands
+    between the two layers. Everything is computed in float64 on the host and rounded once.
 
     Args:
-        kernel: the layer's, in JAX's layout (…, in, out).
-        bias: the layer's (O,), or None.
-        mean: the running mean μ, (O,).
-        var: the running variance σ², (O,).
-        scale: γ, (O,), or None where the batch norm has none: 1.
-        shift: β, (O,), or None: 0.
-        epsilon: ε, which no checkpoint holds: 1e-5 in PyTorch and Flax unless it was changed.
-        axis: the kernel's axis of output channels, −1; 0 for a kernel in PyTorch's layout, −2 for one of Flax's
+        kernel: The layer's kernel, in JAX's layout (…, in, out).
+        bias: The layer's bias (O,), or None.
+        mean: The running mean μ, (O,).
+        var: The running variance σ², (O,).
+        scale: γ, (O,), or None for 1.
+        shift: β, (O,), or None for 0.
+        epsilon: ε, which checkpoints do not hold: 1e-5 in PyTorch and Flax by default.
+        axis: The kernel's axis of output channels: −1 in JAX's layout, 0 in PyTorch's layout, and −2 in Flax's
             ConvTranspose with transpose_kernel=True.
 
     Returns:
         (kernel, bias), of the kernel's shape and dtype and (O,).
 
     Raises:
-        EventShapeError: an array has not one number for each output channel.
-        NonFiniteError: a variance + ε is not positive, or a new array does not fit into the kernel's dtype.
+        EventShapeError: An array does not have one number for each output channel.
+        NonFiniteError: A variance + ε is not positive, or a new array does not fit into the kernel's dtype.
 
-    Source: seed 001 P1; Jacob et al., 2018.
+    Source: course 001, P1; Jacob et al., 2018.
+
+    Example:
+        >>> import numpy as np, mathdnn_jax as mj
+        >>> kernel, bias = np.ones((3, 2)), np.ones(2)
+        >>> folded = mj.fold_batch_norm(kernel, bias, mean=np.ones(2), var=np.full(2, 4.0), epsilon=0.0)
+        >>> folded.kernel[0].tolist(), folded.bias.tolist()
+        ([0.5, 0.5], [0.0, 0.0])
     """
     weights = np.moveaxis(np.asarray(kernel), axis, -1)
     arrays = {"bias": bias, "mean": mean, "var": var, "scale": scale, "shift": shift}
@@ -80,16 +87,16 @@ def fold_batch_norm(
 
 
 def normalisation(mean: Any, var: Any, epsilon: float, scale: Any = None, shift: Any = None) -> Affine:
-    """The map that a batch norm is in eval mode: s = γ/√(σ² + ε), t = β − s μ.
+    """Return the map that a batch norm computes in eval mode: s = γ/√(σ² + ε), t = β − s μ.
 
     Raises:
-        NonFiniteError: σ² + ε is not positive somewhere, or an array is not finite.
+        NonFiniteError: Some σ² + ε is not positive, or an array is not finite.
     """
     mean, variance = _double(mean), _double(var)
     bad = np.flatnonzero(~(variance + epsilon > 0))
     if bad.size:
         raise NonFiniteError(
-            f"variance + epsilon must be positive, it is {variance[bad[0]] + epsilon:.6g} in channel {bad[0]} "
+            f"variance + epsilon must be positive, but is {variance[bad[0]] + epsilon:.6g} in channel {bad[0]} "
             f"({bad.size} of {variance.size} such channels)"
         )
     s = 1 / np.sqrt(variance + epsilon)
@@ -102,7 +109,7 @@ def normalisation(mean: Any, var: Any, epsilon: float, scale: Any = None, shift:
 
 
 def scaled(kernel: np.ndarray, bias: np.ndarray | float, affine: Affine) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel, bias) of s ⊙ y ⊕ t, where y = w x + b: w̃ = s w along the last axis, b̃ = s b + t."""
+    """Return (kernel, bias) of s ⊙ y ⊕ t for y = w x + b: w̃ = s w along the last axis, and b̃ = s b + t."""
     return kernel * affine.scale, affine.scale * bias + affine.shift
 
 

@@ -1,4 +1,4 @@
-"""A network taken apart: a list of layers with their arrays, that passes rewrite and put together again."""
+"""A network as a list of layers with their arrays, which passes rewrite and assemble into a network again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ARRAYS: dict[type[Layer], tuple[str, ...]] = {
 
 @dataclasses.dataclass(eq=False)
 class Item:
-    """A layer on the bench. Arrays that a pass computes are float64 until the network is put together."""
+    """A layer of the list. Arrays that a pass computes are float64 until the network is assembled."""
 
     name: str
     layer: Layer
@@ -44,39 +44,39 @@ class Item:
     action: Action = "kept"
 
     def array(self, name: str) -> np.ndarray:
-        """A parameter in float64."""
+        """Return a parameter in float64."""
         return np.asarray(self.params[name]).astype(np.float64)
 
     def set(self, **arrays: np.ndarray) -> None:
-        """Put computed parameters in their place."""
+        """Store computed parameters."""
         self.params.update(arrays)
         self.computed.update(arrays)
 
     def note(self, action: Action, detail: str, *others: str) -> None:
-        """Record what was done to the layer, and which others took part."""
+        """Record what was done to the layer, and which other layers took part."""
         self.action = action
         self.detail.append(detail)
         self.others += [other for other in others if other not in self.others]
 
 
-class Bench:
-    """The layers that are left, in order, and those that were removed.
+class LayerList:
+    """The current layers of a network in their order, and the layers that were removed.
 
     Raises:
-        ConfigurationError: the network is no Sequential.
-        ParameterStructureError: the variables are not the network's.
-        EventShapeError: an array does not have its layer's shape.
+        ConfigurationError: The network is not a Sequential.
+        ParameterStructureError: The variables do not belong to the network.
+        EventShapeError: An array does not have the shape that its layer requires.
     """
 
     def __init__(self, network: Any, variables: Variables) -> None:
         if not isinstance(network, Sequential):
-            raise ConfigurationError(f"surgery works on a Sequential, whose layers can be read; given {network!r}")
+            raise ConfigurationError(f"surgery needs a Sequential, whose layers can be read; given {network!r}")
         names = [name for name, _ in network.layers]
         for collection in ("params", "batch_stats"):
             unknown = sorted(set(variables.get(collection, {})) - set(names))
             if unknown:
                 raise ParameterStructureError(
-                    f"these variables belong to no layer of the network: {collection} of {', '.join(unknown)}"
+                    f"these variables do not belong to any layer of the network: {collection} of {', '.join(unknown)}"
                 )
         self.variables = variables
         self.kinds = {name: layer.kind for name, layer in network.layers}
@@ -85,16 +85,16 @@ class Bench:
         self.items = [_item(name, layer, variables) for name, layer in network.layers]
 
     def index(self, item: Item) -> int:
-        """The item's place in the list."""
+        """Return the position of the item in the list."""
         return self.items.index(item)
 
     def remove(self, item: Item) -> None:
-        """Take a layer out."""
+        """Remove a layer."""
         del self.items[self.index(item)]
         self.gone[item.name] = item
 
     def insert_before(self, item: Item, name: str, layer: Layer, **arrays: np.ndarray) -> Item:
-        """Put a new layer before `item`, under `name` or, where that is taken, with a number behind it."""
+        """Insert a new layer before `item`, called `name` or, if that name is taken, `name` with a number appended."""
         fresh = next(n for n in (name, *(f"{name}_{k}" for k in range(len(self.order)))) if n not in self.order)
         new = Item(fresh, layer, {}, {}, item.dtype)
         new.set(**arrays)
@@ -104,10 +104,10 @@ class Bench:
         return new
 
     def assemble(self, surgery: str) -> tuple[Sequential, dict[str, Any], SurgeryReport]:
-        """The network, its variables in their old dtypes, and the report.
+        """Return the network, its variables in their old dtypes, and the report.
 
         Raises:
-            NonFiniteError: a computed array does not fit into its dtype.
+            NonFiniteError: A computed array does not fit into its dtype.
         """
         variables = {key: value for key, value in self.variables.items() if key not in ("params", "batch_stats")}
         variables["params"] = {item.name: _rounded(item) for item in self.items if item.params}
@@ -133,10 +133,10 @@ def _item(name: str, layer: Layer, variables: Variables) -> Item:
         expected = ("scale", "bias") if layer.affine else ()
         if set(stats) - {"num_batches_tracked"} != {"mean", "var"}:
             raise ParameterStructureError(
-                f"layer {name!r}: its running statistics are missing: batch_stats[{name!r}] must hold mean and var, "
+                f"layer {name!r}: its running statistics are missing; batch_stats[{name!r}] must hold mean and var, "
                 f"found {sorted(stats) or 'nothing'}; pass all collections that init returned"
             )
-    # Of a layer that is not of this library only its own class knows what it keeps.
+    # Only the class of a layer that is not part of this library knows which arrays it has.
     foreign = type(layer) not in _ARRAYS and not isinstance(layer, BatchNorm) and type(layer).slots is not Layer.slots
     if set(params) != set(expected) and not foreign:
         raise ParameterStructureError(
@@ -146,7 +146,7 @@ def _item(name: str, layer: Layer, variables: Variables) -> Item:
     if not foreign:
         _check_shapes(name, layer, params, stats)
     dtypes = {key: np.dtype(array.dtype) for key, array in {**stats, **params}.items()}
-    # A count of batches is a whole number, no dtype for weights.
+    # The counter of batches is a whole number, and its dtype is not one for weights.
     floating = [dtype for dtype in dtypes.values() if jnp.issubdtype(dtype, jnp.floating)]
     dtype = dtypes.get("kernel", next(iter(floating), np.dtype(np.float32)))
     return Item(name, layer, params, stats, dtype, dtypes)
@@ -168,9 +168,9 @@ def _check_shapes(name: str, layer: Layer, params: Mapping[str, Any], stats: Map
 
 
 def on_device(array: np.ndarray) -> jax.Array:
-    """A JAX array of this dtype, float64 too where the caller has left the scope in which JAX makes them.
+    """Return a JAX array of the same dtype, even a float64 one outside the scope in which JAX enables them.
 
-    On a CPU it is the same memory where JAX can take it as it is.
+    On a CPU the array shares the memory if JAX can use it as it is.
     """
     with contextlib.nullcontext() if array.dtype != np.float64 else jax.enable_x64(True):
         placed: jax.Array = jax.device_put(array, may_alias=True)
@@ -178,10 +178,10 @@ def on_device(array: np.ndarray) -> jax.Array:
 
 
 def fitted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> jax.Array:
-    """A computed array rounded to the dtype it is to have.
+    """Round a computed array to its final dtype.
 
     Raises:
-        NonFiniteError: it does not fit.
+        NonFiniteError: An entry does not fit into the dtype.
     """
     with np.errstate(over="ignore"):
         rounded = array.astype(dtype)

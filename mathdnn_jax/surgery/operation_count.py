@@ -1,4 +1,4 @@
-"""What a network costs, from its shapes alone."""
+"""The cost of a network, derived from its shapes alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mathdnn_jax.surgery.receptive_field import receptive_fields
 
 
 class LayerCount(NamedTuple):
-    """What one layer costs for one event, and how it looks at the input (see `receptive_fields`)."""
+    """The cost of one layer for one event, and its receptive field and stride (see `receptive_fields`)."""
 
     layer: str
     kind: str
@@ -37,45 +37,45 @@ class LayerCount(NamedTuple):
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions."""
+        """The number of multiplications and additions."""
         return self.multiplications + self.additions
 
 
 class OperationCount(NamedTuple):
-    """What a network costs for one event of `input_shape`, layer by layer."""
+    """The cost of a network for one event of `input_shape`, layer by layer."""
 
     input_shape: Shape
     layers: tuple[LayerCount, ...]
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions of all layers."""
+        """The multiplications and additions of all layers."""
         return sum(entry.operations for entry in self.layers)
 
     @property
     def convolution_operations(self) -> int:
-        """Those of convolutions and transposed convolutions."""
+        """The operations of convolutions and transposed convolutions."""
         return sum(
             entry.operations for entry in self.layers if entry.kind in ("Conv", "ConvTranspose", "FrequencyConv")
         )
 
     @property
     def dense_operations(self) -> int:
-        """Those of dense layers."""
+        """The operations of dense layers."""
         return sum(entry.operations for entry in self.layers if entry.kind == "Dense")
 
     @property
     def parameters(self) -> int:
-        """How many numbers the collection `params` holds."""
+        """The number of entries in the collection `params`."""
         return sum(entry.parameters for entry in self.layers)
 
     @property
     def activations(self) -> int:
-        """How many numbers all layers return together."""
+        """The number of entries in the outputs of all layers."""
         return sum(entry.activations for entry in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
-        """The count as JSON can hold it; a stride that is no whole number is written as a fraction, "1/2"."""
+        """Return the count as a JSON-serialisable dict; a stride that is not whole is written as a fraction, "1/2"."""
         names = ("operations", "convolution_operations", "dense_operations", "parameters", "activations")
         totals = {name: getattr(self, name) for name in names}
         layers = [
@@ -91,7 +91,7 @@ class OperationCount(NamedTuple):
         return {"input_shape": list(self.input_shape), **totals, "layers": layers}
 
     def describe(self) -> str:
-        """The count as a table of plain text."""
+        """Return the count as a plain-text table."""
         rows: list[tuple[str, ...]] = [
             ("layer", "kind", "output", "operations", "parameters", "activations", "sees", "stride")
         ]
@@ -124,23 +124,32 @@ class OperationCount(NamedTuple):
 
 
 def count_operations(network: Sequential, input_shape: Shape) -> OperationCount:
-    """Count the multiplications and additions of one event of `input_shape`, exactly; nothing is computed.
+    """Count the multiplications and additions for one event of `input_shape` exactly; nothing is computed.
 
-    One output of a convolution or dense layer with n inputs takes n multiplications and n − 1 additions, and one more
-    addition for the bias, so 2 n operations. Zeros that are padded are counted like pixels. A transposed convolution
-    takes one multiplication for each pixel and tap that meet inside the output. A batch norm in eval mode and a
-    `ScaleShift` take one of each for an entry, a `SignBias` an addition; mean pooling over k pixels k − 1 additions and
-    a multiplication. A `FrequencyConv` takes 4 of each for the complex product of a tile's frequency, an input and an
-    output channel; its transforms are not counted. Comparisons (ReLU, max-pooling) and transcendental functions
+    An output of a convolution or dense layer with n inputs takes n multiplications and n − 1 additions, and one more
+    addition for the bias, hence 2 n operations. Padded zeros count like pixels. A transposed convolution takes one
+    multiplication for each pixel and tap that meet inside the output. A batch norm in eval mode and a `ScaleShift` take
+    one of each per entry, a `SignBias` one addition, and mean pooling over k pixels k − 1 additions and one
+    multiplication. A `FrequencyConv` takes 4 of each for the complex product of a tile's frequency, an input channel
+    and an output channel; its transforms are not counted. Comparisons (ReLU, max pooling) and transcendental functions
     are not counted either.
 
-    Beside these: parameters (all numbers in `params`, no running statistics), activations (the size of a layer's
-    output), and the receptive field and stride of `receptive_fields`.
+    The count also has parameters (the entries of `params`, without running statistics), activations (the size of each
+    layer's output), and the receptive field and stride from `receptive_fields`.
+
+    Returns:
+        The count of each layer and their sums.
 
     Raises:
-        EventShapeError, ImageError: the network takes no such events; the message names the layer.
+        EventShapeError, ImageError: The network does not take such events; the message names the layer.
 
-    Source: seed 004 P2, whose AlexNet has 1,311,133,056 operations in convolutions and 117,243,904 in linear layers.
+    Source: course 004, P2, whose AlexNet has 1,311,133,056 operations in convolutions and 117,243,904 in linear layers.
+
+    Example:
+        >>> import mathdnn_jax as mj
+        >>> count = mj.count_operations(mj.small_net(), (32, 32, 3))
+        >>> count.operations, count.parameters
+        (39245824, 16793370)
     """
     shapes = network.output_shapes(input_shape)
     views = receptive_fields(network, input_shape)
@@ -156,7 +165,7 @@ def count_operations(network: Sequential, input_shape: Shape) -> OperationCount:
 
 
 def _costs(layer: Layer, before: Shape, after: Shape) -> tuple[int, int]:
-    """Multiplications and additions."""
+    """Return (multiplications, additions)."""
     outputs = math.prod(after)
     if isinstance(layer, Conv):
         products = outputs * math.prod(layer.kernel) * (before[-1] // layer.groups)

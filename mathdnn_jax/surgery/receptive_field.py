@@ -1,4 +1,4 @@
-"""How much of the input each output of a network sees, and how far apart neighbouring outputs look."""
+"""Receptive fields: how much of the input each output sees, and how far apart neighbouring outputs look."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mathdnn_jax.nets.layers.pooling import Pool
 
 
 class View(NamedTuple):
-    """How a layer's outputs look at the input, along each spatial axis of it.
+    """The part of the input that a layer's outputs see, along each spatial axis of the input.
 
-    - `receptive_field`: at most so many neighbouring pixels reach one output; padding is counted as if it were pixels;
-    - `stride`: so many pixels further looks the next output, less than 1 behind an upsampling.
+    - `receptive_field`: the greatest number of neighbouring pixels that one output sees; padding counts as pixels;
+    - `stride`: the distance in pixels between what neighbouring outputs see, less than 1 after an upsampling.
     """
 
     receptive_field: tuple[int, ...]
@@ -24,16 +24,26 @@ class View(NamedTuple):
 
 
 def receptive_fields(network: Sequential, input_shape: Shape) -> dict[str, View]:
-    """The receptive field and stride of each layer's outputs, for events of `input_shape` (…, channels).
+    """Compute the receptive field and stride of each layer's outputs for events of `input_shape` (…, channels).
 
-    Behind a window of reach k = d (kernel − 1) + 1 and stride s the field r grows by (k − 1) j, the stride j becomes
-    j s; a transposed convolution has r grow by ⌊(k − 1)/s⌋ j and j become j/s, an upsampling by f has j become j/f; a
-    dense layer behind Flatten sees all positions.
+    A window of reach k = d (kernel − 1) + 1 and stride s adds (k − 1) j to the field r and multiplies the stride j by
+    s. A transposed convolution adds ⌊(k − 1)/s⌋ j to r and divides j by s, and an upsampling by f divides j by f. A
+    dense layer after a Flatten sees all positions.
+
+    Returns:
+        {layer: its view}.
 
     Raises:
-        EventShapeError, ImageError: the network takes no such events.
+        EventShapeError, ImageError: The network does not take such events.
 
     Source: Araujo, Norris, Sim, "Computing receptive fields of convolutional neural networks", 2019.
+
+    Example:
+        >>> import mathdnn_jax as mj
+        >>> net = mj.Sequential(conv=mj.nets.Conv(4, 3), pool=mj.nets.MaxPool(2))
+        >>> view = mj.surgery.receptive_fields(net, (32, 32, 3))["pool"]
+        >>> view.receptive_field, [int(s) for s in view.stride]
+        ((4, 4), [2, 2])
     """
     shapes: Mapping[str, Shape] = {"": tuple(input_shape), **network.output_shapes(input_shape)}
     spatial = len(input_shape) - 1
@@ -43,7 +53,7 @@ def receptive_fields(network: Sequential, input_shape: Shape) -> dict[str, View]
     before = ""
     for name, layer in network.layers:
         if isinstance(layer, Flatten):
-            # A second Flatten finds vectors.
+            # A second Flatten receives vectors.
             waiting = shapes[before][:-1] or waiting
         elif isinstance(layer, Dense) and waiting is not None:
             fields = [r + (n - 1) * j for r, n, j in zip(fields, waiting, strides, strict=True)]
@@ -58,7 +68,7 @@ def receptive_fields(network: Sequential, input_shape: Shape) -> dict[str, View]
 
 
 def _steps(layer: Layer, spatial: int) -> list[tuple[int, Fraction]]:
-    """For each axis how many strides the field grows, and the factor of the stride."""
+    """Return, for each axis, by how many strides the field grows and the factor of the stride."""
     if isinstance(layer, Conv):
         return [(k - 1, Fraction(s)) for k, s in zip(layer.reach, layer.strides, strict=True)]
     if isinstance(layer, FrequencyConv):

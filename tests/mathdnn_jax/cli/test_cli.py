@@ -138,20 +138,9 @@ def test_a_failed_certificate_is_exit_code_one(
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_two(
-    checkpoint: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    words: str,
+    checkpoint: Path, refused: Refused, arguments: list[str], words: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main([argument.format(checkpoint) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert words in captured.err
-    assert "Traceback" not in captured.err
-    assert captured.out == ""
-    assert list(tmp_path.iterdir()) == []
+    refused([argument.format(checkpoint) for argument in arguments], words)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +195,8 @@ import os, signal
 from pathlib import Path
 from mathdnn_jax.cli import main, convert
 from mathdnn_jax.files import replace_file
+
+from .conftest import Refused
 def run(options):
     with replace_file({str(tmp_path / "out")!r}) as temporary:
         temporary.write_bytes(b"half")

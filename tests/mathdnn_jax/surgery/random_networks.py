@@ -50,7 +50,7 @@ INPUT_SHAPE = (9, 8, 4)
 
 @st.composite
 def networks(draw: st.DrawFn) -> Sequential:
-    """Layer lists in which batch norms stand before, behind and between everything."""
+    """Layer lists in which batch norms stand before, after and between all other layers."""
     norm = st.sampled_from([nets.BatchNorm(), *NORM])
     block = st.one_of(
         st.sampled_from(LINEAR),

@@ -120,7 +120,7 @@ def test_padding_is_exact_on_the_old_size_and_said() -> None:
     assert "square" in said["flatten"]
 
 
-def test_the_matrix_behind_flatten_last_is_not_copied() -> None:
+def test_the_matrix_after_flatten_last_is_not_copied() -> None:
     network = mathdnn_jax.net1(channels=(3, 3, 3, 3, 4), hidden=6)
     on_host = random_variables(network, 0, (32, 32, 3))
     variables = jax.tree.map(functools.partial(jnp.asarray, dtype=jnp.float32), on_host)

@@ -109,24 +109,24 @@ def test_a_tree_is_folded_by_its_pairs_and_the_report_says_what_is_left() -> Non
         "head": "kept",
     }
     assert "block/bn1    BatchNorm     removed   folded into block/conv1, which comes before it" in report.describe()
-    assert "nothing was to be done" not in report.describe()
+    assert "there was nothing to do" not in report.describe()
 
 
 def test_where_there_is_no_batch_norm_nothing_is_done() -> None:
     variables = {"params": {"fc": {"kernel": np.ones((2, 2), np.float32)}}}
     new, report = fold_batch_norms(variables, {}, epsilon=EPSILON)
     assert new == variables
-    assert report.describe().splitlines()[-1] == "nothing was to be done"
+    assert report.describe().splitlines()[-1] == "there was nothing to do"
     network = Sequential(a=Dense(3))
     *_, report = remove_batch_norm(network, network.init(jax.random.key(0), jnp.zeros((1, 2))))
-    assert report.describe().splitlines()[-1] == "nothing was to be done"
+    assert report.describe().splitlines()[-1] == "there was nothing to do"
 
 
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
-        ({"block/bn3": "block/conv1"}, "block/bn3 is no batch norm"),
-        ({"block/bn1": "block"}, "block is no layer with a kernel"),
+        ({"block/bn3": "block/conv1"}, "block/bn3 is not a batch norm"),
+        ({"block/bn1": "block"}, "block is not a layer with a kernel"),
         ({"block/bn1": "block/conv1", "block/bn2": "block/conv1"}, "block/conv1 is named by several"),
     ],
 )
@@ -139,7 +139,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     n = norm_arrays(4)
     with pytest.raises(EventShapeError, match=r"4 output channels along axis -1.*given bias \(3,\), var \(5,\)"):
         fold_batch_norm(np.ones((2, 4)), np.ones(3), **{**n, "var": np.ones(5)}, epsilon=EPSILON)
-    with pytest.raises(NonFiniteError, match=r"^variance \+ epsilon must be positive, it is -1 in channel 2 \(1 of 4"):
+    with pytest.raises(NonFiniteError, match=r"^variance \+ epsilon must be positive, but is -1 in channel 2 \(1 of 4"):
         fold_batch_norm(np.ones((2, 4)), None, **{**n, "var": np.array([1, 1, -1.0, 1])}, epsilon=0)
     with pytest.raises(NonFiniteError, match="the new kernel does not fit into float16"):
         fold_batch_norm(np.full((2, 4), 6e4, np.float16), None, **{**n, "scale": np.full(4, 99.0)}, epsilon=EPSILON)

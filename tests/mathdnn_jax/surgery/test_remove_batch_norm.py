@@ -47,18 +47,18 @@ def test_whatever_the_layers_the_output_is_the_same(network: Sequential, seed: i
 
 CASES: list[tuple[str, dict[str, nets.Layer], dict[str, str]]] = [
     (
-        "behind a convolution",
+        "after a convolution",
         {"conv": nets.Conv(4, 3, padding=1, groups=2), "bn": BatchNorm()},
         {"bn": "removed", "conv": "changed"},
     ),
     (
-        "behind one without bias",
+        "after one without bias",
         {"conv": nets.Conv(4, 3, bias=False), "bn": BatchNorm()},
         {"bn": "removed", "conv": "changed"},
     ),
-    ("behind a dense layer", {"fc": nets.Dense(4), "bn": BatchNorm()}, {"bn": "removed", "fc": "changed"}),
+    ("after a dense layer", {"fc": nets.Dense(4), "bn": BatchNorm()}, {"bn": "removed", "fc": "changed"}),
     (
-        "behind a transposed convolution",
+        "after a transposed convolution",
         {"up": nets.ConvTranspose(4, 3, stride=2, groups=2), "bn": BatchNorm()},
         {"bn": "removed", "up": "changed"},
     ),
@@ -90,17 +90,17 @@ CASES: list[tuple[str, dict[str, nets.Layer], dict[str, str]]] = [
         {"bn": "removed", "fc": "changed", "conv": "kept"},
     ),
     (
-        "behind a ReLU",
+        "after a ReLU",
         {"conv": nets.Conv(4, 3), "relu": nets.Relu(), "bn": BatchNorm()},
         {"bn": "replaced", "conv": "changed"},
     ),
     (
-        "behind a leaky ReLU and a pool",
+        "after a leaky ReLU and a pool",
         {"conv": nets.Conv(4, 3), "relu": nets.LeakyRelu(-0.3), "pool": nets.MaxPool(2), "bn": BatchNorm()},
         {"bn": "replaced", "conv": "changed"},
     ),
     (
-        "behind a ReLU, before a linear layer",
+        "after a ReLU, before a linear layer",
         {
             "conv": nets.Conv(4, 3),
             "relu": nets.Relu(),
@@ -111,11 +111,11 @@ CASES: list[tuple[str, dict[str, nets.Layer], dict[str, str]]] = [
         {"bn": "removed", "conv": "kept", "last": "changed"},
     ),
     (
-        "behind a ReLU, before a padded layer",
+        "after a ReLU, before a padded layer",
         {"conv": nets.Conv(4, 3), "relu": nets.Relu(), "bn": BatchNorm(), "last": nets.Conv(2, 3, padding=1)},
         {"bn": "replaced", "conv": "changed", "last": "kept"},
     ),
-    ("behind tanh", {"conv": nets.Conv(4, 3), "tanh": nets.Tanh(), "bn": BatchNorm()}, {"bn": "left"}),
+    ("after tanh", {"conv": nets.Conv(4, 3), "tanh": nets.Tanh(), "bn": BatchNorm()}, {"bn": "left"}),
     ("alone", {"bn": BatchNorm()}, {"bn": "left"}),
     ("before an activation", {"bn": BatchNorm(), "relu": nets.Relu(), "conv": nets.Conv(4, 1)}, {"bn": "left"}),
     (
