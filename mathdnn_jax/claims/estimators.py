@@ -194,7 +194,7 @@ def reparameterized_is_unbiased() -> None:
 
 
 @claim(
-    "P5.seed_formula",
+    "P5.course_formula",
     "with (X−μ)²/σ in place of (X−μ)²/σ², the expected step vanishes near μ = 0.528, σ = 0.790, where descent settles",
     source="course 003, P6(a); erratum E1",
 )

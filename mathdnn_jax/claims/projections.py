@@ -33,7 +33,7 @@ _project = jax.jit(optax.projections.projection_box)
 
 
 @claim(
-    "B2.seed",
+    "B2.course",
     "the point of {x: x₁ = a, 0 ≤ x₂ ≤ 1} that is nearest to y is (a, min(max(y₂, 0), 1))",
     source="course 003, P2",
     a=numbers,

@@ -15,6 +15,8 @@ import parity
 from mathdnn_jax import data
 from mathdnn_jax.cli import main
 
+from .conftest import Refused
+
 pytest.importorskip("torch", reason="the commands read PyTorch checkpoints")
 pytest.importorskip("sklearn", reason="the commands are tried on scikit-learn's digits")
 
@@ -195,8 +197,6 @@ import os, signal
 from pathlib import Path
 from mathdnn_jax.cli import main, convert
 from mathdnn_jax.files import replace_file
-
-from .conftest import Refused
 def run(options):
     with replace_file({str(tmp_path / "out")!r}) as temporary:
         temporary.write_bytes(b"half")
