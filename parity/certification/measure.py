@@ -13,15 +13,15 @@ FLOAT64_FACTOR = 1e-6
 LEAST_EVENTS = 64
 LEAST_FEATURES = 64
 RULE = (
-    f"A layer passes when all its values are finite; JAX's float32 root-mean-square error against the float64 truth is "
-    f"at most {RMS_FACTOR} x PyTorch's own, and its greatest error at most {MAX_FACTOR} x PyTorch's plus one ulp; and "
-    f"the two float64 computations agree to {FLOAT64_FACTOR} of PyTorch's greatest float32 error plus 4 float64 ulps: "
-    f"rounding is 5e8 times smaller there, a mistake is not. One number for all events, such as the log_det of NICE, "
-    f"has no distribution of errors, and fewer than {LEAST_EVENTS} events show too little of it: a lucky rounding on "
-    f"either side would decide. There only the float64 rule is applied. What a feature is multiplied by is the same "
-    f"for all events and pixels, and so is its rounding: from a layer on whose features, the entries of its last axis "
-    f"that are not constant, are fewer than {LEAST_FEATURES}, JAX's root-mean-square error may be one ulp of the "
-    f"layer's root-mean-square value greater than that, since there too luck would decide."
+    f"A layer passes if all of its values are finite; if JAX's float32 root-mean-square error relative to the float64 "
+    f"truth is at most {RMS_FACTOR} x PyTorch's own, and its greatest error at most {MAX_FACTOR} x PyTorch's plus one "
+    f"ulp; and if the two float64 computations agree to {FLOAT64_FACTOR} of PyTorch's greatest float32 error plus 4 "
+    f"float64 ulps: rounding is 5e8 times smaller there, a mistake is not. A single number for all events, such as the "
+    f"log_det of NICE, has no distribution of errors, and fewer than {LEAST_EVENTS} events show too little of it: a "
+    f"lucky rounding on either side would decide, so only the float64 rule is applied. All events and pixels share the "
+    f"weights of a feature and their rounding: from the first layer with fewer than {LEAST_FEATURES} features (entries "
+    f"of its last axis that are not constant), JAX's root-mean-square error may be greater than that by one ulp of the "
+    f"layer's root-mean-square value, since luck would decide there too."
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from mathdnn_jax.generative import Autoencoder
 from mathdnn_jax.generative import autoencoder as jax_autoencoder
 from parity.models.autoencoding import AUTOENCODING
-from parity.models.family import Events
+from parity.models.family import fixed_size
 from parity.models.layers import linear_rules
 from parity.models.model import Config, Model
 from parity.models.sizes import Shapes, wrong_model
@@ -71,7 +71,7 @@ AUTOENCODER = Model(
     params_config=params_config,
     table=table,
     build=build,
-    events=lambda config: Events((config["widths"][0],), (config["widths"][0],)),
+    events=lambda config: fixed_size(config["widths"][0]),
     twin=twin,
     submodules=submodules,
 )

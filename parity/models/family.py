@@ -43,6 +43,11 @@ class Events(NamedTuple):
             )
 
 
+def fixed_size(*shape: int) -> Events:
+    """Return events of exactly this shape."""
+    return Events(shape, shape)
+
+
 def draw_uniform(model: Any, params: Any, events: Events, count: int, seed: int) -> tuple[np.ndarray, str]:
     """Draw images of independent entries, uniform on [0, 1)."""
     del model, params

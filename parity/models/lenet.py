@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mathdnn_jax.nets import Conv, Dense, Flatten, MaxPool, Relu, Sequential
-from parity.models.family import Events
+from parity.models.family import fixed_size
 from parity.models.layers import Line, convolution, dense, dense_after_image
 from parity.models.model import Config, Model
 from parity.models.sequential import network
@@ -63,6 +63,6 @@ LENET: Model = network(
     sizes,
     full_size={"classes": 10},
     build=build,
-    events=lambda _: Events((32, 32, 3), (32, 32, 3)),
+    events=lambda _: fixed_size(32, 32, 3),
     twin=twin,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import net1 as jax_net1
 from mathdnn_jax.nets import net2 as jax_net2
-from parity.models.family import Events
+from parity.models.family import Events, fixed_size
 from parity.models.layers import Line, convolution, dense, dense_after_image
 from parity.models.model import Config
 from parity.models.sequential import network
@@ -63,8 +63,7 @@ def net2_sizes(shapes: Shapes, names: Iterable[str]) -> Config:
 
 def net1_events(config: Config) -> Events:
     """Return square images of one size."""
-    shape = (config["image"], config["image"], config["in_channels"])
-    return Events(shape, shape)
+    return fixed_size(config["image"], config["image"], config["in_channels"])
 
 
 def net2_events(config: Config) -> Events:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mathdnn_jax.flows import Flow
 from mathdnn_jax.flows import nice as jax_nice
-from parity.models.family import Events
+from parity.models.family import Events, fixed_size
 from parity.models.flow import FLOW
 from parity.models.layers import linear_rules
 from parity.models.model import Config, Model
@@ -96,7 +96,7 @@ def submodules(config: Config) -> dict[str, str]:
 
 def events(config: Config) -> Events:
     """Return vectors of `dim` entries."""
-    return Events((config["dim"],), (config["dim"],))
+    return fixed_size(config["dim"])
 
 
 def build(**config: int) -> Flow:

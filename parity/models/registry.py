@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.errors import UnknownModelError
-from parity.models import autoencoder, conv_relu, gan, lenet, net_in_net, nice, small_net, vae
+from parity.models import autoencoder, conv_relu, dcgan, gan, lenet, net_in_net, nice, small_net, vae
 from parity.models.model import Model
 
 MODELS: dict[str, Model] = {
@@ -19,8 +19,8 @@ MODELS: dict[str, Model] = {
     "autoencoder": autoencoder.AUTOENCODER,
     "gan-generator": gan.DENSE_GENERATOR,
     "gan-discriminator": gan.DENSE_DISCRIMINATOR,
-    "dcgan-generator": gan.DCGAN_GENERATOR,
-    "dcgan-discriminator": gan.DCGAN_DISCRIMINATOR,
+    "dcgan-generator": dcgan.DCGAN_GENERATOR,
+    "dcgan-discriminator": dcgan.DCGAN_DISCRIMINATOR,
 }
 
 

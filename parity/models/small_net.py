@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mathdnn_jax.nets import Sequential
 from mathdnn_jax.nets import small_net as jax_small_net
-from parity.models.family import Events
+from parity.models.family import Events, fixed_size
 from parity.models.layers import Line, batch_norm, convolution, dense, dense_after_image
 from parity.models.model import Config, Model
 from parity.models.sequential import network
@@ -61,8 +61,7 @@ def sizes(shapes: Shapes, names: Iterable[str], normed: bool) -> Config:
 
 def events(config: Config) -> Events:
     """Return square images of one size."""
-    shape = (config["image"], config["image"], config["in_channels"])
-    return Events(shape, shape)
+    return fixed_size(config["image"], config["image"], config["in_channels"])
 
 
 def build(normed: bool, channels: int, hidden: int, classes: int, **_: int) -> Sequential:

@@ -10,7 +10,7 @@ import numpy as np
 from mathdnn_jax.generative import VAE, dense_decoder, dense_trunk
 from mathdnn_jax.generative import vae as jax_vae
 from parity.models.autoencoding import AUTOENCODING
-from parity.models.family import Events
+from parity.models.family import fixed_size
 from parity.models.layers import linear_rules
 from parity.models.model import Config, Model
 from parity.models.sizes import Read, pytorch_shapes, read_sizes
@@ -77,7 +77,7 @@ BERNOULLI_VAE = Model(
     params_config=params_config,
     table=table,
     build=build,
-    events=lambda config: Events((config["dim"],), (config["dim"],)),
+    events=lambda config: fixed_size(config["dim"]),
     twin=twin,
     submodules=lambda _: dict(LAYERS),
 )

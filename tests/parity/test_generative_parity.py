@@ -72,6 +72,12 @@ def test_another_models_weights_are_refused(model: str) -> None:
                 parity.export(parity.convert(state_of(twin(other)), other), model)
 
 
+@pytest.mark.parametrize("model", list(CONFIGS))
+def test_events_have_the_axes_that_the_model_states(model: str) -> None:
+    specification = find_model(model)
+    assert len(specification.events(CONFIGS[model]).shape) == specification.event_ndims
+
+
 def test_a_prior_that_is_not_trainable_has_no_arrays() -> None:
     config = {**CONFIGS["vae"], "prior": "standard"}
     state = state_of(twin("vae", config=config))

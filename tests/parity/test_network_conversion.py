@@ -151,30 +151,6 @@ def test_tables_fill_each_leaf_once(model: str) -> None:
     assert {key for rule in table.rules for key in rule.sources} == set(shapes(model, CONFIGS[model]))
 
 
-@pytest.mark.parametrize("model", list(CONFIGS))
-def test_a_models_own_table_is_one_that_files_hold_and_any_tree_takes(tmp_path: Path, model: str) -> None:
-    state, specification = network_state(model), MODELS[model]
-    table = specification.table(CONFIGS[model])
-    parity.write_rules(tmp_path / "rules.toml", table)
-    assert parity.read_rules(tmp_path / "rules.toml") == table
-    by_name = parity.convert(state, model)
-    by_table = parity.convert(state, jax.tree.map(jnp.zeros_like, by_name), table)
-    assert jax.tree.map(lambda a, b: bool((a == b).all()), by_name, by_table) == jax.tree.map(lambda _: True, by_name)
-    assert same(parity.export(by_table, table), parity.export(by_name, model))
-
-
-def test_half_precision_is_for_tables_alone_unless_it_is_asked_for() -> None:
-    half = network_state("small-net", dtype=np.float16)
-    table = MODELS["small-net"].table(CONFIGS["small-net"])
-    variables = parity.convert(half, "small-net", dtype=jnp.float32)
-    with pytest.raises(errors.UnsupportedDtypeError, match="is float16, expected float32"):
-        parity.convert(half, "small-net")
-    kept = parity.convert(half, variables, table)
-    assert same(parity.export(kept, table), half)
-    with pytest.raises(errors.UnsupportedDtypeError, match="is float16, expected float32 or float64"):
-        parity.export(kept, "small-net")
-
-
 def test_other_types_are_asked_for_weight_by_weight_and_counts_stay() -> None:
     state = network_state("small-net")
     half = parity.convert(state, "small-net", dtype=jnp.bfloat16)
