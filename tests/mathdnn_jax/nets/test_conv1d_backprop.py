@@ -79,7 +79,7 @@ def check_derivative(name: str, closed: bool, kernels: tuple[int, ...], seed: in
     assert_close(gradients, expected)
 
 
-class ForwardPassTest(chex.TestCase):
+class ForwardPassTest(chex.TestCase):  # type: ignore[misc]
     @chex.variants(with_jit=True, without_jit=True)  # type: ignore[untyped-decorator]
     def test_the_forward_pass_is_the_matrix_product(self) -> None:
         with jax.enable_x64(True):
