@@ -69,7 +69,7 @@ def score_function_gradient(
     any trees. The `log_prob` and `sample` of a flow can be passed unchanged.
 
     If h depends on the parameters, its own gradient is the first term, and the estimate is unbiased for the whole
-    derivative. For h = log(g/q) this term is −∇ log q, which has mean zero. The course's form (003, P1),
+    derivative. For h = log(g/q) this term is −∇ log q, which has mean zero. The form in course 003, P1,
     E[∇ log q · log(g/q)], omits it, and so does an h that stops the gradient of its parameters.
 
     With `baseline="leave_one_out"`, b is the mean of h over the other draws (with antithetic draws, over the other
