@@ -57,7 +57,7 @@ def remove_batch_norm(network: Sequential, variables: Variables) -> tuple[Sequen
         >>> import jax, mathdnn_jax as mj
         >>> net = mj.Sequential(conv=mj.nets.Conv(4, 3), bn=mj.nets.BatchNorm(), relu=mj.nets.Relu())
         >>> x = jax.numpy.ones((1, 8, 8, 3))
-        >>> variables = net.init(jax.random.key(0), x)
+        >>> variables = jax.jit(net.init)(jax.random.key(0), x)
         >>> folded, new_variables, report = mj.remove_batch_norm(net, variables)
         >>> print(report.describe())
         conv  Conv          changed   absorbed bn, which follows it

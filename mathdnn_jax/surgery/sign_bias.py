@@ -33,7 +33,7 @@ def to_sign_bias(network: Sequential, variables: Variables) -> tuple[Sequential,
     Example:
         >>> import jax, mathdnn_jax as mj
         >>> net = mj.conv_relu_bn(4, 3)
-        >>> variables = net.init(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
+        >>> variables = jax.jit(net.init)(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
         >>> form, form_variables, report = mj.to_sign_bias(net, variables)
         >>> form.layers[-1][1].kind, form_variables["params"]["bn"]["sign"].tolist()
         ('SignBias', [1.0, 1.0, 1.0, 1.0])

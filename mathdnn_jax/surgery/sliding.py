@@ -47,8 +47,8 @@ def dense_to_conv(
 
     Example:
         >>> import jax, mathdnn_jax as mj
-        >>> net = mj.Sequential(conv=mj.nets.Conv(4, 3), flatten=mj.nets.Flatten(), head=mj.nets.Dense(10))
-        >>> variables = net.init(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
+        >>> net = mj.Sequential(flatten=mj.nets.Flatten(), head=mj.nets.Dense(10))
+        >>> variables = jax.jit(net.init)(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
         >>> sliding, new_variables, report = mj.dense_to_conv(net, variables, (8, 8, 3))
         >>> sliding.apply(new_variables, jax.numpy.ones((1, 12, 14, 3))).shape
         (1, 5, 7, 10)
