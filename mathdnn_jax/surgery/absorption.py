@@ -1,6 +1,7 @@
 """The exact ways in which neighbouring layers absorb a per-channel affine map.
 
-Each function does so and returns None, or returns the reason why that is not possible exactly.
+Each function rewrites the list of layers and returns None; or, if that is not possible exactly, it changes nothing and
+returns the reason.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def obstacle(layer: Layer, affine: Affine) -> str | None:
     return f"{layer.kind} stands between"
 
 
-def fold_back(layers: LayerList, item: Item) -> str | None:
+def absorb_into_layer_before(layers: LayerList, item: Item) -> str | None:
     """Fold into the linear layer before it, w̃ = s w, b̃ = s b + t; or merge with another affine map before it."""
     affine = affine_of(item)
     for other in reversed(layers.items[: layers.index(item)]):
@@ -78,14 +79,14 @@ def fold_back(layers: LayerList, item: Item) -> str | None:
     return "not into a layer before it: there is none"
 
 
-def fold_forward(layers: LayerList, item: Item) -> str | None:
+def absorb_into_layer_after(layers: LayerList, item: Item) -> str | None:
     """Fold into the linear layer after it: w̃ = w s, b̃ = b + Σ w t."""
     affine = affine_of(item)
-    found = _linear_after(layers, item, affine)
+    found = _linear_layer_after(layers, item, affine)
     if isinstance(found, str):
         return f"not into a layer after it: {found}"
     other, affine = found
-    reason = _border(other.layer, affine)
+    reason = _border_obstacle(other.layer, affine)
     if reason is not None:
         return f"not into a layer after it: {other.name}: {reason}"
     fold_before(other, affine)
@@ -95,12 +96,12 @@ def fold_forward(layers: LayerList, item: Item) -> str | None:
     return None
 
 
-def pad_with_values(layers: LayerList, item: Item) -> str | None:
+def absorb_into_padded_convolution(layers: LayerList, item: Item) -> str | None:
     """Fold into the zero-padded convolution after it, which then pads with v = −t/s, the values mapped to zero."""
     if isinstance(item.layer, SignBias):
         return "not by padding with values, which would cost as much as the sign and bias"
     affine = affine_of(item)
-    found = _linear_after(layers, item, affine)
+    found = _linear_layer_after(layers, item, affine)
     if isinstance(found, str):
         return f"not by padding: {found}"
     other, affine = found
@@ -138,7 +139,7 @@ def pad_with_values(layers: LayerList, item: Item) -> str | None:
     return None
 
 
-def to_sign_and_bias(layers: LayerList, item: Item) -> str | None:
+def reduce_to_sign_and_bias(layers: LayerList, item: Item) -> str | None:
     """Rewrite as S ⊙ σ(w̃ x + b̃) ⊕ B for homogeneous σ: w̃ = |s| w, b̃ = |s| b, S = sign s (+1 for 0), B = t."""
     affine = affine_of(item)
     if isinstance(item.layer, SignBias) and (np.abs(affine.scale) == 1).all():
@@ -163,7 +164,8 @@ def to_sign_and_bias(layers: LayerList, item: Item) -> str | None:
     return "no sign and bias: there is no linear layer before it"
 
 
-def _linear_after(layers: LayerList, item: Item, affine: Affine) -> tuple[Item, Affine] | str:
+def _linear_layer_after(layers: LayerList, item: Item, affine: Affine) -> tuple[Item, Affine] | str:
+    """Return the next linear layer and the map as it arrives there, or why the map does not reach one."""
     flatten: Flatten | None = None
     for other in layers.items[layers.index(item) + 1 :]:
         layer = other.layer
@@ -178,7 +180,8 @@ def _linear_after(layers: LayerList, item: Item, affine: Affine) -> tuple[Item, 
     return "there is none"
 
 
-def _border(layer: Layer, affine: Affine) -> str | None:
+def _border_obstacle(layer: Layer, affine: Affine) -> str | None:
+    """Return why the border of the image keeps the linear layer from absorbing the map before it, or None."""
     if not affine.shift.any():
         return None
     if isinstance(layer, Conv) and any(low or high for low, high in layer.pads):

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from mathdnn_jax.nets import BatchNorm, Sequential
-from mathdnn_jax.surgery.absorption import Absorption, fold_back, fold_forward, pad_with_values, to_sign_and_bias
+from mathdnn_jax.surgery.absorption import (
+    Absorption,
+    absorb_into_layer_after,
+    absorb_into_layer_before,
+    absorb_into_padded_convolution,
+    reduce_to_sign_and_bias,
+)
 from mathdnn_jax.surgery.affine_map import AFFINE
 from mathdnn_jax.surgery.layer_list import Item, LayerList, Variables
 from mathdnn_jax.surgery.report import SurgeryReport
 
 # Tried in this order: first those that leave no layer in place of the batch norm.
-_ABSORPTIONS: tuple[Absorption, ...] = (fold_back, fold_forward, to_sign_and_bias, pad_with_values)
+_ABSORPTIONS: tuple[Absorption, ...] = (
+    absorb_into_layer_before,
+    absorb_into_layer_after,
+    reduce_to_sign_and_bias,
+    absorb_into_padded_convolution,
+)
 
 
 def remove_batch_norm(network: Sequential, variables: Variables) -> tuple[Sequential, dict[str, Any], SurgeryReport]:
@@ -29,7 +40,7 @@ def remove_batch_norm(network: Sequential, variables: Variables) -> tuple[Sequen
     Dropout, repetition, pooling and flattening between the two layers do not matter wherever the map commutes with
     them, and consecutive batch norms are merged. Layers of kind `ScaleShift` and `SignBias` are treated in the same
     way. Everything is computed in float64 on the host and rounded once, to the dtype that each array had; arrays that
-    do not change are not copied. The equality is that of eval mode: the new network has no statistics to update.
+    do not change are not copied. The networks are equal in eval mode only: the new one has no statistics to update.
 
     Returns:
         (network, variables, report). The inputs are not changed.
@@ -46,7 +57,7 @@ def remove_batch_norm(network: Sequential, variables: Variables) -> tuple[Sequen
         >>> import jax, mathdnn_jax as mj
         >>> net = mj.Sequential(conv=mj.nets.Conv(4, 3), bn=mj.nets.BatchNorm(), relu=mj.nets.Relu())
         >>> x = jax.numpy.ones((1, 8, 8, 3))
-        >>> variables = net.init(jax.random.key(0), x)
+        >>> variables = jax.jit(net.init)(jax.random.key(0), x)
         >>> folded, new_variables, report = mj.remove_batch_norm(net, variables)
         >>> print(report.describe())
         conv  Conv          changed   absorbed bn, which follows it
@@ -69,12 +80,12 @@ def _one_step(layers: LayerList) -> bool:
     for absorb in _ABSORPTIONS:
         for item in [item for item in layers.items if isinstance(item.layer, AFFINE)]:
             if absorb(layers, item) is None:
-                _tidy(layers, item)
+                _remove_identity(layers, item)
                 return True
     return False
 
 
-def _tidy(layers: LayerList, item: Item) -> None:
+def _remove_identity(layers: LayerList, item: Item) -> None:
     """Remove a sign and bias that turned out to be the identity."""
     if item in layers.items and not (item.params["sign"] != 1).any() and not item.params["bias"].any():
         item.note("removed", "its sign and bias would be +1 and 0")

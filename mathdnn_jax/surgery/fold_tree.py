@@ -52,8 +52,8 @@ def fold_batch_norms(
     flat = {name: flatten_dict(dict(variables.get(name, {})), sep="/") for name in ("params", "batch_stats")}
     params, stats = flat["params"], flat["batch_stats"]
     norms = {path.rpartition("/")[0] for path in stats if path.endswith("/mean") and f"{path[:-4]}var" in stats}
-    _check(pairs, norms, {path.rpartition("/")[0] for path in params if path.endswith("/kernel")})
-    fates = dict.fromkeys([path.rpartition("/")[0] for path in (*params, *stats)], ("kept", "", ""))
+    _check_pairs(pairs, norms, {path.rpartition("/")[0] for path in params if path.endswith("/kernel")})
+    outcomes = dict.fromkeys([path.rpartition("/")[0] for path in (*params, *stats)], ("kept", "", ""))
     for norm, layer in pairs.items():
         own = {leaf: params.pop(f"{norm}/{leaf}", None) for leaf in ("scale", "bias")}
         own |= {leaf: stats.pop(f"{norm}/{leaf}") for leaf in ("mean", "var")}
@@ -71,17 +71,19 @@ def fold_batch_norms(
             raise type(error)(f"{norm} into {layer}: {error}") from error
         params |= {f"{layer}/kernel": folded.kernel, f"{layer}/bias": folded.bias}
         stats.pop(f"{norm}/num_batches_tracked", None)
-        fates[norm] = ("removed", f"folded into {layer}, which comes before it", layer)
-        fates[layer] = ("changed", f"absorbed {norm}, which follows it", norm)
+        outcomes[norm] = ("removed", f"folded into {layer}, which comes before it", layer)
+        outcomes[layer] = ("changed", f"absorbed {norm}, which follows it", norm)
     for norm in norms - set(pairs):
-        fates[norm] = ("left", "no pair names the layer that it follows", "")
+        outcomes[norm] = ("left", "no pair names the layer that it follows", "")
     new = {name: value for name, value in variables.items() if name not in flat}
     new |= {name: unflatten_dict(tree, sep="/") for name, tree in flat.items() if tree}
-    report = SurgeryReport("fold_batch_norms", tuple(_entry(name, norms, fate) for name, fate in fates.items()))
+    report = SurgeryReport(
+        "fold_batch_norms", tuple(_layer_report(name, norms, outcome) for name, outcome in outcomes.items())
+    )
     return new, report
 
 
-def _check(pairs: Mapping[str, str], norms: set[str], layers: set[str]) -> None:
+def _check_pairs(pairs: Mapping[str, str], norms: set[str], layers: set[str]) -> None:
     wrong = [f"{norm} is not a batch norm" for norm in pairs if norm not in norms]
     wrong += [f"{layer} is not a layer with a kernel" for layer in pairs.values() if layer not in layers]
     named = list(pairs.values())
@@ -93,7 +95,7 @@ def _check(pairs: Mapping[str, str], norms: set[str], layers: set[str]) -> None:
         )
 
 
-def _entry(name: str, norms: set[str], fate: tuple[Any, str, str]) -> LayerReport:
-    action, detail, other = fate
+def _layer_report(name: str, norms: set[str], outcome: tuple[Any, str, str]) -> LayerReport:
+    action, detail, other = outcome
     kind = "BatchNorm" if name in norms else "layer"
     return LayerReport(name, kind, action, detail, (other,) if other else ())

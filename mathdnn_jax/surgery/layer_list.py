@@ -81,7 +81,7 @@ class LayerList:
         self.variables = variables
         self.kinds = {name: layer.kind for name, layer in network.layers}
         self.order = names
-        self.gone: dict[str, Item] = {}
+        self.removed: dict[str, Item] = {}
         self.items = [_item(name, layer, variables) for name, layer in network.layers]
 
     def index(self, item: Item) -> int:
@@ -91,7 +91,7 @@ class LayerList:
     def remove(self, item: Item) -> None:
         """Remove a layer."""
         del self.items[self.index(item)]
-        self.gone[item.name] = item
+        self.removed[item.name] = item
 
     def insert_before(self, item: Item, name: str, layer: Layer, **arrays: np.ndarray) -> Item:
         """Insert a new layer before `item`, called `name` or, if that name is taken, `name` with a number appended."""
@@ -115,10 +115,10 @@ class LayerList:
         if stats:
             variables["batch_stats"] = stats
         network = Sequential(layers=[(item.name, item.layer) for item in self.items])
-        fates = {**self.gone, **{item.name: item for item in self.items}}
+        items = {**self.removed, **{item.name: item for item in self.items}}
         entries = [
             LayerReport(name, self.kinds[name], item.action, "; ".join(item.detail), tuple(item.others))
-            for name, item in ((name, fates[name]) for name in self.order)
+            for name, item in ((name, items[name]) for name in self.order)
         ]
         return network, variables, SurgeryReport(surgery, tuple(entries))
 

@@ -54,7 +54,7 @@ class OperationCount(NamedTuple):
 
     @property
     def convolution_operations(self) -> int:
-        """The operations of convolutions and transposed convolutions."""
+        """The operations of convolutions, also transposed ones and those in the frequency domain."""
         return sum(
             entry.operations for entry in self.layers if entry.kind in ("Conv", "ConvTranspose", "FrequencyConv")
         )
@@ -97,9 +97,9 @@ class OperationCount(NamedTuple):
         ]
         rows += [
             (
-                *(entry.layer, entry.kind, _by(entry.output_shape)),
+                *(entry.layer, entry.kind, _joined(entry.output_shape)),
                 *(f"{n:,}" for n in (entry.operations, entry.parameters, entry.activations)),
-                *(_by(entry.receptive_field) or "-", _by(entry.stride) or "-"),
+                *(_joined(entry.receptive_field) or "-", _joined(entry.stride) or "-"),
             )
             for entry in self.layers
         ]
@@ -199,5 +199,5 @@ def _transposed_costs(layer: ConvTranspose, before: Shape, after: Shape) -> tupl
     return products, products if layer.bias else products - reached * layer.features
 
 
-def _by(lengths: tuple[Any, ...]) -> str:
+def _joined(lengths: tuple[Any, ...]) -> str:
     return " x ".join(map(str, lengths))

@@ -47,8 +47,8 @@ def dense_to_conv(
 
     Example:
         >>> import jax, mathdnn_jax as mj
-        >>> net = mj.Sequential(conv=mj.nets.Conv(4, 3), flatten=mj.nets.Flatten(), head=mj.nets.Dense(10))
-        >>> variables = net.init(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
+        >>> net = mj.Sequential(flatten=mj.nets.Flatten(), head=mj.nets.Dense(10))
+        >>> variables = jax.jit(net.init)(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
         >>> sliding, new_variables, report = mj.dense_to_conv(net, variables, (8, 8, 3))
         >>> sliding.apply(new_variables, jax.numpy.ones((1, 12, 14, 3))).shape
         (1, 5, 7, 10)
@@ -65,8 +65,8 @@ def dense_to_conv(
             f"pixel, between Flatten and {dense[0].name}; remove_batch_norm folds it into {dense[0].name}"
         )
     flatten, first = layers.items[at], dense[0]
-    spatial, channels, how = _image_at(network, flatten, first, input_shape)
-    _slide(first, flatten, spatial, channels)
+    spatial, channels, how = _image_before(network, flatten, first, input_shape)
+    _to_convolution(first, flatten, spatial, channels)
     for layer in dense[1:]:
         _to_pixelwise(layer, len(spatial))
     for item in [item for item in layers.items[at:] if isinstance(item.layer, Flatten)]:
@@ -74,11 +74,11 @@ def dense_to_conv(
         layers.remove(item)
     for item in layers.items[:at]:
         if _pads(item):
-            item.note("kept", "pads: on larger images outputs near the border only are the old network's on patches")
+            item.note("kept", "it pads, so larger images give other outputs than patches, whose borders are padded too")
     return layers.assemble("dense_to_conv")
 
 
-def _image_at(network: Sequential, flatten: Item, first: Item, input_shape: Shape | None) -> tuple[Shape, int, str]:
+def _image_before(network: Sequential, flatten: Item, first: Item, input_shape: Shape | None) -> tuple[Shape, int, str]:
     rows = int(np.shape(first.params["kernel"])[0])
     if input_shape is not None:
         shapes = {"": tuple(input_shape), **network.output_shapes(input_shape)}
@@ -103,7 +103,7 @@ def _image_at(network: Sequential, flatten: Item, first: Item, input_shape: Shap
     return (side, side), known[-1], f"{side} x {side} (assumed to be square)"
 
 
-def _slide(item: Item, flatten: Item, spatial: Shape, channels: int) -> None:
+def _to_convolution(item: Item, flatten: Item, spatial: Shape, channels: int) -> None:
     dense = item.layer
     if not isinstance(dense, Dense) or not isinstance(flatten.layer, Flatten):
         raise TypeError(f"{item.name} is not a dense layer after a Flatten")

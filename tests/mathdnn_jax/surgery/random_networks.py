@@ -1,4 +1,4 @@
-"""Random layer lists with random variables, and how far two float32 computations of them may be apart."""
+"""Random layer lists with random variables, and a bound on the rounding errors of their outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mathdnn_jax.nets import Layer, Sequential
 
 Variables = dict[str, Any]
 
-# Blocks, the channels being 4 throughout so that every group count divides them. A few sizes keep compilation rare.
+# Blocks with 4 channels throughout, which every group count divides. Few distinct sizes keep compilation rare.
 LINEAR: list[Layer] = [
     nets.Conv(4, 3),
     nets.Conv(4, 3, padding=1, groups=2),
@@ -71,7 +71,7 @@ def networks(draw: st.DrawFn) -> Sequential:
 def random_variables(
     network: Sequential, seed: int, input_shape: tuple[int, ...] = INPUT_SHAPE, zeros: bool = True
 ) -> Variables:
-    """Float64 arrays on the host: kernels of variance 1/fan-in, γ of any sign and (if `zeros`) 0 too."""
+    """Draw float64 arrays on the host: kernels of variance 1/fan-in, γ of either sign and, if `zeros`, sometimes 0."""
     rng = np.random.default_rng(seed)
     variables: Variables = {"params": {}}
     shapes = [input_shape, *network.output_shapes(input_shape).values()]
@@ -87,7 +87,7 @@ def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...], zeros: bo
     if key == "kernel":
         array /= np.sqrt(np.prod(shape[:-1]))
     if key == "var":
-        # Tiny ones too, beside which epsilon decides.
+        # Also tiny ones, for which epsilon dominates.
         array = np.exp(array) * np.where(rng.random(shape) < 0.2, 1e-9, 1.0)
     if key == "scale" and zeros:
         array[rng.random(shape) < 0.2] = 0
@@ -97,7 +97,7 @@ def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...], zeros: bo
 
 
 def apply(network: Sequential, variables: Variables, x: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
-    """Eval mode in the given dtype."""
+    """Apply the network in eval mode in the given dtype."""
     with jax.enable_x64(dtype is np.float64), jax.default_matmul_precision("highest"):
         typed = jax.tree.map(functools.partial(np.asarray, dtype=dtype), variables)
         return np.asarray(_compiled(network)(typed, x.astype(dtype)))
@@ -109,16 +109,16 @@ def _compiled(network: Sequential) -> Any:
 
 
 def events(seed: int, shape: tuple[int, ...] = INPUT_SHAPE, count: int = 2) -> np.ndarray:
-    """Normal events, float64."""
+    """Draw normal events in float64."""
     return np.random.default_rng([seed, 1]).normal(size=(count, *shape))
 
 
 def rounding(network: Sequential, variables: Variables, x: np.ndarray) -> np.ndarray:
-    """How large rounding errors of one unit each may make the output, to first order: multiply by the unit ε.
+    """Bound the rounding error of the output to first order, in units of ε.
 
     The network is run in float64 on magnitudes: |w| |x| + |b| bounds every partial sum of a linear layer, and a sum
     of n terms errs by at most n ε of that; a batch norm adds |s| |x| + |s μ| + |β|. Activations have slopes of at most
-    1.2 and every error that has been made is carried on by |w|, |s|.
+    1.2, and |w| and |s| propagate the errors of earlier layers.
     """
     with jax.enable_x64(True):
         return np.asarray(_compiled_rounding(network)(variables, x))
@@ -147,7 +147,7 @@ def _rounding(network: Sequential, variables: Variables, x: jax.Array) -> jax.Ar
 
 
 def _carried(layer: Layer, params: Variables, stats: Variables | None) -> tuple[Layer, float]:
-    """The layer that magnitudes go through, and how many units of rounding it adds."""
+    """Return the layer that propagates magnitudes, and the number of rounding units that it adds."""
     kernel = params.get("kernel")
     terms = 4.0 if kernel is None else float(np.prod(kernel.shape[:-1])) + 4
     if isinstance(layer, nets.BatchNorm) and stats is not None:
@@ -163,7 +163,7 @@ def _carried(layer: Layer, params: Variables, stats: Variables | None) -> tuple[
 def _offset(layer: Layer, params: Variables, stats: Variables | None) -> Any:
     if isinstance(layer, nets.BatchNorm) and stats is not None:
         return params["scale"] * jnp.abs(stats["mean"])
-    # tanh of a small number is small, gelu of 0 is 0: no magnitude is added.
+    # No magnitude is added: tanh of a small number is small, and gelu of 0 is 0.
     return 0.0
 
 

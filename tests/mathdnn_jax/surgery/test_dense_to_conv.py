@@ -1,4 +1,4 @@
-"""Dense heads as convolutions: equal on the old size, sliding on larger images, the big matrix not copied."""
+"""Dense heads as convolutions are equal on the old size, slide over larger images and share the large matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .random_networks import Variables, apply, events, random_variables, roundin
 
 
 def check(found: np.ndarray, network: Sequential, variables: Variables, x: np.ndarray) -> None:
-    """Both ways round the same products and sums in another order."""
+    """Compare up to rounding: both networks add the same products, in different orders."""
     bound = 2 * rounding(network, variables, x) * np.finfo(np.float64).eps
     assert (np.abs(found - apply(network, variables, x)) <= bound).all()
 
@@ -82,7 +82,7 @@ HEADS: list[list[nets.Layer]] = [
 ]
 
 
-@settings(max_examples=settings().max_examples // 2)  # a network compiled for each
+@settings(max_examples=settings().max_examples // 2)  # each example compiles a network
 @given(
     local=st.lists(st.sampled_from(LOCAL), max_size=3),
     order=st.sampled_from([nets.Flatten("last"), nets.Flatten("first")]),
@@ -110,7 +110,7 @@ def test_any_network_without_padding_slides(
     check(np.concatenate([output[:, i, j] for i, j in corners]), network, variables, patches)
 
 
-def test_padding_is_exact_on_the_old_size_and_said() -> None:
+def test_padding_is_exact_on_the_old_size_and_reported() -> None:
     network = mathdnn_jax.small_net(channels=3, hidden=5, flatten="first")
     variables, x = random_variables(network, 2, (8, 8, 3)), events(2, (8, 8, 3))
     sliding, new, report = mathdnn_jax.dense_to_conv(network, variables)
@@ -143,7 +143,7 @@ def test_float64_stays_float64_outside_its_scope() -> None:
     assert {leaf.dtype for leaf in jax.tree.leaves(new)} == {np.dtype(np.float64)}
 
 
-def test_what_cannot_slide_is_named() -> None:
+def test_errors_say_what_cannot_slide() -> None:
     network = mathdnn_jax.net1(channels=(3, 3, 3, 3, 4), hidden=6)
     variables = random_variables(network, 0, (32, 32, 3))
     with pytest.raises(errors.EventShapeError, match="36, 38"):

@@ -1,9 +1,10 @@
-"""A batch norm and the layer before it, folded as bare arrays and in the variables of networks with branches."""
+"""Batch norms are folded into the layers before them, as bare arrays and in the variables of branched networks."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +47,7 @@ def test_the_formula_on_a_product() -> None:
     [Dense(6), Conv(6, 3, groups=2, padding=1, bias=False), ConvTranspose(6, (3,), stride=2, groups=2)],
     ids=lambda layer: layer.kind,
 )
-def test_it_is_the_surgerys_own_formula_to_the_bit(layer: Any) -> None:
+def test_it_equals_the_surgery_to_the_bit(layer: Any) -> None:
     shape = {"Dense": (4,), "Conv": (5, 5, 4), "ConvTranspose": (5, 4)}[layer.kind]
     network = Sequential(a=layer, n=BatchNorm(epsilon=EPSILON))
     variables = network.init(jax.random.key(0), jnp.zeros((1, *shape)))
@@ -60,7 +61,7 @@ def test_it_is_the_surgerys_own_formula_to_the_bit(layer: Any) -> None:
     np.testing.assert_array_equal(given.kernel, want["params"]["a"]["kernel"])
     np.testing.assert_array_equal(given.bias, want["params"]["a"]["bias"])
     tree, report = fold_batch_norms(variables, {"n": "a"}, epsilon=EPSILON)
-    jax.tree.map(np.testing.assert_array_equal, tree, dict(want))
+    chex.assert_trees_all_equal(tree, dict(want), strict=True)
     assert [entry.action for entry in report.layers] == ["changed", "removed"]
     assert [name for name, _ in folded.layers] == ["a"]
 
@@ -115,7 +116,8 @@ def test_a_tree_is_folded_by_its_pairs_and_the_report_says_what_is_left() -> Non
 def test_where_there_is_no_batch_norm_nothing_is_done() -> None:
     variables = {"params": {"fc": {"kernel": np.ones((2, 2), np.float32)}}}
     new, report = fold_batch_norms(variables, {}, epsilon=EPSILON)
-    assert new == variables
+    chex.assert_trees_all_equal(new, variables, strict=True)
+    assert new["params"]["fc"]["kernel"] is variables["params"]["fc"]["kernel"]
     assert report.describe().splitlines()[-1] == "there was nothing to do"
     network = Sequential(a=Dense(3))
     *_, report = remove_batch_norm(network, network.init(jax.random.key(0), jnp.zeros((1, 2))))

@@ -38,7 +38,7 @@ def test_the_outputs_are_the_same_on_images_of_any_size(shape: tuple[int, int, i
             np.testing.assert_allclose(np.asarray(outputs), np.asarray(expected), atol=1e-13)
 
 
-def test_float32_stays_float32_and_about_as_exact() -> None:
+def test_float32_stays_float32_with_about_the_same_precision() -> None:
     net, variables, other, others = network((15, 14, 2), np.float32)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 15, 14, 2), np.float32))
     y = jax.jit(other.apply)(others, x)
@@ -72,7 +72,7 @@ def test_counts_and_fields_of_the_layer() -> None:
     assert head.multiplications == 4 * 13 * 7 * 3 * 4
 
 
-def test_errors_by_name() -> None:
+def test_errors_say_what_is_needed() -> None:
     net = Sequential(first=Conv(3, 3))
     with pytest.raises(ConfigurationError, match="at least 64 taps"):
         frequency_domain(net, drawn(net.init, jax.ShapeDtypeStruct((1, 4, 4, 1), np.float32)), (4, 4, 1))

@@ -1,4 +1,4 @@
-"""Counts to the unit, and receptive fields against what perturbations show."""
+"""Operation counts are exact, and receptive fields agree with perturbations of the input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_net1_has_the_published_head() -> None:
 
 
 def counted(layer: nets.Conv | nets.ConvTranspose, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Multiplications and additions, one after the other, from where every tap lies."""
+    """Count multiplications and additions one by one, from the position of every tap."""
     n, channels = shape[0], shape[1]
     (k,), (s,), (d,) = layer.kernel, layer.strides, layer.dilations
     (m, features) = layer.output_shape(shape)
@@ -108,9 +108,9 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_receptive_fields_are_what_perturbations_show(network: Sequential) -> None:
+def test_receptive_fields_agree_with_perturbations(network: Sequential) -> None:
     length = 32
-    # Positive weights, so that nothing cancels and ReLU lets everything pass.
+    # With positive weights nothing cancels, and a ReLU is the identity.
     variables = jax.tree.map(lambda leaf: np.abs(leaf) + 0.1, random_variables(network, 0, (length, 1)))
     # One pixel is raised in each event but the first.
     x = np.concatenate([np.ones((1, length, 1)), 1 + np.eye(length)[..., None]])
@@ -136,6 +136,6 @@ def test_the_count_is_json_and_a_table() -> None:
     assert f"{count.operations:,}" in count.describe()
 
 
-def test_images_below_the_receptive_field_are_named() -> None:
+def test_the_error_for_too_small_images_names_the_layer() -> None:
     with pytest.raises(errors.ImageError, match="features_2"):
         mathdnn_jax.count_operations(mathdnn_jax.net1(), (8, 8, 3))

@@ -1,4 +1,4 @@
-"""The real smallNet, folded: on test images the same classes, and differences below what is asked for."""
+"""The course's trained smallNet, folded: the same classes on test images, and differences within the bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mathdnn_jax.cli.fold import compare
 from mathdnn_jax.nets import BatchNorm
 
 PYTORCHS_OWN = 9.22e-10
-"""Largest squared norm over batches of 100 of the difference that PyTorch's own folding makes on this file."""
+"""The largest squared norm, over batches of 100, of the difference that PyTorch's own folding makes on this file."""
 
 
 @pytest.mark.filterwarnings("ignore:.*TypedStorage is deprecated")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +28,7 @@ def fits(network: Sequential) -> bool:
     return True
 
 
-@settings(max_examples=settings().max_examples // 2)  # a network compiled for each
+@settings(max_examples=settings().max_examples // 2)  # each example compiles a network
 @given(network=networks().filter(fits), seed=st.integers(0, 99))
 def test_whatever_the_layers_the_output_is_the_same(network: Sequential, seed: int) -> None:
     variables, x = random_variables(network, seed), events(seed)
@@ -166,7 +169,7 @@ def test_a_scale_too_small_for_its_padding_value_is_left() -> None:
     subnormal: Any = {**variables, "params": {**variables["params"], "bn": {**variables["params"]["bn"]}}}
     subnormal["params"]["bn"]["scale"] = np.full(4, 1e-310)
     assert mathdnn_jax.remove_batch_norm(network, subnormal)[2].left == ("bn",)
-    # In float64 the value can be had, and is right.
+    # In float64 the value is within the limit, and the result is right.
     folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
     assert report.left == ()
     np.testing.assert_allclose(apply(folded, new, x), apply(network, variables, x), rtol=0, atol=1e-12)
@@ -206,21 +209,20 @@ def test_pools_are_passed_only_where_that_is_exact() -> None:
     assert mathdnn_jax.remove_batch_norm(network, variables)[2].left == ()
 
 
-def test_the_caller_keeps_his_variables_and_untouched_arrays_are_shared() -> None:
+def test_the_callers_variables_do_not_change_and_untouched_arrays_are_shared() -> None:
     network = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(), relu=nets.Relu(), fc=nets.Dense(2))
     variables = random_variables(network, 10)
+    copies = jax.tree.map(np.copy, variables)
     before = {name: dict(arrays) for name, arrays in variables["params"].items()}
     _, new, _ = mathdnn_jax.remove_batch_norm(network, variables)
     assert {name: dict(arrays) for name, arrays in variables["params"].items()} == before
+    chex.assert_trees_all_equal(variables, copies, strict=True)
     assert new["params"]["fc"]["kernel"] is variables["params"]["fc"]["kernel"]
     assert set(variables["batch_stats"]) == {"bn"}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_arrays_keep_their_dtype(dtype: str) -> None:
-    import jax
-    import jax.numpy as jnp
-
     network = Sequential(
         bn0=BatchNorm(), conv=nets.Conv(4, 3, padding=1), bn=BatchNorm(), relu=nets.Relu(), last=BatchNorm()
     )

@@ -1,7 +1,9 @@
-"""The sign-bias form, and that a convolution and ReLU alone cannot have it."""
+"""The sign-bias form is exact, and a convolution and ReLU alone do not suffice."""
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ def test_conv_relu_bn_is_sign_bias(slope: float, signs: list[float], seed: int) 
     assert report.left == ()
 
 
-def test_a_convolution_and_relu_alone_cannot_do_it() -> None:
+def test_a_convolution_and_relu_alone_do_not_suffice() -> None:
     """Any such network is never negative; with γ < 0 this one is negative wherever the ReLU is not 0."""
     network = mathdnn_jax.conv_relu_bn(1, 1)
     variables = {
@@ -62,7 +64,7 @@ def test_other_activations_do_not_let_a_scale_through(activation: nets.Activatio
     assert same == network
     assert report.left == ("bn",)
     assert "not positively homogeneous" in report.describe()
-    # What the form would give if it were applied all the same.
+    # The output if the form were applied nevertheless.
     relu = mathdnn_jax.conv_relu_bn(4, 3)
     _, forced, _ = mathdnn_jax.to_sign_bias(relu, variables)
     wrong = Sequential(conv=nets.Conv(4, 3), activation=activation, bn=nets.SignBias())
@@ -75,10 +77,7 @@ def test_a_batch_norm_without_activation_is_left_to_the_other_surgery() -> None:
     assert report.left == ("bn",)
 
 
-def test_the_sign_is_passed_no_gradient() -> None:
-    import jax
-    import jax.numpy as jnp
-
+def test_the_sign_receives_no_gradient() -> None:
     layer = nets.SignBias()
     params = {"sign": jnp.array([1.0, -1.0]), "bias": jnp.zeros(2)}
     gradient = jax.grad(lambda p: layer.apply({"params": p}, jnp.ones((3, 2)))[0].sum())(params)

@@ -1,4 +1,4 @@
-"""Variables that are wrong, layers of others, and networks that are none: named, or kept."""
+"""Errors name invalid variables and networks, and layers from outside the library are kept."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ NETWORK = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(), fc=nets.Dense(2))
         ),
     ],
 )
-def test_variables_that_are_wrong_are_named(change: Any, error: type[Exception], said: str) -> None:
+def test_errors_name_invalid_variables(change: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         bad(NETWORK, change)
 
 
 @dataclasses.dataclass(frozen=True)
 class Temperature(nets.Layer):
-    """A layer that somebody else has written: x divided by a number that is learnt."""
+    """A layer from outside the library: x divided by a learnt number."""
 
     def slots(self, input_shape: tuple[int, ...]) -> dict[str, dict[str, Slot]]:
         del input_shape
@@ -67,7 +67,7 @@ class Temperature(nets.Layer):
         return x / values["params"]["temperature"], {}
 
 
-def test_layers_of_others_are_kept_and_not_passed() -> None:
+def test_layers_from_outside_are_kept_and_nothing_moves_across_them() -> None:
     network = Sequential(conv=nets.Conv(4, 3), own=Temperature(), bn=BatchNorm())
     variables, x = random_variables(network, 14), events(14)
     folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
@@ -76,13 +76,13 @@ def test_layers_of_others_are_kept_and_not_passed() -> None:
     np.testing.assert_array_equal(apply(folded, new, x), apply(network, variables, x))
 
 
-def test_surgery_is_on_networks_whose_layers_can_be_read() -> None:
+def test_surgery_needs_a_sequential() -> None:
     mlp: Any = nets.MLP([3, 2])
     with pytest.raises(errors.ConfigurationError, match="Sequential"):
         mathdnn_jax.remove_batch_norm(mlp, {})
 
 
-def test_weights_that_overflow_are_named() -> None:
+def test_the_error_names_weights_that_overflow() -> None:
     network = Sequential(conv=nets.Conv(4, 3), bn=BatchNorm(epsilon=0.0))
     variables = random_variables(network, 13, zeros=False)
     variables["batch_stats"]["bn"]["var"][:] = 1e-12
