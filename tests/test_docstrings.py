@@ -13,6 +13,9 @@ import mathdnn_jax
 
 from .public import ROOMS, public_objects
 
+# Examples are small programs that run once.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PUBLIC = public_objects()
 MODULES = {name: import_module(name) for name in ("mathdnn_jax", *ROOMS)}
 
@@ -34,6 +37,10 @@ def examples(name: str, thing: Any) -> list[doctest.DocTest]:
     return [test for test in doctest.DocTestFinder(recurse=False).find(thing, name, globs={}) if test.examples]
 
 
+# A name that stands at the root and in its room has one docstring, which is tested once.
+EXAMPLES = list({id(thing): name for name, thing in (PUBLIC | MODULES).items() if examples(name, thing)}.values())
+
+
 @pytest.mark.parametrize("name", sorted(name for name, thing in PUBLIC.items() if inspect.isfunction(thing)))
 def test_a_public_function_says_what_it_returns(name: str) -> None:
     text = inspect.getdoc(PUBLIC[name]) or ""
@@ -53,7 +60,7 @@ def test_what_newcomers_call_first_has_an_example(name: str) -> None:
     assert examples(name, PUBLIC[name])
 
 
-@pytest.mark.parametrize("name", sorted(name for name, thing in (PUBLIC | MODULES).items() if examples(name, thing)))
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_an_example_prints_what_it_says(name: str) -> None:
     (example,) = examples(name, (PUBLIC | MODULES)[name])
     assert example.docstring is not None
