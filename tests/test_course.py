@@ -82,6 +82,7 @@ def resolves(sheet: str, problem: str) -> bool:
 
 def test_what_files_cite_has_an_entry() -> None:
     sheets, claims = {f"00{k}" for k in range(5)}, {claim.id for claim in CLAIMS}
+    assert {path for path, text in SOURCES.items() if problems(text)}, "no file cites a problem: is the pattern right?"
     missing = {}
     for path, text in (SOURCES | PAGES).items():
         missing[path] = [sheet for sheet, _ in CITATION.findall(text) if sheet not in sheets]
@@ -124,6 +125,7 @@ def test_errata_are_numbered_and_listed_with_their_systems() -> None:
 
 
 def test_the_table_of_sheets_says_which_systems_are_about_a_problem() -> None:
+    listed = set()
     for sheet, row in re.findall(r"^\| course (\d{3}) \|[^|]*\|([^|]*)\|$", COURSE, re.MULTILINE):
         for problem, systems in re.findall(r"([QP]\d): ([^;|]+?)(?=;| *$)", row.strip()):
             about = {
@@ -133,6 +135,8 @@ def test_the_table_of_sheets_says_which_systems_are_about_a_problem() -> None:
                 and any((there, cited[:2]) == (sheet, problem) for there, cited in entry.problems)
             }
             assert set(systems.split(", ")) == about, (sheet, problem)
+            listed.add((sheet, problem))
+    assert listed == {(sheet, name[:2]) for sheet, name in CITED}
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -154,5 +158,7 @@ def test_an_entry_has_a_problem_a_statement_and_a_place(name: str) -> None:
 
 
 def test_every_path_exists() -> None:
-    for path in re.findall(r"`([\w/]+/[\w./]*)`", COURSE):
+    paths = re.findall(r"`([\w/]+/[\w./]*)`", COURSE)
+    assert paths
+    for path in paths:
         assert (REPOSITORY / path).exists(), path

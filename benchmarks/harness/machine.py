@@ -35,9 +35,14 @@ def describe_machine() -> dict[str, Any]:
         "backend": on_jax.backend(),
         "device": on_jax.device_kind(),
         "versions": versions(),
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": {name: _setting(name) for name in VARIABLES if name in os.environ},
         "measured": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _setting(name: str) -> str:
+    """Return the value of a variable; a folder is only said to be set, since its path is this machine's affair."""
+    return "set" if name.endswith("_DIR") else os.environ[name]
 
 
 def _cpu() -> str:

@@ -23,11 +23,14 @@ def check_equal(what: str, given: Any, expected: Any, bound: Any) -> None:
         bound: how far they may differ, one number or one for each entry.
 
     Raises:
-        AssertionError: they differ by more, or either is NaN; the message shows the entry that is farthest off.
+        AssertionError: they differ by more, or either is NaN, and the message shows the entry that is farthest off;
+            or there are no entries to compare.
     """
     given, expected = np.asarray(given), np.asarray(expected)
     if expected.shape not in ((), given.shape):
         raise AssertionError(f"{what}: got shape {given.shape}, expected {expected.shape}")
+    if not given.size:
+        raise AssertionError(f"{what}: got shape {given.shape}, in which there is nothing to compare")
     expected, bound = np.broadcast_to(expected, given.shape), np.broadcast_to(bound, given.shape)
     difference = np.abs(given - expected)
     # Written so that NaN fails.

@@ -20,7 +20,7 @@ from parity.certification.measure import Evidence
 from parity.containers import Inside
 from parity.containers.checkpoint import announce, find, read, sha256
 from parity.conversion import export
-from parity.errors import UnsupportedDtypeError
+from parity.errors import UnsupportedDtypeError, WrongModelError
 from parity.models import Model, find_model
 from parity.models.family import Layers
 from parity.rules.targets import widened
@@ -115,7 +115,9 @@ def _evidence(
     def pair(layers: list[str], others: Collection[str]) -> dict[str, str]:
         pairs = {layer: submodules.get(layer, layer) for layer in layers}
         pairs = {layer: other for layer, other in pairs.items() if other in others}
-        assert set(pairs.values()) == set(others), "every layer that PyTorch has is compared"
+        alone = sorted(set(others) - set(pairs.values()))
+        if alone:
+            raise WrongModelError(f"these layers of the PyTorch twin have no counterpart in JAX: {', '.join(alone)}")
         return pairs
 
     capture = family.jax_layers(restored.model)

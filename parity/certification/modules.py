@@ -92,12 +92,17 @@ def _networks(
 
     def pair(layers: list[str], others: Collection[str]) -> dict[str, str]:
         named = pair_layers([name for name in layers if name != OUTPUT], set(others) - {OUTPUT}, known)
-        pairs = {**named, OUTPUT: OUTPUT}
-        return {layer: other for layer, other in pairs.items() if _kind(kinds, other) not in SILENT}
+        judged = {layer: other for layer, other in named.items() if _kind(kinds, other) not in SILENT}
+        return {**judged, OUTPUT: OUTPUT}
 
     def align(layer: str, submodule: str, array: np.ndarray, like: np.ndarray) -> np.ndarray | None:
         kind = _kind(kinds, submodule)
         moved = in_jax_layout(kind, array, like)
+        if moved is None and submodule == OUTPUT:
+            raise EventShapeError(
+                f"the JAX network's output has shape {like.shape} and PyTorch's has {array.shape}, so they cannot be "
+                f"compared: let both return the same, PyTorch with its channels first"
+            )
         if moved is None and kind and submodule in known.values():
             raise EventShapeError(f"layer {layer} has shape {like.shape} where PyTorch's {submodule} has {array.shape}")
         return moved

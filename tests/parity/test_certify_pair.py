@@ -17,6 +17,7 @@ import parity
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from parity import errors
 from parity.certification.report import describe
+from parity.rules.table import Rule, RuleTable
 
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
@@ -261,3 +262,31 @@ def test_arguments_that_make_no_pair_are_refused(module: Any, variables: Tree, t
         parity.certify(module, Twin().apply, variables, X[:0])
     with pytest.raises(ConfigurationError, match="give torch_inputs="):
         parity.certify(torch.nn.Linear(2, 2), Twin().apply, variables, X[0])
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda y: y[:, :2], lambda y: y.sum(), lambda y: y[None]], ids=["part", "sum", "axis"]
+)
+def test_an_output_of_another_shape_is_refused_though_the_layer_agrees(spoil: Callable[[Any], Any]) -> None:
+    torch.manual_seed(0)
+    module, dense = torch.nn.Sequential(torch.nn.Linear(5, 3)), nn.Dense(3, name="0")
+    tree = {"kernel": module[0].weight.detach().numpy().T, "bias": module[0].bias.detach().numpy()}
+    x = np.random.default_rng(0).normal(size=(70, 5)).astype(np.float32)
+    assert parity.certify(module, dense.apply, {"params": tree}, x)["passed"]
+    with pytest.raises(EventShapeError, match=r"output has shape .* PyTorch's has"):
+        parity.certify(module, lambda t, y: spoil(dense.apply(t, y)), {"params": tree}, x)
+
+
+def test_the_output_is_compared_whatever_a_layer_is_called() -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(5, 3)
+    module = torch.nn.Sequential()
+    module.add_module("linear", linear)
+    module.add_module("output", torch.nn.Identity())
+    tree = {"w": linear.weight.detach().numpy(), "b": linear.bias.detach().numpy()}
+    rules = RuleTable(
+        (Rule(("linear.weight",), "w", "same"), Rule(("linear.bias",), "b", "same")),
+    )
+    x = np.random.default_rng(0).normal(size=(70, 5)).astype(np.float32)
+    certificate = parity.certify(module, lambda t, y: y @ t["w"].T + t["b"], tree, x, rules=rules)
+    assert [entry["layer"] for entry in certificate["layers"]] == ["output"]

@@ -77,7 +77,6 @@ def test_arrays_agree_only_within_the_bound_of_each_entry() -> None:
     check_equal("scalars", 1.0, 1.5, 0.5)
     check_equal("entries", [[1.0, 2.0]], [[1.5, 2.0]], [[0.5, 0.0]])
     check_equal("one number for all", np.zeros(3), 0.0, 0.0)
-    check_equal("nothing", np.zeros(0), np.zeros(0), 0.0)
     check_equal("an infinite bound", 1.0, 2.0, np.inf)
     with pytest.raises(AssertionError, match=r"entries: got 2, expected 2\.5 at \(0, 1\); the difference 0\.5"):
         check_equal("entries", [[1.0, 2.0]], [[1.5, 2.5]], [[0.5, 0.25]])
@@ -85,3 +84,5 @@ def test_arrays_agree_only_within_the_bound_of_each_entry() -> None:
         check_equal("NaN", [1.0, np.nan], [1.0, 1.0], np.inf)
     with pytest.raises(AssertionError, match=r"got shape \(2,\), expected \(1,\)"):
         check_equal("shapes", np.zeros(2), np.zeros(1), 0.0)
+    with pytest.raises(AssertionError, match="nothing to compare"):
+        check_equal("no entries", np.zeros(0), np.zeros(0), 0.0)
