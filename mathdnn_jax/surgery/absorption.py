@@ -188,7 +188,7 @@ def _border_obstacle(layer: Layer, affine: Affine) -> str | None:
         return "it pads with zeros, which the shift does not change"
     if isinstance(layer, ConvTranspose):
         single = set(layer.kernel) == {1} and set(layer.strides) == {1}
-        if not single or any(layer.crops) or any(layer.extras):
+        if not single or any(layer.extras):
             return (
                 "some outputs of a transposed convolution do not receive all taps, so the shift is not constant there"
             )

@@ -118,3 +118,15 @@ def test_both_ends_of_the_closed_interval_are_finite_with_alpha() -> None:
 def test_an_alpha_that_shrinks_the_interval_to_nothing_is_refused(alpha: float) -> None:
     with pytest.raises(ConfigurationError, match=f"alpha={alpha}"):
         logit((2,), alpha)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 100, 255, 256, 257, 1000])
+def test_quantize_is_the_cell_for_any_number_of_levels(levels: int) -> None:
+    inside = np.random.default_rng(levels).random(200).astype(np.float32)
+    # A product that rounds up to an integer would be another cell; numbers half-way within their cells never do.
+    middle = np.asarray((np.floor(inside * levels) + 0.5) / levels, np.float32)
+    outside: np.ndarray = np.array([-3.0, -1e-6, 0.0, 1.0, 1.5], np.float32)
+    found = quantize(np.concatenate([middle, outside]), levels)
+    cells = [int(Fraction(float(y)) * levels) for y in middle]
+    np.testing.assert_array_equal(found, [*cells, 0, 0, 0, levels - 1, levels - 1])
+    assert found.dtype == (np.uint8 if levels <= 256 else np.int32)

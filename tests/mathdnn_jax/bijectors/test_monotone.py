@@ -200,3 +200,19 @@ def test_ranks_count_floats(dtype: type) -> None:
         between = jax.jit(middle)
         assert int(between(ranks[0], ranks[-1])) == 0
         assert int(between(ranks[-1], ranks[-1] - 2)) == int(ranks[-1]) - 1
+
+
+@pytest.mark.parametrize("newton", [0, 4])
+@pytest.mark.parametrize(("low", "high"), [(0.25, 0.75), (0.5, 0.5)])
+def test_a_root_next_to_nan_is_not_found(low: float, high: float, newton: int) -> None:
+    """The identity without its values on [low, high]: a search that runs into the hole may give up, but not lie."""
+    with jax.enable_x64(True):
+        z = jnp.asarray([-0.5, 0.3, 0.5, 0.7, 2.0])
+        x, found = monotone_inverse(
+            lambda _, x: jnp.where((x >= low) & (x <= high), jnp.nan, x), (), z, lower=-4.0, upper=5.0, newton=newton
+        )
+    inside = (np.asarray(z) >= low) & (np.asarray(z) <= high)
+    assert inside.any()
+    assert found[0]
+    assert not np.asarray(found)[inside].any()
+    np.testing.assert_array_equal(x, np.where(found, z, np.nan))

@@ -149,3 +149,28 @@ def test_a_permutation_that_allows_no_factorisation_is_refused(matrix: list[list
 def test_impossible_permutations_are_refused(order: tuple[int, ...]) -> None:
     with pytest.raises(ConfigurationError, match="0, …, 1 as integers in some order"):
         plu_from_matrix(np.eye(2), order)
+
+
+def test_the_smallest_pivot_that_is_more_than_its_rounding_error_is_accepted() -> None:
+    # The last pivot of this matrix is δ, and the terms of its elimination sum to 1 + δ: the bound is 2 ε.
+    with jax.enable_x64(True):
+        for multiple, accepted in ((1, False), (2, False), (3, True), (4, True)):
+            matrix = np.array([[1.0, 1.0], [1.0, 1.0 + multiple * EPS]])
+            if accepted:
+                np.testing.assert_array_equal(plu_from_matrix(matrix)[1]["diagonal"], [1, multiple * EPS])
+            else:
+                with pytest.raises(ConfigurationError, match=r"singular.*pivots \[1\]"):
+                    plu_from_matrix(matrix)
+
+
+def test_with_a_permutation_half_of_the_digits_are_enough() -> None:
+    # With a first pivot of δ the elimination loses 1/δ of its digits; the bound is 2⁻²⁶ = 1.5e-8 of the greatest entry.
+    with jax.enable_x64(True):
+        for pivot, accepted in ((3.3e-7, True), (3.3e-8, True), (3.3e-10, False), (3.3e-12, False)):
+            matrix = np.array([[pivot, 1.0], [1.0, 0.7]])
+            if accepted:
+                params = plu_from_matrix(matrix, (0, 1))[1]
+                np.testing.assert_allclose(plu_matrix(params), matrix, rtol=0, atol=1.5e-8)
+            else:
+                with pytest.raises(ConfigurationError, match="no factorisation with this permutation"):
+                    plu_from_matrix(matrix, (0, 1))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import chex
 import jax
 import numpy as np
@@ -48,3 +50,20 @@ class TestEveryFlow(chex.TestCase):  # type: ignore[misc]
                 chex.assert_tree_all_finite((x, log_p))
                 chex.assert_trees_all_close(x, made.sample(params, key, (3,)), rtol=1e-9)
                 chex.assert_trees_all_close(log_p, self.variant(made.log_prob)(params, x), rtol=1e-7)
+
+    @chex.variants(with_jit=True)  # type: ignore[untyped-decorator]
+    def test_at_a_temperature_too(self) -> None:
+        for name, made in FLOWS.items():
+            with self.subTest(name), jax.enable_x64(True):
+                key, noise = jax.random.key(1), drawn(made.init, scale=0.1, dtype=np.float64)
+                params = jax.tree.map(lambda first, change: first.astype(float) + change, made.init(key), noise)
+
+                def both(temperature: float, made: Flow = made, params: Any = params, key: Any = key) -> Any:
+                    x, log_p = made.sample_and_log_prob(params, key, (3,), temperature=temperature)
+                    return x, log_p, made.log_prob(params, x), made.sample(params, key, (3,), temperature=temperature)
+
+                (x, log_p, density, sample), (hot, *_) = self.variant(both)(0.5), self.variant(both)(1.0)
+                chex.assert_trees_all_close(x, sample, rtol=1e-9)
+                # The density is the flow's own, not that of the tempered prior.
+                chex.assert_trees_all_close(log_p, density, rtol=1e-7)
+                assert np.abs(np.asarray(x) - hot).max() > 1e-3

@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import special
 
 from mathdnn_jax import Sequential, gan
@@ -23,7 +21,7 @@ from mathdnn_jax.generative import (
     dense_generator,
     gan_training,
 )
-from mathdnn_jax.nets import Dense
+from mathdnn_jax.nets import BatchNorm, Dense
 
 from ...drawn import drawn, normal
 
@@ -62,19 +60,21 @@ def losses(weight: float) -> Any:
     return found
 
 
-@given(weight=st.sampled_from([1e-3, 0.5, 1.0, 1e3]), seed=st.integers(0, 100), sharpness=st.sampled_from([1.0, 300.0]))
-def test_losses_are_the_weighted_objective(weight: float, seed: int, sharpness: float) -> None:
-    params, state = drawn_model(DENSE, seed)
-    last = params["discriminator"]["dense_1"]
-    params["discriminator"]["dense_1"] = jax.tree.map(lambda leaf: np.float32(sharpness) * np.asarray(leaf), last)
-    logits, both = losses(weight)(params, state, normal(40, 6), normal(40, 3, seed=1))
-    real, fake = (np.asarray(part, np.float64) for part in logits)
-    # log D = −log(1 + e^−ℓ), log(1 − D) = −log(1 + e^ℓ), by logaddexp.
-    objective = -np.logaddexp(0, -real).mean() - weight * np.logaddexp(0, fake).mean()
-    for (found, loss), saturating in zip(both, (True, False), strict=True):
-        np.testing.assert_allclose(found, -objective, rtol=1e-5)
-        generator = -np.logaddexp(0, fake).mean() if saturating else np.logaddexp(0, -fake).mean()
-        np.testing.assert_allclose(loss, weight * generator, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("sharpness", [1.0, 300.0])
+@pytest.mark.parametrize("weight", [1e-3, 0.5, 1.0, 1e3])
+def test_losses_are_the_weighted_objective(weight: float, sharpness: float) -> None:
+    for seed in range(3):
+        params, state = drawn_model(DENSE, seed)
+        last = params["discriminator"]["dense_1"]
+        params["discriminator"]["dense_1"] = jax.tree.map(lambda leaf: np.float32(sharpness) * np.asarray(leaf), last)
+        logits, both = losses(weight)(params, state, normal(40, 6), normal(40, 3, seed=1))
+        real, fake = (np.asarray(part, np.float64) for part in logits)
+        # log D = −log(1 + e^−ℓ), log(1 − D) = −log(1 + e^ℓ), by logaddexp.
+        objective = -np.logaddexp(0, -real).mean() - weight * np.logaddexp(0, fake).mean()
+        for (found, loss), saturating in zip(both, (True, False), strict=True):
+            np.testing.assert_allclose(found, -objective, rtol=1e-5)
+            generator = -np.logaddexp(0, fake).mean() if saturating else np.logaddexp(0, -fake).mean()
+            np.testing.assert_allclose(loss, weight * generator, rtol=1e-4, atol=1e-6)
 
 
 def test_the_non_saturating_loss_has_a_gradient_where_the_other_has_none() -> None:
@@ -174,6 +174,42 @@ def test_batch_norms_learn_their_statistics_in_training_and_keep_them_otherwise(
     assert gap["var"] > 1e-6
     eval_image = np.asarray(generate(params, after_generator, z))
     np.testing.assert_array_equal(eval_image[:2], generate(params, after_generator, z[:2]))
+
+
+def test_each_player_goes_on_from_the_statistics_that_the_other_has_left() -> None:
+    networks: dict[str, Any] = {
+        "generator": Sequential(layers=[("a", Dense(4)), ("norm", BatchNorm()), ("b", Dense(6))]),
+        "discriminator": Sequential(layers=[("a", Dense(5)), ("norm", BatchNorm()), ("b", Dense(1))]),
+    }
+    model = gan((6,), 3, **networks)
+    training = gan_training(model, optax.sgd(0.1), optax.sgd(0.2))
+    params, state = drawn_model(model)
+    start, key, x = jax.jit(training.init)(jax.random.key(0)), jax.random.key(3), np.asarray(normal(9, 6))
+    after, losses = jax.jit(training.step)(start._replace(params=params, state=state), key, x)
+    noise, more = (np.asarray(model.sample_latent(part, (9,))) for part in jax.random.split(key))
+
+    def run(part: str, p: Any, running: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One network in training mode, and the running mean of its batch norm after this batch."""
+        layers, epsilon = p[part], dict(networks[part].layers)["norm"].epsilon
+        hidden = values @ np.asarray(layers["a"]["kernel"]) + np.asarray(layers["a"]["bias"])
+        mean, norm = hidden.mean(0), (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + epsilon)
+        norm = norm * np.asarray(layers["norm"]["scale"]) + np.asarray(layers["norm"]["bias"])
+        return norm @ np.asarray(layers["b"]["kernel"]) + np.asarray(layers["b"]["bias"]), 0.9 * running + 0.1 * mean
+
+    # The discriminator sees data and images of the first noise, then the generator plays against the new discriminator.
+    made, maker = run("generator", params, np.zeros(4), noise)
+    real, judge = run("discriminator", params, np.zeros(5), x)
+    false, judge = run("discriminator", params, judge, made)
+    mixed = {"generator": params["generator"], "discriminator": after.params["discriminator"]}
+    made, maker = run("generator", mixed, maker, more)
+    again, judge = run("discriminator", mixed, judge, made)
+    np.testing.assert_allclose(
+        losses.discriminator, (np.logaddexp(0, -real) + np.logaddexp(0, false)).mean(), rtol=1e-4
+    )
+    np.testing.assert_allclose(losses.generator, np.logaddexp(0, -again).mean(), rtol=1e-4)
+    for part, expected in (("generator", maker), ("discriminator", judge)):
+        found = after.state[part]["batch_stats"]["norm"]["mean"]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_is_two_optimisers_in_turn() -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from mathdnn_jax.errors import ConfigurationError, DomainError, SupportError
 from mathdnn_jax.probability import ImportanceEstimate, gamblers_ruin, gamblers_ruin_exact
-from mathdnn_jax.probability.gamblers_ruin import absorbed_mass
+from mathdnn_jax.probability.gamblers_ruin import _winning_times, absorbed_mass
 
 EXACT = 2.3883834506e-06
 WIN, PROPOSAL = 18 / 37, round(0.55 * 2**16) / 2**16
@@ -129,3 +129,26 @@ def test_mistakes_are_refused() -> None:
         gamblers_ruin(key, 10, max_plays=0)
     with pytest.raises(ConfigurationError, match="at least two trajectories, given 1"):
         gamblers_ruin(key, 1)
+
+
+def played(wins: np.ndarray, start: int, goal: int) -> np.ndarray:
+    """The play in which each gambler reaches the goal, counted from 1, or 0; `wins` (plays, gamblers)."""
+    balance, times = np.full(wins.shape[1], start), np.zeros(wins.shape[1], int)
+    for play, won in enumerate(wins, start=1):
+        playing = (balance > 0) & (balance < goal)
+        balance = np.where(playing, balance + np.where(won, 1, -1), balance)
+        times = np.where(playing & (balance == goal), play, times)
+    return times
+
+
+def test_a_lot_on_the_threshold_loses() -> None:
+    """Of the 2¹⁶ lots exactly `threshold` win, so that the weights are those of the proposal: 0, …, threshold − 1."""
+    key, count, start, goal, plays = jax.random.key(4), 6, 3, 6, 9
+    words = np.asarray(jax.random.bits(key, (5, count), np.uint32))
+    lots = np.stack([words >> 16, words & 0xFFFF], 1).reshape(-1, count)[:plays].astype(int)
+    decided = 0
+    for threshold in np.unique(lots[:3]):  # each of these lots is itself on the boundary
+        times = _winning_times(key, count, start, goal, plays, int(threshold))
+        np.testing.assert_array_equal(times, played(lots < threshold, start, goal))
+        decided += not np.array_equal(times, played(lots <= threshold, start, goal))
+    assert decided  # in some of these games the lot on the threshold decided

@@ -256,3 +256,29 @@ def test_mistakes_are_refused() -> None:
         KINDS["score"](params, key, 10, baseline="best")
     with pytest.raises(NonFiniteError, match=r"estimate\.gradient\['log_scale'\] is not finite"):
         reparameterized_gradient(lambda p, x: jnp.sqrt(p["log_scale"]) * x, sine_sample, params, key, 10)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("baseline", ["none", "leave_one_out"])
+def test_a_few_draws_by_the_formula(count: int, baseline: str) -> None:
+    """For so few draws, N, N − 1 and the other draws differ most: g_i = (h_i − b_i) (x_i − m), N(m, 1), h(x) = x³."""
+    key, mean = jax.random.key(5), 0.7
+    with jax.enable_x64(True):
+        found = on_host(
+            score_function_gradient(
+                lambda _, x: x**3,
+                lambda m, x: -0.5 * jnp.square(x - m),
+                lambda m, key, shape: m + jax.random.normal(key, shape, float),
+                jnp.asarray(mean),
+                key,
+                count,
+                baseline=baseline,  # type: ignore[arg-type]
+            )
+        )
+        x = mean + np.array([float(jax.random.normal(part, (), float)) for part in jax.random.split(key, count)])
+    h = x**3
+    others = np.array([np.delete(h, i).mean() for i in range(count)])
+    gradients = (h - (others if baseline == "leave_one_out" else 0)) * (x - mean)
+    for value, terms in ((found[:2], gradients), (found[2:], h)):
+        np.testing.assert_allclose(value[0], terms.mean(), rtol=1e-12)
+        np.testing.assert_allclose(value[1], terms.std(ddof=1) / np.sqrt(count), rtol=1e-12)

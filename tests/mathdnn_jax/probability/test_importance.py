@@ -14,7 +14,9 @@ from hypothesis import given
 from mathdnn_jax.errors import ConfigurationError, DomainError, EventShapeError, SupportError
 from mathdnn_jax.probability import ImportanceEstimate, importance_estimate, importance_sampling
 
-lists = st.lists(st.tuples(st.floats(-5, 5), st.floats(-3, 3)), min_size=5, max_size=5)
+lists = st.sampled_from([2, 3, 5]).flatmap(
+    lambda count: st.lists(st.tuples(st.floats(-5, 5), st.floats(-3, 3)), min_size=count, max_size=count)
+)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -173,6 +174,33 @@ def test_a_scale_too_small_for_its_padding_value_is_left() -> None:
     folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
     assert report.left == ()
     np.testing.assert_allclose(apply(folded, new, x), apply(network, variables, x), rtol=0, atol=1e-12)
+
+
+GEOMETRIES = [
+    (kernel, stride, dilation, padding, extra)
+    for kernel, stride, dilation, padding, extra in itertools.product((1, 2), (1, 2), (1, 2), (0, 1), (0, 1))
+    if extra < max(stride, dilation)
+]
+
+
+def test_before_a_transposed_convolution_of_any_geometry() -> None:
+    """It is absorbed only where every output is reached by every tap, however kernel, stride and paddings combine."""
+    absorbed = 0
+    for number, (kernel, stride, dilation, padding, extra) in enumerate(GEOMETRIES):
+        up = nets.ConvTranspose(
+            4, (kernel,), stride=stride, dilation=dilation, padding=padding, output_padding=extra,
+            groups=(1, 2, 4)[number % 3],
+        )  # fmt: skip
+        network = Sequential(bn=BatchNorm(), up=up)
+        variables, x = random_variables(network, number, (5, 4), zeros=False), events(number, (5, 4))
+        folded, new, report = mathdnn_jax.remove_batch_norm(network, variables)
+        assert len(folded.layers) == 1 + len(report.left)
+        absorbed += not report.left
+        truth, found = (apply(n, v, x) for n, v in ((network, variables), (folded, new)))
+        np.testing.assert_allclose(found, truth, rtol=0, atol=1e-12 * np.abs(truth).max(), err_msg=str(up))
+        # One tap and stride 1 reach every output but the extra ones, and it does not matter which outputs are cropped.
+        assert (not report.left) == (kernel == stride == 1 and not extra)
+    assert 0 < absorbed < len(GEOMETRIES)
 
 
 def test_a_shift_of_zero_passes_zero_padding() -> None:
