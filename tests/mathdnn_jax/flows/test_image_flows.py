@@ -96,6 +96,16 @@ def test_a_logistic_prior(build: Callable[..., Flow]) -> None:
     np.testing.assert_allclose(log_p, expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("build", [glow, real_nvp])
+def test_images_need_not_be_square(build: Callable[..., Flow]) -> None:
+    flow = build((4, 8, 1), width=3, depth=1)
+    x = np.random.default_rng(4).uniform(0.02, 0.98, (2, 4, 8, 1)).astype(np.float32)
+    params = drawn(flow.init, scale=0.1)
+    z = jax.eval_shape(flow.forward, params, x)[0]
+    assert z.shape == (2, 32)
+    assert jax.eval_shape(flow.inverse, params, z)[0].shape == x.shape
+
+
 def test_glow_is_first_set_from_data() -> None:
     flow = glow(SHAPE, levels=1, steps=1, width=4)
     parts = dict(flow.bijector.parts)

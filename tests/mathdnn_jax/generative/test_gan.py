@@ -262,6 +262,11 @@ def test_impossible_models_are_refused(settings: dict[str, Any], words: str) -> 
         gan(**{"event_shape": (6,), "latent_dim": 2, **settings})
 
 
+def test_one_latent_variable_is_enough() -> None:
+    model = gan((6,), 1, generator=dense_generator(6, (5,)), discriminator=dense_discriminator((5,)))
+    assert jax.eval_shape(model.generate, *drawn_model(model), normal(3, 1)).shape == (3, 6)
+
+
 def test_a_generator_ends_in_the_requested_output() -> None:
     z = normal(5, 3)
     for output, low, high in (("sigmoid", 0, 1), ("tanh", -1, 1), ("none", -np.inf, np.inf)):

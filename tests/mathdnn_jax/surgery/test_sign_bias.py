@@ -83,3 +83,17 @@ def test_the_sign_receives_no_gradient() -> None:
     gradient = jax.grad(lambda p: layer.apply({"params": p}, jnp.ones((3, 2)))[0].sum())(params)
     np.testing.assert_array_equal(gradient["sign"], [0.0, 0.0])
     np.testing.assert_array_equal(gradient["bias"], [3.0, 3.0])
+
+
+@pytest.mark.parametrize(("sign", "bias"), [(1.0, 0.0), (-1.0, 0.0), (1.0, 0.5)])
+def test_a_sign_and_bias_that_change_nothing_are_removed(sign: float, bias: float) -> None:
+    network = mathdnn_jax.conv_relu_bn(4, 3)
+    variables, x = random_variables(network, 1, SHAPE, zeros=False), events(1, SHAPE)
+    norm = variables["params"]["bn"]
+    norm["scale"], norm["bias"] = sign * np.abs(norm["scale"]), np.full(4, bias)
+    variables["batch_stats"]["bn"]["mean"] *= 0
+    short, new, report = mathdnn_jax.remove_batch_norm(network, variables)
+    removed = (sign, bias) == (1, 0)
+    assert [name for name, _ in short.layers] == ["conv", "activation"] + ["bn"] * (not removed)
+    assert ("would be +1 and 0" in report.describe()) == removed
+    np.testing.assert_allclose(apply(short, new, x), apply(network, variables, x), rtol=1e-12, atol=1e-12)
