@@ -260,3 +260,18 @@ def test_other_mistakes_are_refused() -> None:
         jax.eval_shape(gaussian_kl, mean, covariance, mean, np.eye(3, dtype=np.float32))
     with pytest.raises(EventShapeError, match=r"\(\.\.\., d, d\), given \(2,\)"):
         jax.eval_shape(gaussian_sample, jax.random.key(0), mean, mean)
+
+
+@pytest.mark.parametrize("batched", range(4))
+def test_any_of_the_four_arguments_may_be_the_one_with_a_batch(batched: int) -> None:
+    rng = np.random.default_rng(batched)
+    with jax.enable_x64(True):
+        factors = rng.normal(size=(2, 3, 2, 2)) + 2 * np.eye(2)
+        means, covariances = rng.normal(size=(2, 3, 2)), factors @ np.swapaxes(factors, -1, -2)
+        every = [means[0], covariances[0], means[1], covariances[1]]
+        arguments = [values if k == batched else values[0] for k, values in enumerate(every)]
+        found = gaussian_kl(*arguments)
+        for n in range(3):
+            one = [values[n] if k == batched else values[0] for k, values in enumerate(every)]
+            np.testing.assert_allclose(found[n], gaussian_kl(*one), rtol=1e-12)
+    assert found.shape == (3,)

@@ -39,6 +39,33 @@ def climb(
     return x, np.array(values)
 
 
+def climb_with_halvings(
+    matrix: np.ndarray, centre: np.ndarray, x: np.ndarray, step_size: float, momentum: float, steps: int, halvings: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One event, all entries missing: take the first of s u, s u/2, … that rises by 1e-4 of its slope, or stay.
+
+    Return the last x, the history of log p, and the number of halvings.
+    """
+
+    def value(x: np.ndarray) -> float:
+        return float(-0.5 * np.square(matrix @ (x - centre)).sum())
+
+    velocity, fraction, halved, values = np.zeros_like(x), 1.0, 0, [value(x)]
+    for _ in range(steps):
+        gradient = -matrix.T @ matrix @ (x - centre)
+        velocity = momentum * velocity + gradient
+        fraction = min(2 * fraction, 1.0)
+        for attempt in range(halvings + 1):
+            moved = np.clip(x + fraction * step_size * velocity, 0, 1)
+            risen = value(moved) >= value(x) + 1e-4 * max(gradient @ (moved - x), 0.0)
+            if risen or attempt == halvings:
+                break
+            fraction, halved = fraction / 2, halved + 1
+        x = moved if risen else x
+        values.append(value(x))
+    return x, np.array(values), halved
+
+
 def accumulating_ascent(
     log_prob: LogProb, params: object, x: jax.Array, missing: jax.Array, *, step_size: float, steps: int
 ) -> tuple[jax.Array, jax.Array]:

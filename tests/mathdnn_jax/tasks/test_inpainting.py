@@ -19,7 +19,7 @@ from mathdnn_jax.probability import normal
 from mathdnn_jax.tasks import corrupt, inpaint, projected_ascent, rectangle
 
 from ...drawn import drawn
-from .ascent_by_hand import accumulating_ascent, climb, quadratic
+from .ascent_by_hand import accumulating_ascent, climb, climb_with_halvings, quadratic
 
 DIM, STEPS = 5, 12
 FLOW = nice(dim=16, width=8, depth=1, couplings=2)
@@ -92,6 +92,21 @@ def test_with_backtracking_log_p_never_falls(seed: int, step_size: float, moment
     run = compiled(step_size, momentum, False, halvings)
     _, history = run(params, jnp.asarray(x, jnp.float32), jnp.asarray(missing))
     assert (np.diff(history, axis=0) >= 0).all()
+
+
+def test_the_backtracking_is_the_loop_written_out() -> None:
+    halved = 0
+    for seed in range(6):
+        matrix, centre, x, _ = problem(seed, ())
+        expected, values, count = climb_with_halvings(matrix, centre, x, 3.0, 0.9, STEPS, 3)
+        with jax.enable_x64(True):
+            params = (jnp.asarray(matrix), jnp.asarray(centre))
+            mask = jnp.ones(x.shape, jnp.bool_)
+            end, history = compiled(3.0, 0.9, False, 3)(params, jnp.asarray(x), mask)
+        np.testing.assert_allclose(end, expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(history, values, rtol=1e-9, atol=1e-9)
+        halved += count
+    assert halved > STEPS
 
 
 def test_momentum_that_points_downhill_is_not_followed_even_where_its_slope_predicts_the_fall() -> None:
