@@ -10,22 +10,22 @@ import numpy as np
 
 from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.failure import Failure
-from mathdnn_jax.testing.programs import BATCH, Direction, as_arrays
-
-BATCHES: tuple[tuple[int, ...], ...] = ((BATCH,), (2, BATCH), (1,))
+from mathdnn_jax.testing.precision import forget_float32_constants, in_float32
+from mathdnn_jax.testing.programs import BATCH_SHAPES, Direction, as_arrays
 
 
 def check_contract(
     direction: Direction, params: Tree, context: Tree, *, batched: bool, float32: bool
 ) -> Failure | None:
     """Trace the map on one event and on batches, and check that the shape of log_det is exactly the batch shape."""
+    forget_float32_constants(direction.call, as_arrays(params), as_arrays(context), np.zeros(direction.shape))
     failure = _traced(direction, params, context, (), np.dtype(np.float64))
     if failure is None and batched:
-        for batch in BATCHES:
+        for batch in BATCH_SHAPES:
             contexts = jax.tree.map(lambda leaf, batch=batch: np.broadcast_to(leaf, (*batch, *np.shape(leaf))), context)
             failure = failure or _traced(direction, params, contexts, batch, np.dtype(np.float64))
     if failure is None and float32:
-        with jax.enable_x64(False):
+        with in_float32():
             failure = _traced(direction, params, context, (), np.dtype(np.float32))
     return failure
 
