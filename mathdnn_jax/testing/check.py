@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,8 @@ def check_bijector(
     from mathdnn_jax.testing.check_case import CaseChecker
     from mathdnn_jax.testing.check_event import CheckState
     from mathdnn_jax.testing.contract import check_contract
-    from mathdnn_jax.testing.programs import direction
+    from mathdnn_jax.testing.precision import apart_from_other_programs
+    from mathdnn_jax.testing.programs import as_arrays, direction
     from mathdnn_jax.testing.report import as_error
     from mathdnn_jax.testing.search import search
     from mathdnn_jax.testing.strategy import case_strategy
@@ -144,11 +146,15 @@ def check_bijector(
     check_case = CaseChecker(forwards, backwards, x_support, z_support, state)
     called = decided = False
 
+    stack = contextlib.ExitStack()
+
     def check(case: Case, without_jit: bool) -> Failure | None:
         nonlocal called, decided
         if not called:
             for one in (forwards, backwards):
                 if one is not None:
+                    arguments = as_arrays(case.params), as_arrays(case.context), np.zeros(one.shape)
+                    stack.enter_context(apart_from_other_programs(one.call, *arguments))
                     failure = check_contract(one, case.params, case.context, batched=batched, float32=float32)
                     if failure is not None:
                         raise as_error(failure)
@@ -157,7 +163,7 @@ def check_bijector(
         decided |= is_decisive
         return failure
 
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), stack:
         latents = None if latent_support is None else (latent_shape, z_support)
         first, strategy = case_strategy(params, context, (event_shape, x_support), latents, seed)
         found = search(first, strategy, check, examples=examples, seed=seed)

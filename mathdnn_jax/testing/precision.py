@@ -2,12 +2,13 @@
 
 JAX canonicalises a NumPy array that a program closes over once, and keeps the result as long as the array lives. So a
 program that is traced in float32 after another one was traced in float64 gets a float64 constant, which its operations
-do not take; and a float64 program gets constants that were rounded to float32. Only forgetting JAX's caches helps.
+do not take; and a float64 program gets constants that were rounded to float32. Only clearing JAX's caches helps.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -44,18 +45,48 @@ def called_in_float32(program: Callable[..., Any], params: Tree, context: Tree, 
     except (TypeError, ValueError) as error:
         if not any(words in str(error) for words in MIXED):
             raise
-    jax.clear_caches()
+    _forget()
     try:
         return call()
     finally:
-        jax.clear_caches()
+        _forget()
 
 
-def forget_float32_constants(function: Callable[..., Any], *arguments: Any) -> None:
-    """Clear JAX's caches if a float64 program has NumPy constants of float32, which may be rounded float64 arrays."""
+@contextlib.contextmanager
+def apart_from_other_programs(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
+    """Forget JAX's caches before and after, if the function closes over NumPy arrays; see the module's docstring.
+
+    So the arrays are not those that a program of another precision has rounded, and the next one finds them as they
+    are.
+    """
+    shared = _has_numpy_constants(function, *arguments)
+    if shared:
+        _forget()
     try:
-        constants = jax.make_jaxpr(function)(*arguments).consts
-    except Exception:  # whatever the function raises is reported by the check that calls it next
-        return
-    if any(isinstance(constant, np.ndarray) and constant.dtype == np.float32 for constant in constants):
-        jax.clear_caches()
+        yield
+    finally:
+        if shared:
+            _forget()
+
+
+def _forget() -> None:
+    """Clear JAX's caches, and collect the programs that they held: a constant is forgotten with its last program."""
+    jax.clear_caches()
+    gc.collect()
+
+
+def _has_numpy_constants(function: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        program = jax.make_jaxpr(function)(*arguments)
+    except Exception:  # whatever the function raises is reported by the check that calls it
+        return False
+    return any(isinstance(one, np.ndarray) and one.dtype in (np.float32, np.float64) for one in _constants(program))
+
+
+def _constants(program: Any) -> Iterator[Any]:
+    """Yield the constants of a traced program and of the programs in it, such as compiled functions that it calls."""
+    yield from program.consts
+    for equation in program.jaxpr.eqns:
+        for value in equation.params.values():
+            if hasattr(value, "jaxpr") and hasattr(value, "consts"):
+                yield from _constants(value)
