@@ -113,17 +113,13 @@ def direction(
         return value, log_det, jacobian
 
     @_compiled
-    def everything(params: Tree, context: Tree, x: jax.Array, moved: Any, sides: jax.Array, joint: Any) -> Any:
+    def everything(params: Tree, context: Tree, x: jax.Array, elsewhere: tuple[list[Any], jax.Array]) -> Any:
         value, log_det = call(params, context, x)
         jacobian, log_det_gradient = _derivative(lambda x: call(params, context, x), x)
         floats, rest = _split((params, context))
-        at_moved = jax.vmap(lambda leaves, x: joined(leaves, rest, x))(*moved)
-        at_sides = jax.vmap(lambda x: call(params, context, x))(sides)
-        pulled = at_joint = None
-        if gradients:
-            at_joint = jax.vmap(lambda leaves, x: joined(leaves, rest, x))(*joint)
-            pulled = _pulled(lambda leaves, x: joined(leaves, rest, x), floats, x, name)
-        return value, log_det, jacobian, log_det_gradient, at_moved, at_sides, at_joint, pulled
+        there = jax.vmap(lambda leaves, x: joined(leaves, rest, x))(*elsewhere)
+        pulled = _pulled(lambda leaves, x: joined(leaves, rest, x), floats, x, name) if gradients else None
+        return value, log_det, jacobian, log_det_gradient, there, pulled
 
     def analyse(params: Tree, context: Tree, x: np.ndarray, step: float | np.ndarray = STEP) -> Analysis:
         rng = np.random.default_rng(0)
@@ -137,17 +133,19 @@ def direction(
         # Parameters and context are moved together with the event, by steps of the same relative size.
         size = float(np.min(step))
         turns = [size * (1 + np.abs(leaf)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *leaf.shape)) for leaf in floats]
-        joint_leaves = [np.concatenate([leaf + turn, leaf - turn]) for leaf, turn in zip(floats, turns, strict=True)]
-        computed = everything(
-            as_arrays(params), as_arrays(context), jnp.asarray(x), (moved_leaves, moved_xs), sides,
-            (joint_leaves, sides),
-        )  # fmt: skip
-        value, log_det, jacobian, log_det_gradient, at_moved, at_sides, at_joint, pulled = computed
-        moved_value, side_value = flat(at_moved[0], 2 * DIRECTIONS), flat(at_sides[0], 2 * DIFFERENCES)
-        moved_log_det, side_log_det = (np.asarray(found[1], np.float64) for found in (at_moved, at_sides))
+        # All other points are evaluated at once: moved, beside x alone, and beside everything together.
+        leaves = [
+            np.concatenate([moved, np.broadcast_to(leaf, (len(sides), *leaf.shape)), leaf + turn, leaf - turn])
+            for moved, leaf, turn in zip(moved_leaves, floats, turns, strict=True)
+        ]
+        elsewhere = leaves, np.concatenate([moved_xs, sides, sides])
+        computed = everything(as_arrays(params), as_arrays(context), jnp.asarray(x), elsewhere)
+        value, log_det, jacobian, log_det_gradient, there, pulled = computed
+        ends = [2 * DIRECTIONS, 2 * DIRECTIONS + len(sides)]
+        moved_value, side_value, joint_value = np.split(flat(there[0], ends[1] + len(sides)), ends)
+        moved_log_det, side_log_det, joint_log_det = np.split(np.asarray(there[1], np.float64), ends)
         slopes = None
         if pulled is not None:
-            joint_value, joint_log_det = flat(at_joint[0], 2 * DIFFERENCES), np.asarray(at_joint[1], np.float64)
             slopes = Slopes(
                 Pulled(*jax.tree.map(flat, pulled[0])),
                 Pulled(*jax.tree.map(flat, pulled[1])),
