@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,11 @@ def check_bijector(
       log_det.
     - inverse(forward(x)) is x, and if `latent_support` is given, forward(inverse(z)) is z for independent z.
     - The inverse's log_det is that of the inverse's own full Jacobian.
-    - One event, a batch of three and `jax.vmap` agree, and so do calls with and without jit.
-    - The gradients of value and log_det with respect to x and the parameters are finite.
+    - If `latent_support` is given but no inverse, an elementwise map reaches the ends of that support (a map that mixes
+      entries is not examined, so give its inverse).
+    - One event, batches of shapes (3,), (2, 3) and (1,), and `jax.vmap` agree, and so do calls with and without jit.
+    - The gradients of value and log_det with respect to x, the parameters and the context are finite, and they are the
+      derivatives of value and log_det (by central differences), forward and inverse, in forward and reverse mode.
     - float32 agrees with float64.
     - The value has the event's shape and log_det has exactly the batch shape, for one and for two batch axes.
 
@@ -64,7 +68,8 @@ def check_bijector(
 
     Args:
         forward: the map.
-        inverse: the inverse map. With None, only `forward` is checked.
+        inverse: the inverse map. With None, only `forward` is checked. It may lack derivatives in reverse mode, as a
+            numerical search does.
         event_shape: the shape of one x; () for a map of numbers.
         latent_shape: the shape of one z, if it differs. It must have as many entries.
         params: an example tree (used as it is, moved, and multiplied), a function key → tree such as `bijector.init`,
@@ -74,7 +79,7 @@ def check_bijector(
         support: bounds (low, high) of the events' entries, both excluded, for maps on a part of the line.
         latent_support: bounds of the latents' entries. (-inf, inf) states that every z has an x.
         batched: whether leading axes are batch axes. False is for functions that take one event.
-        gradients: whether reverse-mode gradients of `forward` are checked. Forward mode always is.
+        gradients: whether reverse-mode gradients are checked. Forward mode always is.
         float32: whether the map is also run in float32.
         examples: the number of cases that are drawn in addition to the first eight.
         seed: the seed of the draws. The same seed draws the same cases.
@@ -84,7 +89,7 @@ def check_bijector(
         BijectorCheckError: a check failed, or no case could be decided. The message shows the smallest case found, the
             two numbers that differ, the mistakes that would explain them, and the Jacobian's block structure with each
             block's share of the log-det.
-        ConfigurationError: the arguments do not describe a check.
+        ConfigurationError: the arguments do not describe a check, or `forward` has no derivatives in reverse mode.
 
     Example:
         >>> import jax.numpy as jnp
@@ -118,7 +123,8 @@ def check_bijector(
     from mathdnn_jax.testing.check_case import CaseChecker
     from mathdnn_jax.testing.check_event import CheckState
     from mathdnn_jax.testing.contract import check_contract
-    from mathdnn_jax.testing.programs import direction
+    from mathdnn_jax.testing.precision import apart_from_other_programs
+    from mathdnn_jax.testing.programs import as_arrays, direction
     from mathdnn_jax.testing.report import as_error
     from mathdnn_jax.testing.search import search
     from mathdnn_jax.testing.strategy import case_strategy
@@ -131,20 +137,24 @@ def check_bijector(
             "same number of entries, at least one example, and a positive tolerance"
         )
     x_support, z_support = box(support, event_shape, "support"), box(latent_support, latent_shape, "latent_support")
-    common = {"with_params": params is not None, "batched": batched}
-    forwards = direction("forward", forward, event_shape, latent_shape, x_support, gradients=gradients, **common)
+    common = {"with_params": params is not None, "batched": batched, "gradients": gradients}
+    forwards = direction("forward", forward, event_shape, latent_shape, x_support, **common)
     backwards = None
     if inverse is not None:
-        backwards = direction("inverse", inverse, latent_shape, event_shape, z_support, gradients=False, **common)
+        backwards = direction("inverse", inverse, latent_shape, event_shape, z_support, **common)
     state = CheckState(tolerance, float32=float32)
     check_case = CaseChecker(forwards, backwards, x_support, z_support, state)
     called = decided = False
+
+    stack = contextlib.ExitStack()
 
     def check(case: Case, without_jit: bool) -> Failure | None:
         nonlocal called, decided
         if not called:
             for one in (forwards, backwards):
                 if one is not None:
+                    arguments = as_arrays(case.params), as_arrays(case.context), np.zeros(one.shape)
+                    stack.enter_context(apart_from_other_programs(one.call, *arguments))
                     failure = check_contract(one, case.params, case.context, batched=batched, float32=float32)
                     if failure is not None:
                         raise as_error(failure)
@@ -153,7 +163,7 @@ def check_bijector(
         decided |= is_decisive
         return failure
 
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), stack:
         latents = None if latent_support is None else (latent_shape, z_support)
         first, strategy = case_strategy(params, context, (event_shape, x_support), latents, seed)
         found = search(first, strategy, check, examples=examples, seed=seed)

@@ -10,12 +10,13 @@ import numpy as np
 from mathdnn_jax.testing.cases import Case, float32
 from mathdnn_jax.testing.check_consistency import check_batch, check_float32, check_jit
 from mathdnn_jax.testing.check_event import CheckState, EventChecker
-from mathdnn_jax.testing.check_float64 import check_gradients, check_returned, neighbours, overflows
+from mathdnn_jax.testing.check_float64 import check_returned, neighbours, overflows
 from mathdnn_jax.testing.condition import EPS, inverse_matrix, no_slack, round_trip_scale, tolerance_of
 from mathdnn_jax.testing.exact_failures import RoundTrip, log_det_failure, round_trip_failure
 from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
 from mathdnn_jax.testing.high_precision.point import Point
+from mathdnn_jax.testing.onto import check_onto
 from mathdnn_jax.testing.programs import BATCH, STEP, Analysis, Direction
 from mathdnn_jax.testing.support import Support
 
@@ -38,7 +39,7 @@ class CaseChecker(NamedTuple):
     def __call__(self, case: Case, without_jit: bool) -> tuple[Failure | None, bool]:
         """Return the first check that fails on this case, or None, and whether its log_det could be decided.
 
-        `without_jit` says whether the map is also called without jit, which takes longer than everything else.
+        `without_jit` says whether the checks that take longest are made too: without jit, and of the image.
         """
         checker = self._checker(self.forward, case, case.x)
         if overflows(checker.analysis):
@@ -46,6 +47,8 @@ class CaseChecker(NamedTuple):
         failure, decided = self._check_direction(checker, without_jit)
         if failure is None and self.inverse is not None:
             failure = self._check_inverse(self.inverse, checker, without_jit)
+        elif failure is None and case.z is not None and without_jit:
+            failure = check_onto(checker, self.latent_support)
         return failure, decided
 
     def _checker(self, direction: Direction, case: Case, x: np.ndarray) -> EventChecker:
@@ -68,7 +71,7 @@ class CaseChecker(NamedTuple):
         if outcome.failure is not None or not outcome.go_on:
             return outcome.failure, outcome.decided
         failure = checker.derivative() or self._check_consistency(checker, without_jit)
-        failure = failure or check_gradients(checker.direction, checker.analysis)
+        failure = failure or checker.gradients()
         if failure is None and self.state.float32:
             failure = self._check_float32(checker)
         return failure, outcome.decided

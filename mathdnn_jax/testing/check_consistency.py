@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.condition import Slack, consistency_scale, float32_bounds, tolerance_of
 from mathdnn_jax.testing.failure import Failure
-from mathdnn_jax.testing.programs import Analysis, Direction, as_arrays, flat
+from mathdnn_jax.testing.precision import called_in_float32
+from mathdnn_jax.testing.programs import BATCH_SHAPES, Analysis, Direction, as_arrays, flat
 
 OVERFLOW = 1e30
 
@@ -34,33 +35,37 @@ def check_batch(
     tolerance: float,
     slack: Slack,
 ) -> Failure | None:
-    """Check the first event of a batch and of a vmap against the event alone, and the other events of both together."""
-    batched, vmapped = direction.batch(as_arrays(params), as_arrays(contexts), jnp.asarray(xs))
+    """Check the first event of each batch and of a vmap against the event alone, and the others against the vmap."""
+    batches, vmapped = direction.batch(as_arrays(params), as_arrays(contexts), jnp.asarray(xs))
     first = tuple(result[0] for result in vmapped)
     failure = _differ("vmap", "under vmap", "alone", direction, analysis, first, tolerance, slack)
-    if failure is not None or batched is None:
-        return failure
-    first = tuple(result[0] for result in batched)
-    failure = _differ("batch", "in a batch", "alone", direction, analysis, first, tolerance, slack)
     if failure is not None:
-        hints = _diagnose_batch(np.asarray(batched[1]), np.asarray(vmapped[1]))
-        return failure._replace(hints=(*failure.hints, *hints))
+        return failure
     # The others lie near the first one, and are assumed to be at most ten times as sensitive.
     pairs = ((analysis.value, analysis.moved_value), (analysis.log_det[None], analysis.moved_log_det[:, None]))
     scale = 10 * max(float(consistency_scale(*pair).max(initial=1)) for pair in pairs)
     more = 10 * max(slack.value.max(initial=0), slack.log_det)
-    for k in range(1, len(xs)):
-        for name, batch, one in zip(("value", "log_det"), batched, vmapped, strict=True):
-            ours, theirs = np.asarray(batch[k], np.float64), np.asarray(one[k], np.float64)
-            allowed = tolerance_of(np.dtype(batch.dtype), tolerance) * (scale + np.abs(theirs).max(initial=0)) + more
-            # If a move leaves the domain, this is not finite, and there is nothing to compare with.
-            if np.isfinite(allowed) and not np.allclose(ours, theirs, rtol=0, atol=allowed, equal_nan=True):
-                numbers = (
-                    (f"{name} in the batch", ours),
-                    (f"{name} under vmap", theirs),
-                    ("index in the batch", k),
-                )
-                return Failure("batch", direction.name, "a batch must be mapped event by event", numbers, xs[k])
+    for shape in BATCH_SHAPES if batches else ():
+        batched = batches[shape]
+        where = "in a batch" if shape == BATCH_SHAPES[0] else f"in a batch of shape {shape}"
+        first = tuple(result[0] for result in batched)
+        failure = _differ("batch", where, "alone", direction, analysis, first, tolerance, slack)
+        if failure is not None:
+            hints = _diagnose_batch(np.asarray(batched[1]), np.asarray(vmapped[1]))
+            return failure._replace(hints=(*failure.hints, *hints))
+        for k in range(1, math.prod(shape)):
+            for name, batch, one in zip(("value", "log_det"), batched, vmapped, strict=True):
+                ours, theirs = np.asarray(batch[k], np.float64), np.asarray(one[k], np.float64)
+                allowed = tolerance_of(np.dtype(batch.dtype), tolerance) * (scale + np.abs(theirs).max(initial=0))
+                allowed += more
+                # If a move leaves the domain, this is not finite, and there is nothing to compare with.
+                if np.isfinite(allowed) and not np.allclose(ours, theirs, rtol=0, atol=allowed, equal_nan=True):
+                    numbers = (
+                        (f"{name} {where}", ours),
+                        (f"{name} under vmap", theirs),
+                        ("index in the batch", tuple(int(i) for i in np.unravel_index(k, shape))),
+                    )
+                    return Failure("batch", direction.name, "a batch must be mapped event by event", numbers, xs[k])
     return None
 
 
@@ -69,10 +74,8 @@ def check_float32(
 ) -> Failure | None:
     """Check float32 (with 64-bit types disabled, as users run) against float64, within `float32_bounds`."""
     value_bound, log_det_bound = float32_bounds(analysis)
-    with jax.enable_x64(False):
-        x = jnp.asarray(analysis.x.reshape(direction.shape), jnp.float32)
-        value, log_det = direction.single(as_arrays(params, np.float32), as_arrays(context, np.float32), x)
-        computed = {"value": flat(value), "log_det": flat(log_det)}
+    value, log_det = called_in_float32(direction.single, params, context, analysis.x.reshape(direction.shape))
+    computed = {"value": flat(value), "log_det": flat(log_det)}
     exact = {
         "value": (analysis.value, value_bound + slack.value),
         "log_det": (flat(analysis.log_det), flat(log_det_bound + slack.log_det)),

@@ -22,9 +22,11 @@ from mathdnn_jax.testing.check_float64 import (
     is_decisive,
     neighbours,
 )
-from mathdnn_jax.testing.condition import Slack, matrix_slack, tolerance_of, unlimited
+from mathdnn_jax.testing.check_gradients import check_finite_gradients, gradient_failure, wrong_gradient
+from mathdnn_jax.testing.condition import Slack, matrix_slack, no_slack, tolerance_of, unlimited
 from mathdnn_jax.testing.differences import differences
 from mathdnn_jax.testing.exact_failures import derivative_failure, finite_failure, log_det_failure
+from mathdnn_jax.testing.exact_gradients import exactly
 from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.float64_alone import Float32, certainly_singular, has_zero_pattern, in_float32
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
@@ -182,6 +184,30 @@ class EventChecker:
                     return None
                 found = found or exact
         return found if resolved or (found is not None and self.float64_suffices(found)) else None
+
+    def gradients(self) -> Failure | None:
+        """Check that gradients are finite, and that they are the derivatives of value and log_det.
+
+        Like a derivative, they must also be wrong with a short step and everywhere around the event, and by more than
+        rounding explains.
+        """
+        failure = check_finite_gradients(self.direction, self.analysis)
+        if failure is not None:
+            return failure
+        none = no_slack(self.analysis)
+        for place in self._around():
+            if wrong_gradient(place.analysis, none) is None:
+                return None
+        found = wrong_gradient(self.analysis, self.slack())
+        if found is None:
+            return None
+        failure = gradient_failure(self.direction, self.analysis, found)
+        try:
+            exact = exactly(found, self.direction, self.case, self.analysis, self.state.spend, self._tolerance)
+        except UnresolvedError as error:
+            self.state.unresolved = str(error)
+            return failure if self.float64_suffices(failure) else None
+        return failure if exact.is_wrong else None
 
     def slack(self) -> Slack:
         """Return how far two evaluations in float64 may differ beyond what moving the arguments explains.

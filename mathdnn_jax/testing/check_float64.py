@@ -93,26 +93,6 @@ def check_derivative(direction: Direction, analysis: Analysis, found: list[Diffe
     return None
 
 
-def check_gradients(direction: Direction, analysis: Analysis) -> Failure | None:
-    """Check that the gradients of value and log_det with respect to x and every parameter are finite."""
-    broken = []
-    if not np.isfinite(analysis.log_det_gradient).all():
-        broken.append("∂ log_det / ∂x (forward mode)")
-    if analysis.gradients is not None:
-        for name, (leaves, x) in zip(("value", "log_det"), analysis.gradients, strict=True):
-            if not x:
-                broken.append(f"∂ {name} / ∂x")
-            broken += [f"∂ {name} / ∂(leaf {k} of parameters and context)" for k, fine in enumerate(leaves) if not fine]
-    if not broken:
-        return None
-    hints = (
-        "sqrt, log and powers have an infinite slope at zero; selecting the good branch with where afterwards does not "
-        "help, because 0 · ∞ is NaN: make the argument safe with another where, before the function is called",
-    )
-    numbers: list[tuple[str, object]] = [("not finite", ", ".join(broken))]
-    return failure_at("gradient", direction, analysis, "gradients must be finite", numbers, hints)
-
-
 def check_returned(what: str, first: Direction, there: Analysis, back: Analysis, allowed: np.ndarray) -> Failure | None:
     """Check that the second map returns the event that the first one was given, up to `allowed` for each entry."""
     off = np.abs(back.value - there.x)
@@ -161,7 +141,7 @@ def failure_at(
     """Return a failure at an event, with a picture of its Jacobian."""
     event = analysis.x.reshape(direction.shape)
     picture = (f"Jacobian of {direction.name}", analysis.jacobian)
-    shown = None if check == "gradient" else picture
+    shown = None if check in ("gradient", "onto") else picture
     return Failure(check, direction.name, claim, tuple(numbers), event, hints, shown)
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.failure import Failure
-from mathdnn_jax.testing.programs import BATCH, Direction, as_arrays
-
-BATCHES: tuple[tuple[int, ...], ...] = ((BATCH,), (2, BATCH), (1,))
+from mathdnn_jax.testing.precision import in_float32
+from mathdnn_jax.testing.programs import BATCH_SHAPES, Direction, as_arrays
 
 
 def check_contract(
@@ -21,11 +20,11 @@ def check_contract(
     """Trace the map on one event and on batches, and check that the shape of log_det is exactly the batch shape."""
     failure = _traced(direction, params, context, (), np.dtype(np.float64))
     if failure is None and batched:
-        for batch in BATCHES:
+        for batch in BATCH_SHAPES:
             contexts = jax.tree.map(lambda leaf, batch=batch: np.broadcast_to(leaf, (*batch, *np.shape(leaf))), context)
             failure = failure or _traced(direction, params, contexts, batch, np.dtype(np.float64))
     if failure is None and float32:
-        with jax.enable_x64(False):
+        with in_float32():
             failure = _traced(direction, params, context, (), np.dtype(np.float32))
     return failure
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mathdnn_jax.testing.cases import Tree
 from mathdnn_jax.testing.condition import EPS
 from mathdnn_jax.testing.determinant import log_abs_det
-from mathdnn_jax.testing.programs import STEP, Analysis, Direction, as_arrays, flat
+from mathdnn_jax.testing.precision import called_in_float32
+from mathdnn_jax.testing.programs import STEP, Analysis, Direction, flat
 from mathdnn_jax.testing.structure import blocks
 
 NEAR = 1e-2
@@ -81,7 +80,6 @@ class Float32(NamedTuple):
 
 def in_float32(direction: Direction, analysis: Analysis, params: Tree, context: Tree) -> Float32:
     """Evaluate a map and its Jacobian in float32, at the nearest float32 event."""
-    with jax.enable_x64(False):
-        x = jnp.asarray(analysis.x.reshape(direction.shape), jnp.float32)
-        value, log_det, jacobian = direction.derived(as_arrays(params, np.float32), as_arrays(context, np.float32), x)
-        return Float32(analysis, flat(value), flat(log_det), flat(jacobian, analysis.value.size))
+    x = analysis.x.reshape(direction.shape)
+    value, log_det, jacobian = called_in_float32(direction.derived, params, context, x)
+    return Float32(analysis, flat(value), flat(log_det), flat(jacobian, analysis.value.size))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,10 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.testing.cases import Tree, is_float
+from mathdnn_jax.testing.gradients import Pulled, Slopes, weights
 from mathdnn_jax.testing.support import Support
 
-BATCH = 3
+BATCH_SHAPES: tuple[tuple[int, ...], ...] = ((3,), (2, 3), (1,))
+"""The shapes of the batches that are tried, all of which begin with the same events."""
+BATCH = max(map(math.prod, BATCH_SHAPES))
 DIRECTIONS = 8
 """Number of random directions in which a case is moved, to measure its sensitivity to small changes."""
 DIFFERENCES = 2
@@ -28,9 +34,9 @@ class Analysis(NamedTuple):
 
     - `moved_*`: results at points where parameters, context and event are moved by `STEP`;
     - `far_*`: results at points where they are moved by `FAR` times as much;
-    - `ahead` and `behind`: values at x + dx and x − dx for the tangents dx;
-    - `gradients`: for each leaf of (parameters, event), whether the gradients of value and log_det are finite; None if
-      they are not checked.
+    - `ahead` and `behind`: values at x + dx and x − dx for the tangents dx, and likewise the log_dets;
+    - `slopes`: the gradients of value and log_det with respect to parameters, context and event by reverse mode, beside
+      their differences; None if they are not checked.
     """
 
     x: np.ndarray
@@ -45,7 +51,9 @@ class Analysis(NamedTuple):
     tangents: np.ndarray
     ahead: np.ndarray
     behind: np.ndarray
-    gradients: Any
+    ahead_log_det: np.ndarray
+    behind_log_det: np.ndarray
+    slopes: Slopes | None
     value_dtype: np.dtype[Any]
     log_det_dtype: np.dtype[Any]
 
@@ -56,8 +64,9 @@ class Direction(NamedTuple):
     - `call(params, context, x) -> (value, log_det)`: the plain function, not compiled;
     - `analyse(params, context, x, step=STEP) -> Analysis`: `step` is that of `ahead` and `behind`, one number for all
       entries of x or one for each;
-    - `batch(params, contexts, xs) -> (batched, vmapped)`: both are (value, log_det); `batched` is None if leading axes
-      are not batch axes;
+    - `batch(params, contexts, xs) -> (batches, vmapped)` for `BATCH` events: `vmapped` is (value, log_det) of all of
+      them, and `batches` has {batch shape: (value, log_det) of its first events, flattened over the batch}. It is empty
+      if leading axes are not batch axes;
     - `single(params, context, x) -> (value, log_det)`: compiled, for float32 and for high precision, which traces it;
     - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`: likewise.
     """
@@ -104,34 +113,47 @@ def direction(
         return value, log_det, jacobian
 
     @_compiled
-    def everything(params: Tree, context: Tree, x: jax.Array, moved: Any, sides: jax.Array) -> Any:
+    def everything(params: Tree, context: Tree, x: jax.Array, elsewhere: tuple[list[Any], jax.Array]) -> Any:
         value, log_det = call(params, context, x)
         jacobian, log_det_gradient = _derivative(lambda x: call(params, context, x), x)
-        moved_leaves, moved_xs = moved
         floats, rest = _split((params, context))
-        moved_value, moved_log_det = jax.vmap(lambda leaves, x: joined(leaves, rest, x))(moved_leaves, moved_xs)
-        side_value, _ = jax.vmap(lambda x: call(params, context, x))(sides)
-        finite = None
-        if gradients:
-            _, pull = jax.vjp(lambda leaves, x: joined(leaves, rest, x), floats, x)
-            pulled = pull((jnp.ones_like(value), jnp.zeros_like(log_det)))
-            pulled_log_det = pull((jnp.zeros_like(value), jnp.ones_like(log_det)))
-            finite = jax.tree.map(lambda gradient: jnp.isfinite(gradient).all(), (pulled, pulled_log_det))
-        return value, log_det, jacobian, log_det_gradient, moved_value, moved_log_det, side_value, finite
+        there = jax.vmap(lambda leaves, x: joined(leaves, rest, x))(*elsewhere)
+        pulled = _pulled(lambda leaves, x: joined(leaves, rest, x), floats, x, name) if gradients else None
+        return value, log_det, jacobian, log_det_gradient, there, pulled
 
     def analyse(params: Tree, context: Tree, x: np.ndarray, step: float | np.ndarray = STEP) -> Analysis:
         rng = np.random.default_rng(0)
-        floats, _ = _split((params, context))
-        moved_leaves = [_move(rng, np.asarray(leaf, np.float64)) for leaf in floats]
+        floats = [np.asarray(leaf, np.float64) for leaf in _split((params, context))[0]]
+        moved_leaves = [_move(rng, leaf) for leaf in floats]
         moved_xs = support.keep_inside(x, _move(rng, x))
         tangents = step * (1 + np.abs(x)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *x.shape))
         sides = np.concatenate([x + tangents, x - tangents])
         if support.outside(sides).any():
             tangents, sides = tangents * np.nan, np.broadcast_to(x, sides.shape)
-        computed = everything(as_arrays(params), as_arrays(context), jnp.asarray(x), (moved_leaves, moved_xs), sides)
-        value, log_det, jacobian, log_det_gradient, moved_value, moved_log_det, side_value, finite = computed
-        sides, moved_value = flat(side_value, 2 * DIFFERENCES), flat(moved_value, 2 * DIRECTIONS)
-        moved_log_det = np.asarray(moved_log_det, np.float64)
+        # Parameters and context are moved together with the event, by steps of the same relative size.
+        size = float(np.min(step))
+        turns = [size * (1 + np.abs(leaf)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *leaf.shape)) for leaf in floats]
+        # All other points are evaluated at once: moved, beside x alone, and beside everything together.
+        leaves = [
+            np.concatenate([moved, np.broadcast_to(leaf, (len(sides), *leaf.shape)), leaf + turn, leaf - turn])
+            for moved, leaf, turn in zip(moved_leaves, floats, turns, strict=True)
+        ]
+        elsewhere = leaves, np.concatenate([moved_xs, sides, sides])
+        computed = everything(as_arrays(params), as_arrays(context), jnp.asarray(x), elsewhere)
+        value, log_det, jacobian, log_det_gradient, there, pulled = computed
+        ends = [2 * DIRECTIONS, 2 * DIRECTIONS + len(sides)]
+        moved_value, side_value, joint_value = np.split(flat(there[0], ends[1] + len(sides)), ends)
+        moved_log_det, side_log_det, joint_log_det = np.split(np.asarray(there[1], np.float64), ends)
+        slopes = None
+        if pulled is not None:
+            slopes = Slopes(
+                Pulled(*jax.tree.map(flat, pulled[0])),
+                Pulled(*jax.tree.map(flat, pulled[1])),
+                [flat(leaf) for leaf in floats],
+                [flat(turn, DIFFERENCES) for turn in turns],
+                joint_value,
+                joint_log_det,
+            )
         return Analysis(
             x=x.reshape(-1),
             value=flat(value),
@@ -143,9 +165,11 @@ def direction(
             far_value=moved_value[DIRECTIONS:],
             far_log_det=moved_log_det[DIRECTIONS:],
             tangents=flat(tangents, DIFFERENCES),
-            ahead=sides[:DIFFERENCES],
-            behind=sides[DIFFERENCES:],
-            gradients=jax.tree.map(bool, finite),
+            ahead=side_value[:DIFFERENCES],
+            behind=side_value[DIFFERENCES:],
+            ahead_log_det=side_log_det[:DIFFERENCES],
+            behind_log_det=side_log_det[DIFFERENCES:],
+            slopes=slopes,
             value_dtype=np.dtype(value.dtype),
             log_det_dtype=np.dtype(log_det.dtype),
         )
@@ -154,7 +178,15 @@ def direction(
     def batch(params: Tree, contexts: Tree, xs: jax.Array) -> Any:
         axes = (None, None if contexts is None else 0, 0)
         vmapped = jax.vmap(call, in_axes=axes)(params, contexts, xs)
-        return call(params, contexts, xs) if batched else None, vmapped
+        batches = {}
+        for batch_shape in BATCH_SHAPES if batched else ():
+            count = math.prod(batch_shape)
+            given, events = jax.tree.map(
+                functools.partial(_as_batch, batch_shape=batch_shape, count=count), (contexts, xs)
+            )
+            value, log_det = call(params, given, events)
+            batches[batch_shape] = value.reshape(count, *value_shape), log_det.reshape(count)
+        return batches, vmapped
 
     return Direction(name, shape, value_shape, call, analyse, batch, _compiled(call), _compiled(derived))
 
@@ -165,6 +197,10 @@ def _compiled(function: Callable[..., Any]) -> Any:
     return jax.jit(function, compiler_options=hasty if jax.default_backend() == "cpu" else None)
 
 
+def _as_batch(array: jax.Array, batch_shape: tuple[int, ...], count: int) -> jax.Array:
+    return array[:count].reshape(*batch_shape, *array.shape[1:])
+
+
 def _derivative(function: Callable[[jax.Array], Any], x: jax.Array, *, has_aux: bool = False) -> Any:
     """Return the Jacobian by forward mode, or by reverse mode if a map has only a rule for that."""
     try:
@@ -173,6 +209,29 @@ def _derivative(function: Callable[[jax.Array], Any], x: jax.Array, *, has_aux: 
         if "custom_vjp" not in str(error):
             raise
         return jax.jacrev(function, has_aux=has_aux)(x)
+
+
+def _pulled(function: Callable[..., Any], floats: list[Any], x: jax.Array, name: str) -> Any:
+    """Return the gradients of `weights` · value and of log_det with respect to the leaves and x, by reverse mode.
+
+    A numerical inverse, which nobody trains through, may have none; None is returned for it.
+
+    Raises:
+        ConfigurationError: there is no reverse mode, and this is not an inverse.
+    """
+    try:
+        (value, log_det), pull = jax.vjp(function, floats, x)
+        weighted = pull((weights(value.shape).astype(value.dtype), jnp.zeros_like(log_det)))
+        return weighted, pull((jnp.zeros_like(value), jnp.ones_like(log_det)))
+    except ValueError as error:
+        if "Reverse-mode differentiation does not work" not in str(error):
+            raise
+        if name == "inverse":
+            return None
+        raise ConfigurationError(
+            f"{name} has no gradients by reverse mode ({str(error).splitlines()[0][:200]}); give gradients=False if "
+            "nobody will train it"
+        ) from error
 
 
 def flat(array: Any, rows: int | None = None) -> np.ndarray:

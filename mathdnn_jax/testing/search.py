@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import hypothesis
+import hypothesis.configuration
 import jax
 import numpy as np
 from hypothesis.strategies import SearchStrategy
@@ -90,9 +92,21 @@ def search(
         if known[key]:
             raise _FailedError
 
-    with contextlib.suppress(_FailedError, hypothesis.errors.Flaky):
+    with _own_storage(), contextlib.suppress(_FailedError, hypothesis.errors.Flaky):
         run()
     return found[-1]._replace(tried=tried) if found else None
+
+
+@contextlib.contextmanager
+def _own_storage() -> Iterator[None]:
+    """Let hypothesis keep what it learns of the user's modules elsewhere than in `.hypothesis` in the user's folder."""
+    before = getattr(hypothesis.configuration, "__hypothesis_home_directory", None)
+    with tempfile.TemporaryDirectory(prefix="mathdnn-hypothesis-") as folder:
+        hypothesis.configuration.set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            hypothesis.configuration.set_hypothesis_home_dir(before)
 
 
 def _content(case: Case) -> object:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -207,6 +211,37 @@ def test_the_message_of_a_failure() -> None:
 @given(st.integers(1, 2))
 def test_it_may_be_called_inside_a_property(size: int) -> None:
     check_bijector(twice, half, event_shape=(size,), examples=2)
+
+
+SCALES = np.array([2.0, 0.5, 4.0])
+
+
+@pytest.mark.parametrize(("used_before", "compiled"), [(None, False), (np.float32, True)])
+def test_maps_may_close_over_numpy_arrays(used_before: Any, compiled: bool) -> None:
+    scales = SCALES.copy()
+
+    def scale(x: jax.Array) -> Result:
+        return x * scales, jnp.broadcast_to(jnp.log(jnp.asarray(scales, x.dtype)).sum(), x.shape[:-1])
+
+    forward = jax.jit(scale) if compiled else scale
+    if used_before is not None:
+        with jax.enable_x64(used_before is np.float64):
+            jax.jit(forward)(np.ones(3, used_before))
+    check_bijector(forward, event_shape=(3,), examples=1, gradients=False)
+    # In the caller's precision, the map is as usable afterwards as it was before.
+    assert jax.jit(forward)(np.ones(3, np.float32))[0].dtype == np.float32
+
+
+def test_nothing_is_written_and_no_warning_given(tmp_path: Path) -> None:
+    code = (
+        "import jax.numpy as jnp, warnings; warnings.simplefilter('error')\n"
+        "from mathdnn_jax.testing import check_bijector\n"
+        "matrix = jnp.array([[2.0, 1.0], [0.0, -0.5]])\n"
+        "check_bijector(lambda x: (x @ matrix.T, jnp.full(x.shape[:-1], 0.0)), event_shape=(2,))\n"
+    )
+    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_functions_that_raise_are_named() -> None:

@@ -1,0 +1,122 @@
+"""Gradients are checked by value, forward and inverse, for event, parameters and context, and right ones pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.testing import BijectorCheckError, check_bijector
+from mathdnn_jax.testing.gradients import compared
+
+Result = tuple[jax.Array, jax.Array]
+
+
+def stopped(x: jax.Array, part: float = 1.0) -> jax.Array:
+    """x, whose gradient is 1 − part of the true one."""
+    return x + part * (jax.lax.stop_gradient(x) - x)
+
+
+def affine(
+    params: dict[str, jax.Array], x: jax.Array, context: jax.Array, wrong: str = "", part: float = 1.0
+) -> Result:
+    """z = arcsinh(x) exp(s) + t + c, with `part` of one gradient missing, which `wrong` names."""
+    log_scale, shift = params["log_scale"], params["shift"]
+    scales = stopped(log_scale, part) if wrong == "value by params" else log_scale
+    moved = stopped(context, part) if wrong == "value by context" else context
+    value = jnp.arcsinh(x) * jnp.exp(scales) + shift + moved
+    slopes = -0.5 * jnp.log1p(jnp.square(stopped(x, part) if wrong == "log_det by x" else x))
+    log_det = (slopes + (stopped(log_scale, part) if wrong == "log_det by params" else log_scale)).sum(-1)
+    return value, log_det
+
+
+def back(params: dict[str, jax.Array], z: jax.Array, context: jax.Array, wrong: str = "") -> Result:
+    y = (z - params["shift"] - (stopped(context) if wrong == "value" else context)) * jnp.exp(-params["log_scale"])
+    log_det = (jnp.log(jnp.cosh(stopped(y) if wrong == "log_det" else y)) - params["log_scale"]).sum(-1)
+    return jnp.sinh(y), log_det
+
+
+PARAMS = {"log_scale": np.array([0.5, -0.25]), "shift": np.array([1.0, 2.0])}
+OPTIONS: dict[str, Any] = {"params": PARAMS, "context": np.zeros(2), "event_shape": (2,), "examples": 1}
+
+
+def test_right_gradients_pass() -> None:
+    check_bijector(affine, back, **OPTIONS)
+
+
+@pytest.mark.parametrize("wrong", ["value by params", "value by context", "log_det by x", "log_det by params"])
+def test_a_wrong_gradient_of_forward_is_found(wrong: str) -> None:
+    with pytest.raises(BijectorCheckError, match="must be the derivatives") as caught:
+        check_bijector(lambda p, x, c: affine(p, x, c, wrong), back, **OPTIONS)
+    assert (caught.value.check, caught.value.direction) == ("gradient", "forward")
+    assert f"∂ {wrong.split()[0]} / ∂" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["value", "log_det"])
+def test_a_wrong_gradient_of_the_inverse_is_found(wrong: str) -> None:
+    with pytest.raises(BijectorCheckError, match="must be the derivatives") as caught:
+        check_bijector(affine, lambda p, z, c: back(p, z, c, wrong), **OPTIONS)
+    assert (caught.value.check, caught.value.direction) == ("gradient", "inverse")
+
+
+def test_a_gradient_is_wrong_only_by_more_than_a_thousandth() -> None:
+    check_bijector(lambda p, x, c: affine(p, x, c, "log_det by x", 0.9e-3), back, **OPTIONS)
+    with pytest.raises(BijectorCheckError, match="must be the derivatives"):
+        check_bijector(lambda p, x, c: affine(p, x, c, "log_det by x", 4e-3), back, **OPTIONS)
+
+
+def test_without_gradients_forward_mode_is_still_checked() -> None:
+    check_bijector(lambda p, x, c: affine(p, x, c, "value by params"), back, gradients=False, **OPTIONS)
+    with pytest.raises(BijectorCheckError, match=r"forward mode"):
+        check_bijector(lambda p, x, c: affine(p, x, c, "log_det by x"), back, gradients=False, **OPTIONS)
+
+
+def test_a_gradient_that_is_not_finite_is_found_in_the_inverse_too() -> None:
+    def forward(x: jax.Array) -> Result:
+        return x, jnp.zeros(x.shape[:-1], x.dtype)
+
+    def inverse(z: jax.Array) -> Result:
+        hidden = jnp.where(z > 30, jnp.sqrt(z - 30), 0)  # NaN in reverse mode, for every z that is drawn
+        return z + 0 * hidden, jnp.zeros(z.shape[:-1], z.dtype)
+
+    with pytest.raises(BijectorCheckError, match="must be finite") as caught:
+        check_bijector(forward, inverse, event_shape=(1,), examples=1)
+    assert caught.value.direction == "inverse"
+
+
+def test_the_second_difference_is_allowed() -> None:
+    """At the kink of |x|, autodiff's slope is ±1, and the central difference 0; one step beyond it they agree."""
+    name = ("∂ value / ∂x", "value", 0, False)
+    here, beyond = (np.abs([x + 0.1, x, x - 0.1]) for x in (0.0, 0.2))
+    assert not compared(name, np.array([1.0]), np.array([0.1]), here, 0.0).is_wrong
+    assert not compared(name, np.array([1.0]), np.array([0.1]), beyond, 0.0).is_wrong
+    assert compared(name, np.array([-1.0]), np.array([0.1]), beyond, 0.0).is_wrong
+
+
+def test_kinks_have_no_gradient_to_compare() -> None:
+    def leaky(x: jax.Array) -> Result:
+        slope = jnp.where(x > 0, 2.0, 0.5).astype(x.dtype)
+        return slope * x + jnp.abs(x - 1) / 8, jnp.log(slope + jnp.sign(x - 1) / 8).sum(-1)
+
+    check_bijector(leaky, event_shape=(2,))
+
+
+def looped(x: jax.Array) -> Result:
+    value = jax.lax.while_loop(lambda s: s[1] < 1, lambda s: (s[0] * 2, s[1] + 1), (x, jnp.int32(0)))[0]
+    return value, jnp.full(x.shape[:-1], x.shape[-1] * np.log(2), x.dtype)
+
+
+def halved(z: jax.Array) -> Result:
+    value = jax.lax.while_loop(lambda s: s[1] < 1, lambda s: (s[0] / 2, s[1] + 1), (z, jnp.int32(0)))[0]
+    return value, jnp.full(z.shape[:-1], -z.shape[-1] * np.log(2), z.dtype)
+
+
+def test_only_an_inverse_may_lack_reverse_mode() -> None:
+    check_bijector(lambda x: (2 * x, looped(x)[1]), halved, event_shape=(2,), examples=1)
+    with pytest.raises(ConfigurationError, match=r"forward has no gradients by reverse mode.*gradients=False"):
+        check_bijector(looped, halved, event_shape=(2,), examples=1)
+    check_bijector(looped, halved, event_shape=(2,), examples=1, gradients=False)
