@@ -153,6 +153,6 @@ ENTRIES = (
     wrong("value cancels in float32", cancelling_value, None, "float32"),
     wrong("gradient NaN at zero", gradient_trap, None, "gradient"),
     wrong("complete under jit only", only_under_jit, None, "jit"),
-    wrong("stop_gradient on what depends on x", stopped, None, "derivative"),
+    wrong("stop_gradient on what depends on x", stopped, None, "derivative", "gradient"),
     wrong("rounding with a straight-through gradient", rounded, None, "derivative"),
 )
