@@ -61,6 +61,23 @@ def test_a_mask_from_a_file_and_readable_text(
     assert capsys.readouterr().out.splitlines()[1] == by_default.splitlines()[1] != by_file.splitlines()[1]
 
 
+def test_the_best_image_is_written_and_the_report_says_so(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--images", "3", "0", "-o", str(tmp_path / "out.png"), "--step-size", "3"]
+    assert main([*command, *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["images"]
+    mask = rectangle((8, 8), (1, 3), (1, 6))
+    images = data.load("digits").images[[3, 0]]
+    history = inpaint(FLOW, PARAMS, corrupt(images, mask), mask, steps=7, step_size=3.0).log_prob
+    assert [one["best_step"] for one in found] == history.argmax(0).tolist()
+    assert [one["log_prob_after"] for one in found] == pytest.approx(history.max(0).tolist())
+    assert [one["log_prob_of_last_step"] for one in found] == pytest.approx(history[-1].tolist())
+    assert (history.argmax(0) < 7).any()
+    assert main([*command, *options]) == 0
+    assert "at which it was best, which was not always the last" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
