@@ -125,7 +125,7 @@ def inpainting_figure(
     history.set_ylabel("log p(x) in nats")
     history.set_title("log-likelihood of each image, framed in its colour", fontsize=9)
     if count <= LEGEND:
-        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if count > BESIDE else {}
+        beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if count > BESIDE else {}
         history.legend(fontsize=7, **beside)
     return figure
 

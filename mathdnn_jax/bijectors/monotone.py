@@ -86,7 +86,8 @@ def monotone_inverse(
     except TypeError:
         # A method of an unhashable object, say; a partial is hashed by its identity.
         function = functools.partial(function)
-    return _compiled_root(function, -1 if decreasing else 1, newton, params, z, *ends)
+    solved: tuple[jax.Array, jax.Array] = _compiled_root(function, -1 if decreasing else 1, newton, params, z, *ends)
+    return solved
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mathdnn_jax.cli import arguments
@@ -50,5 +51,10 @@ def make(network: str) -> Sequential:
 
     if network == "small-net-folded":
         return nets.small_net(batch_norm=False)
-    builders = {"alexnet": nets.alexnet, "net1": nets.net1, "net2": nets.net2, "small-net": nets.small_net}
+    builders: dict[str, Callable[[], Sequential]] = {
+        "alexnet": nets.alexnet,
+        "net1": nets.net1,
+        "net2": nets.net2,
+        "small-net": nets.small_net,
+    }
     return builders[network]()

@@ -211,7 +211,8 @@ def vae(
     def log_marginal(params: Params, x: jax.Array, key: jax.Array, *, samples: int) -> jax.Array:
         if samples < 1:
             raise ConfigurationError(f"an importance-weighted bound needs at least one draw, given samples={samples}")
-        return importance_weighted(params, x, jax.random.split(key, samples))
+        bound: jax.Array = importance_weighted(params, x, jax.random.split(key, samples))
+        return bound
 
     # Compiled once for the model: the scan's body is a closure, which would be compiled in every call.
     @jax.jit

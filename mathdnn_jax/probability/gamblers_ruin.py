@@ -116,7 +116,8 @@ def gamblers_ruin(
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
 def _all_winning_times(keys: jax.Array, count: int, start: int, goal: int, max_plays: int, threshold: int) -> jax.Array:
     """The winning times of `count` gamblers for each key, one key at a time."""
-    return jax.lax.map(lambda key: _winning_times(key, count, start, goal, max_plays, threshold), keys).reshape(-1)
+    times: jax.Array = jax.lax.map(lambda key: _winning_times(key, count, start, goal, max_plays, threshold), keys)
+    return times.reshape(-1)
 
 
 def _winning_times(key: jax.Array, count: int, start: int, goal: int, max_plays: int, threshold: int) -> jax.Array:

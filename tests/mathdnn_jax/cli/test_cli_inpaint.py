@@ -11,6 +11,7 @@ import pytest
 import parity
 from mathdnn_jax import data, nice
 from mathdnn_jax.cli import main
+from mathdnn_jax.cli.inpaint import describe
 from mathdnn_jax.tasks import corrupt, inpaint, rectangle
 
 from ...drawn import drawn
@@ -66,7 +67,8 @@ def test_the_best_image_is_written_and_the_report_says_so(
 ) -> None:
     options = ["--images", "3", "0", "-o", str(tmp_path / "out.png"), "--step-size", "3"]
     assert main([*command, *options, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["images"]
+    said = json.loads(capsys.readouterr().out)
+    found = said["images"]
     mask = rectangle((8, 8), (1, 3), (1, 6))
     images = data.load("digits").images[[3, 0]]
     history = inpaint(FLOW, PARAMS, corrupt(images, mask), mask, steps=7, step_size=3.0).log_prob
@@ -74,8 +76,10 @@ def test_the_best_image_is_written_and_the_report_says_so(
     assert [one["log_prob_after"] for one in found] == pytest.approx(history.max(0).tolist())
     assert [one["log_prob_of_last_step"] for one in found] == pytest.approx(history[-1].tolist())
     assert (history.argmax(0) < 7).any()
-    assert main([*command, *options]) == 0
-    assert "at which it was best, which was not always the last" in capsys.readouterr().out
+    assert "at which it was best, which was not always the last" in describe(said, tmp_path)
+    assert f"{found[0]['best_step']} steps   {found[0]['steps_that_fell']} of 7 steps" in describe(said, tmp_path)
+    last = {**said, "images": [{**one, "best_step": 7} for one in found]}
+    assert "was best" not in describe(last, tmp_path)
 
 
 @pytest.mark.parametrize(
