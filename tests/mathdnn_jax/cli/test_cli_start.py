@@ -75,7 +75,7 @@ def test_every_option_with_a_value_says_its_default(name: str, capsys: pytest.Ca
             assert "default" in (option.help or ""), option.option_strings
 
 
-WITHOUT_DEFAULT = ("inside", "plot", "mask", "torch", "flax", "shape", "save_rules", "only")
+WITHOUT_DEFAULT = ("inside", "plot", "mask", "torch", "flax", "shape", "save_rules", "output_layout", "only")
 """Options that do nothing when they are absent."""
 
 
