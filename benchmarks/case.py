@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mathdnn_jax.errors import ConfigurationError
+
 Contender = Callable[[], Any]
 """Does the whole work once and returns its result, an array or a tuple of arrays, as soon as it is computed."""
 
@@ -32,6 +34,18 @@ class Settings(NamedTuple):
     stand_in: bool = False
     """Whether stand-ins replace what exists only on a GPU: CUDA graphs and the modes of `torch.compile`. A stand-in
     computes the same along the same path, so a dry run on a CPU can test it; its times are meaningless."""
+
+
+def check_least_batch(settings: Settings, least: int, why: str) -> None:
+    """Check that all requested batches have at least `least` items, which a workload needs for the reason `why`.
+
+    Raises:
+        ConfigurationError: a batch has fewer.
+    """
+    if wrong := [batch for batch in settings.batches or () if batch < least]:
+        raise ConfigurationError(
+            f"given {', '.join(map(str, wrong))}, expected batches of at least {least} items: {why}"
+        )
 
 
 class Portion(NamedTuple):

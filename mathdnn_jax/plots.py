@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
-from mathdnn_jax.tasks import Detection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mathdnn_jax.tasks import Detection
+
 INLIER, OUTLIER, THRESHOLD = "#2a6f97", "#e07a1f", "#222222"
 
+# The palette of Okabe and Ito without yellow, which is pale on white: its colours can be told apart by nearly everyone.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
 
-def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """Arrange images (N, H, W[, 3]) in one image of rows of `columns`, with grey lines between them and grey fill."""
+MANY = 10
+"""The greatest number of images that are arranged without a gap, whatever the shape."""
+
+LEGEND = 12
+"""The greatest number of curves in a legend."""
+
+BESIDE = 4
+"""The greatest number of curves whose legend does not hide them."""
+
+
+def image_grid(images: np.ndarray, columns: int, fill: float = 0.55) -> np.ndarray:
+    """Arrange images (N, H, W[, 3]) in one image of rows of `columns`, with grey lines between them.
+
+    Places for which there is no image have the value `fill`.
+    """
     count, height, width, *colour = images.shape
     rows = -(-count // columns)
     # Neither black nor white, so that the edges of an all-black or all-white image are visible.
@@ -26,6 +44,8 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
     for k, image in enumerate(images):
         top, left = (k // columns) * (height + 1), (k % columns) * (width + 1)
         grid[top : top + height, left : left + width] = image
+    if count < rows * columns:
+        grid[(rows - 1) * (height + 1) :, (count - (rows - 1) * columns) * (width + 1) :] = fill
     return grid
 
 
@@ -65,32 +85,82 @@ def anomaly_figure(
 
 
 def inpainting_figure(
-    original: np.ndarray, corrupted: np.ndarray, reconstruction: np.ndarray, log_prob: np.ndarray
+    original: np.ndarray,
+    corrupted: np.ndarray,
+    reconstruction: np.ndarray,
+    log_prob: np.ndarray,
+    labels: Sequence[str] | None = None,
 ) -> Figure:
-    """Plot images (N, H, W) on [0, 1] in three columns, beside log p (steps + 1, N) in nats after every step."""
-    figure = _figure(9.0, 3.2)
-    panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.5))
-    columns = math.ceil(math.sqrt(len(original)))
-    titles = ("original", "corrupted", "reconstruction")
+    """Plot images before, without and with the missing pixels, beside log p after every step with its greatest value.
+
+    Args:
+        original: Images (N, H, W[, 3]) on [0, 1].
+        corrupted: The same images without the missing pixels.
+        reconstruction: The same images with the pixels filled in.
+        log_prob: log p (steps + 1, N) in nats.
+        labels: What to call each image; by default its number, from 0.
+    """
+    count = len(original)
+    columns = _columns(count)
+    rows = -(-count // columns)
+    figure = _figure(10.0, max(3.4, 0.5 + 0.8 * rows))
+    panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.9))
+    names = [str(k) for k in range(count)] if labels is None else labels
+    # After all colours have been used, they come again with other lines.
+    styles = [
+        {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[k // len(COLOURS) % len(LINES)]} for k in range(count)
+    ]
+    titles = ("original", "corrupted", "filled in")
     for axes, images, title in zip(panels, (original, corrupted, reconstruction), titles, strict=False):
-        _show(axes, image_grid(np.clip(images, 0, 1), columns), title)
-    panels[3].plot(log_prob, color=INLIER, linewidth=0.8, alpha=max(0.15, 1 / len(original)))
-    panels[3].set_xlabel("steps")
-    panels[3].set_title("log p(x) in nats", fontsize=8)
+        _show(axes, image_grid(np.clip(images, 0, 1), columns, fill=1.0), title)
+        for k, style in enumerate(styles):
+            _frame(axes, images.shape[1:3], divmod(k, columns), style)
+    history = panels[3]
+    for name, values, style in zip(names, log_prob.T, styles, strict=True):
+        best = int(values.argmax())
+        history.plot(values, linewidth=1.2, label=f"image {name}: best after {best} steps", **style)
+        history.plot(best, values[best], color=style["color"], marker="o", markersize=4)
+    _whole_numbers(history)
+    history.set_xlabel("steps of gradient ascent")
+    history.set_ylabel("log p(x) in nats")
+    history.set_title("log-likelihood of each image, framed in its colour", fontsize=9)
+    if count <= LEGEND:
+        beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if count > BESIDE else {}
+        history.legend(fontsize=7, **beside)
     return figure
 
 
-def loss_figure(epochs: Mapping[str, np.ndarray]) -> Figure:
-    """Plot the values of every epoch, {name: (E,)}: all losses in one panel, each other quantity in its own."""
-    losses = {name: values for name, values in epochs.items() if name.endswith("loss")}
-    panels = [losses, *({name: values} for name, values in epochs.items() if name not in losses)]
-    figure = _figure(7.0, 2.6 * len(panels))
-    for axes, curves in zip(np.ravel(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True):
-        for name, values in curves.items():
-            # Markers show a run of one epoch, which is a single point.
-            axes.plot(np.arange(1, len(values) + 1), values, label=name, linewidth=1, marker=".", markersize=3)
+def loss_figure(epochs: Mapping[str, np.ndarray], loss_unit: str = "nats") -> Figure:
+    """Plot the values of every epoch, {name: (E,)}: all losses in one panel, each other quantity in its own.
+
+    A quantity shares its panel with the same quantity of the validation set, `validation_` and its name.
+    """
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in epochs.items():
+        quantity = "loss" if name.endswith("loss") else name.removeprefix("validation_")
+        groups.setdefault(quantity, {})[name] = values
+    figure = _figure(7.0, 0.4 + 2.7 * len(groups))
+    panels = np.ravel(figure.subplots(len(groups), 1, sharex=True))
+    for axes, (quantity, curves) in zip(panels, groups.items(), strict=True):
+        for k, (name, values) in enumerate(curves.items()):
+            # Markers show a run of one epoch, which is a single point, and tell curves apart without colours.
+            axes.plot(
+                np.arange(1, len(values) + 1),
+                values,
+                label=name.replace("_", " "),
+                color=COLOURS[k % len(COLOURS)],
+                linestyle=LINES[k % len(LINES)],
+                linewidth=1.2,
+                marker=MARKERS[k % len(MARKERS)],
+                markersize=3.5,
+            )
+        axes.set_ylabel(f"loss in {loss_unit}" if quantity == "loss" else quantity.replace("_", " "))
+        axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
+    _whole_numbers(axes)
+    axes.set_xlim(0.5, max(map(len, epochs.values())) + 0.5)
     axes.set_xlabel("epoch")
+    panels[0].set_title("training, epoch by epoch", fontsize=9)
     return figure
 
 
@@ -101,11 +171,37 @@ def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.nd
     left.hist(numbers, bins=60, density=True, color=INLIER, alpha=0.4, label=name)
     left.plot(x, density, color=OUTLIER, linewidth=1.2, label="p(x)")
     left.set_xlabel("x")
+    left.set_ylabel("density, per unit of x")
+    left.set_title("the flow's density and the data", fontsize=9)
     left.legend(fontsize=8)
     right.plot(x, z, color=THRESHOLD, linewidth=1.2)
     right.set_xlabel("x")
-    right.set_title("z(x)", fontsize=9)
+    right.set_ylabel("z(x)")
+    right.set_title("the map from data to latents", fontsize=9)
     return figure
+
+
+def _frame(axes: Any, shape: tuple[int, int], place: tuple[int, int], style: Mapping[str, str]) -> None:
+    """Draw a frame around the image in this row and column of a grid."""
+    from matplotlib.patches import Rectangle
+
+    height, width = shape
+    row, column = place
+    corner = (column * (width + 1) - 0.5, row * (height + 1) - 0.5)
+    axes.add_patch(Rectangle(corner, width, height, fill=False, linewidth=2, clip_on=False, **style))
+
+
+def _columns(count: int) -> int:
+    """The number of columns in which to arrange images: nearly a square, and without a gap for few images."""
+    if count > MANY:
+        return math.ceil(math.sqrt(count))
+    return max(columns for columns in range(1, math.isqrt(count) + 1) if count % columns == 0)
+
+
+def _whole_numbers(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _histograms(

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import parity
 from mathdnn_jax import nice
-from mathdnn_jax.cli.main import main
+from mathdnn_jax.cli.main import COMMANDS, build_parser, main
 
 # As users compile them they take twice as long, and do the same.
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+TEXT = README.read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+COMMAND = re.compile(r"^\.venv/bin/mathdnn (.*)$", flags=re.MULTILINE)
+LINES = [shlex.split(line, comments=True) for line in COMMAND.findall(TEXT)]
+"""The commands of the README, as arguments; all but those in running text."""
+
+
+def test_the_commands_are_in_the_clone_and_their_arguments_are_right() -> None:
+    assert not re.search(r"^(mathdnn|python) ", TEXT, flags=re.MULTILINE), "not on the path of a clone"
+    assert {line[0] for line in LINES} == set(COMMANDS) - {"demo"}, "`make demo` runs the demo"
+    for line in LINES:
+        build_parser(line[0]).parse_args(line)
+
+
+@pytest.mark.long
+def test_the_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="the demo trains in PyTorch")
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--output", "demo"]) == 0
+    for line in LINES:
+        # The claims have their own tests, which take minutes.
+        arguments = [*line, "--only", "F5.log_det"] if line[0] == "claims" else line
+        assert main(arguments) == 0, line
 
 
 @pytest.mark.parametrize("block", BLOCKS[1:])

@@ -53,7 +53,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
     # On a GPU a hundred epochs would take PyTorch minutes, as the GPU waits for the CPU between small operations.
     epochs = 3 if settings.quick else EPOCHS if on_torch.device().type == "cpu" else FEW_EPOCHS
-    numbers = three_gaussians(np.random.default_rng(0), 10 * batch if settings.quick else NUMBERS)
+    numbers = three_gaussians(np.random.default_rng(0), 10 * batch if settings.quick else max(NUMBERS, batch))
     numbers = np.random.default_rng(1).permutation(numbers)
     whole = len(numbers) // batch * batch
     data, same = on_jax.on_device(numbers), on_torch.on_device(numbers)

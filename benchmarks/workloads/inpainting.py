@@ -29,11 +29,10 @@ CLOSE = 1e-3
 def cases(settings: Settings) -> Iterator[Case]:
     """`mathdnn_jax.inpaint` of images whose centre is missing, given and returned on the host."""
     model = prepare(settings._replace(precision="f32"))
-    if settings.quick:
-        yield _case(model, 2 * ALONE, 4, settings, one_by_one=True)
-        return
     if settings.batches is not None:
-        plans = [(batch, STEPS, False) for batch in settings.batches]
+        plans = [(batch, 4 if settings.quick else STEPS, False) for batch in settings.batches]
+    elif settings.quick:
+        plans = [(2 * ALONE, 4, True)]
     elif on_cpu():
         plans = [(1, STEPS, False), (64, STEPS, False), (64, FEW_STEPS, True), (256, FEW_STEPS, False)]
     else:

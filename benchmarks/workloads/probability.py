@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.case import Case, Settings, Workload
+from benchmarks.case import Case, Settings, Workload, check_least_batch
 from benchmarks.frameworks import on_torch
 from mathdnn_jax.probability import (
     gamblers_ruin,
@@ -31,19 +31,23 @@ RANDOM = 0.5
 """How far two random estimates of the same quantity may differ, relatively; another quantity would differ by more."""
 AT_ONCE = 10_000
 DRAWS = 100_000
+FEW_GAMBLERS, FEW_DRAWS = 2000, 4000
+"""The least numbers for which two estimates surely differ by less than `RANDOM`."""
 POINT = {"mean": 0.4, "log_scale": -0.5}
 NORMALS = "on a CPU, Threefry takes twice as long to draw normal numbers as PyTorch's generator"
 
 
 def ruin_cases(settings: Settings) -> Iterator[Case]:
     """The logarithm of P(200 is reached from 100 within 600 plays)."""
-    for count in settings.batches or ((2000,) if settings.quick else (3000, 1_000_000)):
+    check_least_batch(settings, FEW_GAMBLERS, "random estimates are compared, and too few of them differ by chance")
+    for count in settings.batches or ((FEW_GAMBLERS,) if settings.quick else (3000, 1_000_000)):
         yield _ruin(count, settings)
 
 
 def gradient_cases(settings: Settings) -> Iterator[Case]:
     """∇E[X sin X] by the score function and by reparameterisation, with standard errors."""
-    for draws in settings.batches or ((4000,) if settings.quick else (DRAWS,)):
+    check_least_batch(settings, FEW_DRAWS, "random estimates are compared, and too few of them differ by chance")
+    for draws in settings.batches or ((FEW_DRAWS,) if settings.quick else (DRAWS,)):
         yield _gradient("score function", draws, settings)
         yield _gradient("reparameterised", draws, settings)
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload
+from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload, check_least_batch
 from benchmarks.frameworks import on_jax, on_torch
 from benchmarks.frameworks.train_jax import fit_contender
 from benchmarks.frameworks.train_torch import Objective, training_baselines
@@ -77,9 +77,15 @@ def fused(module: SmallNetTrain, widths: dict[str, Any]) -> SmallNetTest:
 
 def step_cases(settings: Settings) -> Iterator[Case]:
     """Steps of Adam in train mode by `fit` in one dispatch, from the same weights each time."""
+    check_least_batch(settings, 2, "batch norms in training mode need the variance of several images")
     network, variables, twin = prepare(settings)
     for batch in settings.batches or ((4,) if settings.quick else (100,)):
         yield _step(network, variables, twin(), batch, settings)
+
+
+def parts_of(batch: int) -> int:
+    """The number of batches in a run: 100, or as many as `IMAGES` fill, but at least one."""
+    return max(min(IMAGES // batch, 100), 1)
 
 
 def _batches(settings: Settings) -> tuple[int, ...]:
@@ -94,8 +100,8 @@ def _inference(
     settings: Settings,
     targets: dict[str, float],
 ) -> Case:
-    count = batch if settings.quick else min(IMAGES, 100 * batch)
-    images = uniform(count, SIDE, SIDE, 3).reshape(-1, batch, SIDE, SIDE, 3)
+    parts = 1 if settings.quick else parts_of(batch)
+    images = uniform(parts * batch, SIDE, SIDE, 3).reshape(parts, batch, SIDE, SIDE, 3)
     here = [on_jax.on_device(part) for part in images]
     there = [on_torch.on_device(channels_first(part)) for part in images]
     apply: Any = jax.jit(network.apply)

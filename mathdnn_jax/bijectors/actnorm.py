@@ -12,8 +12,11 @@ from mathdnn_jax.bijectors.bijector import Bijector, Params, check_last_axis
 from mathdnn_jax.bijectors.pairwise_sum import pairwise_sum
 from mathdnn_jax.errors import ConfigurationError, DataSetError, NonFiniteError, ParameterStructureError
 
+ROUNDING = 8
+"""The greatest standard deviation that is taken for rounding errors, in units of ε times the greatest value."""
 
-def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8) -> Bijector:
+
+def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float | None = None) -> Bijector:
     """z = exp(s) ⊙ (x + b),  log|det ∂z/∂x| = N Σ_c s_c,  with inverse x = exp(−s) ⊙ z − b.
 
     s and b have one entry for each channel, that is, for each index of the last axis. N is the number of pixels, the
@@ -22,13 +25,16 @@ def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8
 
     `init_from_data(params, x)` returns b = −mean and s = −½ log variance for each channel of a first batch, so that z
     has mean 0 and variance 1 in each channel. The variance is that of the batch itself (divided by the number of
-    values). A channel whose variance does not exceed `variance_floor`, such as one that is constant in the batch, is
-    centred and keeps s = 0: a scale computed from rounding errors would inflate the density.
+    values). A channel that is constant in the batch but for rounding errors is centred and keeps s = 0: a scale
+    computed from them would inflate the density. By default a channel counts as constant if its standard deviation is
+    at most 8 ε times its greatest absolute value, with ε the spacing of the dtype's numbers at 1, so that the units of
+    x do not matter.
 
     Args:
         channels: the length of the last axis.
         event_ndims: the number of axes of one event.
-        variance_floor: in squared units of x.
+        variance_floor: the greatest variance of a channel that counts as constant, in squared units of x, instead of
+            the limit above.
 
     Returns:
         The bijector.
@@ -47,7 +53,7 @@ def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8
         raise ConfigurationError(
             f"actnorm needs at least one channel and one axis, given channels={channels}, event_ndims={event_ndims}"
         )
-    if not 0 <= variance_floor < math.inf:
+    if variance_floor is not None and not 0 <= variance_floor < math.inf:
         raise ConfigurationError(f"a variance floor is a finite number of at least 0, given {variance_floor}")
 
     def init(key: jax.Array) -> Params:
@@ -81,16 +87,21 @@ def actnorm(channels: int, event_ndims: int = 3, *, variance_floor: float = 1e-8
             raise DataSetError(
                 f"actnorm's first batch needs at least two values for each channel, given an array of shape {x.shape}"
             )
-        mean = values.mean(0)
-        variance = jnp.square(values - mean).mean(0)
+        # Differences from one of the values are exactly 0 in a constant channel, however the sum is rounded.
+        from_first = values - values[0]
+        mean = from_first.mean(0)
+        variance = jnp.square(from_first - mean).mean(0)
         if not isinstance(variance, jax.core.Tracer) and not np.isfinite(variance).all():
             raise NonFiniteError(
                 f"actnorm's first batch has no finite mean and variance in channels "
                 f"{np.flatnonzero(~np.isfinite(variance)).tolist()}; check the data for NaN or infinite values"
             )
-        # With the comparison this way round, a NaN stays a NaN.
-        constant = variance <= variance_floor
+        # With the comparisons this way round, a NaN stays a NaN.
+        if variance_floor is None:
+            constant = jnp.sqrt(variance) <= ROUNDING * jnp.finfo(values.dtype).eps * jnp.abs(values).max(0)
+        else:
+            constant = variance <= variance_floor
         first_scale = -jnp.log(jnp.where(constant, jnp.ones((), variance.dtype), variance)) / 2
-        return {"log_scale": first_scale.astype(log_scale.dtype), "bias": (-mean).astype(bias.dtype)}
+        return {"log_scale": first_scale.astype(log_scale.dtype), "bias": -(values[0] + mean).astype(bias.dtype)}
 
     return Bijector(init, forward, inverse, event_ndims, init_from_data=init_from_data)

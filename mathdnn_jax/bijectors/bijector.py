@@ -40,8 +40,9 @@ class Bijector(NamedTuple):
     - `init_from_data(params, x, context=None) -> params`: a pure function that sets some parameters from a first
       batch of data, for maps that need it (such as `actnorm`) and compositions of them; None for all others.
 
-    The context is what a conditional map depends on besides x, with the same leading axes or fewer. Maps that do not
-    depend on a context ignore it, so that in a composition it reaches those that do.
+    The context is what a conditional map depends on besides x. Its leading axes and the batch axes of x are broadcast
+    against each other, so that one context may serve many events, and one event many contexts. Maps that do not depend
+    on a context ignore it, so that in a composition it reaches those that do.
     """
 
     init: Callable[[jax.Array], Params]

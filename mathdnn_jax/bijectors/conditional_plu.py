@@ -77,6 +77,8 @@ def conditional_plu_coupling(
             batch_shape = check_image(x, 2 * channels, _NAME)
         else:
             batch_shape = check_event(x, (*probe_shape, 2 * channels), _NAME)
+        batch_shape = network.batch(batch_shape, context)
+        x = jnp.broadcast_to(x, (*batch_shape, *x.shape[-3:]))
         kept, moved = x[..., :channels], x[..., channels:]
         returned = network.apply(params, kept, batch_shape, context)
         if getattr(returned, "shape", None) != (*batch_shape, channels**2):

@@ -18,10 +18,13 @@ class Conditioner(NamedTuple):
     """The network of a conditional map as pure functions.
 
     - `init(key) -> params`, the module's own "params" collection;
-    - `apply(params, seen, batch_shape, context) -> output`, whatever the module returns.
+    - `batch(batch_shape, context) -> batch_shape`, that of events broadcast against the context's;
+    - `apply(params, seen, batch_shape, context) -> output`, whatever the module returns, for events that have this
+      common batch shape.
     """
 
     init: Callable[[jax.Array], Params]
+    batch: Callable[[tuple[int, ...], jax.Array | None], tuple[int, ...]]
     apply: Callable[[Params, jax.Array, tuple[int, ...], jax.Array | None], Any]
 
 
@@ -31,7 +34,7 @@ def pure_conditioner(
     """Turn the module into pure functions; it receives the context, if there is one, as its second argument.
 
     Returns:
-        The conditioner. `init` raises ConfigurationError if the module keeps state besides its parameters, and `apply`
+        The conditioner. `init` raises ConfigurationError if the module keeps state besides its parameters, and `batch`
         if the context is missing or has the wrong shape.
     """
     network = pure_module(module, f"the conditioner of {map_name}")
@@ -40,18 +43,23 @@ def pure_conditioner(
     def init(key: jax.Array) -> Params:
         return network.init(key, *shapes)[0]
 
+    def batch(batch_shape: tuple[int, ...], context: jax.Array | None) -> tuple[int, ...]:
+        if context_shape is None:
+            return batch_shape
+        return _common_batch(batch_shape, context, context_shape, map_name)
+
     def apply(params: Params, seen: jax.Array, batch_shape: tuple[int, ...], context: jax.Array | None) -> Any:
         inputs = [seen]
         if context_shape is not None:
-            inputs.append(_context(context, batch_shape, context_shape, map_name))
+            inputs.append(jnp.broadcast_to(context, (*batch_shape, *context_shape)))
         return network.apply(params, {}, *inputs)[0]
 
-    return Conditioner(init, apply)
+    return Conditioner(init, batch, apply)
 
 
-def _context(
-    context: jax.Array | None, batch_shape: tuple[int, ...], context_shape: tuple[int, ...], map_name: str
-) -> jax.Array:
+def _common_batch(
+    batch_shape: tuple[int, ...], context: jax.Array | None, context_shape: tuple[int, ...], map_name: str
+) -> tuple[int, ...]:
     if context is None:
         raise ConfigurationError(f"this {map_name} was built with a context of shape {context_shape}, given none")
     batch_ndims = context.ndim - len(context_shape)
@@ -61,9 +69,9 @@ def _context(
             f"{context.shape}; its trailing axes must be the context, all axes before them are batch axes"
         )
     try:
-        return jnp.broadcast_to(context, (*batch_shape, *context_shape))
+        return jnp.broadcast_shapes(batch_shape, context.shape[:batch_ndims])
     except ValueError as error:
         raise ConfigurationError(
-            f"the leading axes of a context must be those of the events, {batch_shape}, or broadcast to them; "
+            f"the leading axes of a context must be those of the events, {batch_shape}, or broadcast against them; "
             f"given {context.shape[:batch_ndims]}"
         ) from error

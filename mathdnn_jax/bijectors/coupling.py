@@ -52,22 +52,23 @@ def additive_coupling(
     Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014.
     """
     network = coupling_network(conditioner, mask, 1, "additive_coupling", layout, context_shape)
+    event_ndims = jnp.ndim(mask)
 
     def shift(params: Params, viewed: jax.Array, context: jax.Array | None) -> jax.Array:
         (t,) = network.values(params, viewed, context)
         return put(t, network.moved)
 
     def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        batch_shape, viewed = network.view(x)
+        shape, viewed = network.view(x, context)
         z = viewed + shift(params, viewed, context)
-        return z.reshape(x.shape), jnp.zeros(batch_shape, z.dtype)
+        return z.reshape(shape), jnp.zeros(shape[: len(shape) - event_ndims], z.dtype)
 
     def inverse(params: Params, z: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        batch_shape, viewed = network.view(z)
+        shape, viewed = network.view(z, context)
         x = viewed - shift(params, viewed, context)
-        return x.reshape(z.shape), jnp.zeros(batch_shape, x.dtype)
+        return x.reshape(shape), jnp.zeros(shape[: len(shape) - event_ndims], x.dtype)
 
-    return Bijector(network.init, forward, inverse, jnp.ndim(mask))
+    return Bijector(network.init, forward, inverse, event_ndims)
 
 
 def affine_coupling(
@@ -125,13 +126,13 @@ def affine_coupling(
         return put(s, network.moved), put(t, network.moved), s.sum(network.axes)
 
     def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        _, viewed = network.view(x)
+        shape, viewed = network.view(x, context)
         s, t, log_det = log_scale_and_shift(params, viewed, context)
-        return (viewed * jnp.exp(s) + t).reshape(x.shape), log_det
+        return (viewed * jnp.exp(s) + t).reshape(shape), log_det
 
     def inverse(params: Params, z: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        _, viewed = network.view(z)
+        shape, viewed = network.view(z, context)
         s, t, log_det = log_scale_and_shift(params, viewed, context)
-        return ((viewed - t) * jnp.exp(-s)).reshape(z.shape), -log_det
+        return ((viewed - t) * jnp.exp(-s)).reshape(shape), -log_det
 
     return Bijector(network.init, forward, inverse, jnp.ndim(mask))

@@ -32,14 +32,15 @@ class CouplingNetwork(NamedTuple):
     """The index sets of a coupling, and its network as pure functions.
 
     - `init(key) -> params`, the network's own parameters;
-    - `view(x) -> (batch shape, x reshaped so that its last axis is the one that `kept` and `moved` index)`;
+    - `view(x, context) -> (shape, viewed)`: the shape of x broadcast against the context's leading axes, and x in that
+      shape, reshaped so that its last axis is the one that `kept` and `moved` index;
     - `values(params, viewed, context) -> tuple`: one array (…, |Ωᶜ|) for each parameter of a moved entry;
     - `moved`: the entries Ωᶜ of the viewed last axis;
     - `axes`: the trailing axes of the view that make up one event.
     """
 
     init: Callable[[jax.Array], Params]
-    view: Callable[[jax.Array], tuple[tuple[int, ...], jax.Array]]
+    view: Callable[[jax.Array, jax.Array | None], tuple[tuple[int, ...], jax.Array]]
     values: Callable[[Params, jax.Array, jax.Array | None], tuple[jax.Array, ...]]
     moved: IndexSet
     axes: tuple[int, ...]
@@ -82,9 +83,10 @@ def coupling_network(
         input_shape = output_shape = event_shape
     network = pure_conditioner(conditioner, input_shape, context_shape, map_name)
 
-    def view(x: jax.Array) -> tuple[tuple[int, ...], jax.Array]:
-        batch_shape = check_event(x, event_shape, map_name)
-        return batch_shape, x.reshape(*batch_shape, *view_shape)
+    def view(x: jax.Array, context: jax.Array | None) -> tuple[tuple[int, ...], jax.Array]:
+        batch_shape = network.batch(check_event(x, event_shape, map_name), context)
+        shape = (*batch_shape, *event_shape)
+        return shape, jnp.broadcast_to(x, shape).reshape(*batch_shape, *view_shape)
 
     def values(params: Params, viewed: jax.Array, context: jax.Array | None) -> tuple[jax.Array, ...]:
         batch_shape = viewed.shape[: viewed.ndim - len(view_shape)]

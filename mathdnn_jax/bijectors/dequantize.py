@@ -32,7 +32,7 @@ def dequantize(
 
     Args:
         key: the key of the noise.
-        images: integers from 0 to levels − 1, of any integer dtype; (..., *event).
+        images: integers from 0 to levels − 1, of any integer dtype, or booleans, which are 0 and 1; (..., *event).
         levels: the number of values that an entry may have.
         event_ndims: the number of trailing axes of one image: 3 for H × W × C, 1 for vectors.
         dtype: the dtype of y.
@@ -43,7 +43,8 @@ def dequantize(
     Raises:
         ConfigurationError: levels < 2, or the dtype has too few digits for that many; or event_ndims < 0.
         EventShapeError: images have fewer axes than an event.
-        ImageError: images are not integers, or (unless under jit or vmap) some are outside 0, …, levels − 1.
+        ImageError: images are neither integers nor booleans, or (unless under jit or vmap) some are outside
+            0, …, levels − 1.
 
     Example:
         >>> import jax, jax.numpy as jnp, mathdnn_jax as mj
@@ -59,6 +60,8 @@ def dequantize(
     if event_ndims < 0:
         raise ConfigurationError(f"an event has at least 0 axes, given event_ndims={event_ndims}")
     x = images if isinstance(images, jax.Array) else np.asarray(images)
+    if x.dtype == np.bool_:
+        x = x.astype(np.uint8)
     if not jnp.issubdtype(x.dtype, jnp.integer):
         raise ImageError(
             f"dequantize takes integers from 0 to {levels - 1}, given dtype {x.dtype}; pass images in [0, 1] through "

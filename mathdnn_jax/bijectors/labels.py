@@ -16,7 +16,7 @@ def with_labels(bijector: Bijector, classes: int) -> Bijector:
     Parameters and parts stay the same.
 
     Returns:
-        The map whose context is an array of labels, of the batch shape or broadcast to it.
+        The map whose context is an array of labels, broadcast against the batch shape.
 
     Raises:
         ConfigurationError: fewer than 2 classes; or (when applied) no labels, labels that are not integers, or labels

@@ -11,6 +11,7 @@ from jax import lax
 from jax.scipy.special import ndtr
 
 from mathdnn_jax.bijectors.bijector import Bijector, Params
+from mathdnn_jax.bijectors.half_precision import in_float32
 from mathdnn_jax.bijectors.monotone import Function, monotone_inverse
 from mathdnn_jax.errors import ConfigurationError, OutOfRangeError, ParameterStructureError
 from mathdnn_jax.probability.normal_tail import HALF_LOG_TWO_PI, log_cdf_and_log_hazard, quantile_of_log
@@ -36,7 +37,8 @@ def mixture_cdf(components: int = 5, normalised: bool = False) -> Bijector:
     greatest of the components' own quantiles of the same level.
 
     The parameters are {"mean", "log_scale", "weight_logits"}, each (components,). As in the course, they are
-    initialised with standard normal means, scales 1 and logits 1.
+    initialised with standard normal means, scales 1 and logits 1. In half precision, arguments and results are rounded
+    and everything between them is computed in float32.
 
     Returns:
         The bijector.
@@ -72,7 +74,7 @@ def mixture_cdf(components: int = 5, normalised: bool = False) -> Bijector:
         x = invert(params, z)
         return x, -value_and_log_slope(params, x)[1]
 
-    return Bijector(init, forward, inverse, event_ndims=0)
+    return Bijector(init, in_float32(forward), in_float32(inverse), event_ndims=0)
 
 
 def half_range(params: Params) -> jax.Array:
@@ -104,19 +106,27 @@ def _invert_as_in_the_course(params: Params, z: jax.Array) -> jax.Array:
     half = half_range(params)
     _check_range(z, half)
     level = -jnp.sign(z) * quantile_of_log(jnp.log(0.5 - 0.5 * jnp.abs(z / half)))
-    return _solve(lambda params, x: _as_in_the_course(params, x)[0], params, z, params, level)
+    return _solve(_value_as_in_the_course, params, z, params, level)
 
 
 def _invert_normalised(params: Params, z: jax.Array) -> jax.Array:
     side = lax.stop_gradient(jnp.where(z <= 0, 1, -1)).astype(z.dtype)
+    return _solve(_tail, (params, side), side * log_cdf_and_log_hazard(side * z)[0], params, z)
 
-    def tail(params: tuple[Params, jax.Array], x: jax.Array) -> jax.Array:
-        mixture, side = params
-        log_weights = jax.nn.log_softmax(mixture["weight_logits"])
-        log_cdfs, _ = log_cdf_and_log_hazard(side[..., None] * _standardised(mixture, x))
-        return side * jax.nn.logsumexp(log_weights + log_cdfs, axis=-1)
 
-    return _solve(tail, (params, side), side * log_cdf_and_log_hazard(side * z)[0], params, z)
+# The functions to be inverted are not closures, so that `monotone_inverse` compiles each of them once.
+
+
+def _value_as_in_the_course(params: Params, x: jax.Array) -> jax.Array:
+    return _as_in_the_course(params, x)[0]
+
+
+def _tail(params: tuple[Params, jax.Array], x: jax.Array) -> jax.Array:
+    """± log of the probability beyond x on its side of the median."""
+    mixture, side = params
+    log_weights = jax.nn.log_softmax(mixture["weight_logits"])
+    log_cdfs, _ = log_cdf_and_log_hazard(side[..., None] * _standardised(mixture, x))
+    return side * jax.nn.logsumexp(log_weights + log_cdfs, axis=-1)
 
 
 def _solve(function: Function, params: Params, value: jax.Array, mixture: Params, level: jax.Array) -> jax.Array:

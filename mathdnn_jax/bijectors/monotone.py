@@ -49,7 +49,7 @@ def monotone_inverse(
     Args:
         function: f(params, x) → array of the shape and dtype of x, where each entry depends only on its own x. Whatever
             is to be differentiated must be passed through `params`, not through variables that the function closes
-            over.
+            over. The same function object is compiled once for each shape; a new lambda in every call is not.
         params: θ, any tree of arrays that broadcast against x inside f.
         z: float32 or float64, any shape.
         lower: one end of the interval where the search starts, inside the domain of f: a scalar or an array that
@@ -81,7 +81,13 @@ def monotone_inverse(
             f"{z.dtype}; it returned {returned.shape}, {returned.dtype}"
         )
     ends = [lax.stop_gradient(jnp.broadcast_to(jnp.asarray(end).astype(z.dtype), z.shape)) for end in (lower, upper)]
-    return _root(function, -1 if decreasing else 1, newton, params, z, *ends)
+    try:
+        hash(function)
+    except TypeError:
+        # A method of an unhashable object, say; a partial is hashed by its identity.
+        function = functools.partial(function)
+    solved: tuple[jax.Array, jax.Array] = _compiled_root(function, -1 if decreasing else 1, newton, params, z, *ends)
+    return solved
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -117,6 +123,10 @@ def _root_jvp(
     _, shift = jax.jvp(lambda params: function(params, somewhere), (params,), (tangents[0],))
     tangent = jnp.where(found, (tangents[1] - shift) / jnp.where(found, slope, 1), 0)
     return (x, found), (tangent, np.zeros(found.shape, jax.dtypes.float0))
+
+
+# Outside jit, too, each function is compiled once: its loops are closures, which would be compiled in every call.
+_compiled_root = jax.jit(_root, static_argnums=(0, 1, 2))
 
 
 def _with_slope(function: Residual, x: jax.Array) -> tuple[jax.Array, jax.Array]:

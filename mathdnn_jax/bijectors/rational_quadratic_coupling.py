@@ -80,12 +80,12 @@ def rational_quadratic_coupling(
         x: jax.Array,
         context: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:
-        _, viewed = network.view(x)
+        shape, viewed = network.view(x, context)
         unconstrained = jnp.stack(network.values(params, viewed, context), axis=-1)
         knots = spline(unconstrained, bound, minimum_bin, minimum_slope)
         values, log_slopes = direction(knots, pick(viewed, network.moved), bound)
         z = jnp.where(is_moved, put(values, network.moved), viewed)
-        return z.reshape(x.shape), log_slopes.sum(network.axes)
+        return z.reshape(shape), log_slopes.sum(network.axes)
 
     def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         return apply(spline_forward, params, x, context)

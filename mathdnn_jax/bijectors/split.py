@@ -93,12 +93,16 @@ def _factor_out(
 
     rest_shape = jax.eval_shape(one_rest).shape
 
-    def halves(x: jax.Array) -> tuple[tuple[int, ...], jax.Array, jax.Array]:
-        return check_event(x, event_shape, "split"), x[..., :kept], x[..., kept:]
+    def halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        check_event(x, event_shape, "split")
+        return x[..., :kept], x[..., kept:]
 
     def forward(params: Params, x: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        batch_shape, h, out = halves(x)
+        h, out = halves(x)
         z, log_det = rest.forward(params, h, context)
+        # A context of more batch axes than x gives them to z.
+        batch_shape = z.shape[: z.ndim - len(rest_shape)]
+        out = jnp.broadcast_to(out, (*batch_shape, *out_shape))
         vectors = out.reshape(*batch_shape, out_size), z.reshape(*batch_shape, math.prod(rest_shape))
         return jnp.concatenate(vectors, -1), log_det
 
@@ -106,12 +110,13 @@ def _factor_out(
         batch_shape = check_event(z, (math.prod(event_shape),), "split")
         out = z[..., :out_size].reshape(*batch_shape, *out_shape)
         h, log_det = rest.inverse(params, z[..., out_size:].reshape(*batch_shape, *rest_shape), context)
+        out = jnp.broadcast_to(out, (*h.shape[:-1], out_shape[-1]))
         return jnp.concatenate([h, out], -1), log_det
 
     rest_init_from_data = rest.init_from_data
 
     def init_from_data(params: Params, x: jax.Array, context: jax.Array | None = None) -> Params:
-        return params if rest_init_from_data is None else rest_init_from_data(params, halves(x)[1], context)
+        return params if rest_init_from_data is None else rest_init_from_data(params, halves(x)[0], context)
 
     return Bijector(
         rest.init,

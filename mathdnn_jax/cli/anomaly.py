@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mathdnn_jax import data
-from mathdnn_jax.bijectors import Params
 from mathdnn_jax.cli import arguments
 from mathdnn_jax.cli.pictures import check_picture, save_figure
 from mathdnn_jax.errors import ConfigurationError
-from mathdnn_jax.flows import Flow
 from mathdnn_jax.plots import anomaly_figure
 from mathdnn_jax.progress import progress
-from mathdnn_jax.tasks import Detection, detect, halve, score
-from mathdnn_jax.tasks.anomaly import Split
-from mathdnn_jax.tasks.per_image import as_events
+
+if TYPE_CHECKING:
+    from mathdnn_jax.bijectors import Params
+    from mathdnn_jax.flows import Flow
+    from mathdnn_jax.tasks import Detection
+    from mathdnn_jax.tasks.anomaly import Split
 
 
 class AnomalyResult(NamedTuple):
@@ -56,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from mathdnn_jax.flows import Flow
     from parity import restore
 
     plot = check_picture(options.plot) if options.plot else None
@@ -65,11 +68,14 @@ def run(options: argparse.Namespace) -> int:
             f"anomalies are detected by likelihood, but model {options.model!r} is a network without one; pass the "
             f"checkpoint of a flow, such as nice"
         )
+    inliers, outliers = (data.load(name, "test", options.data_dir).images for name in (options.inlier, options.outlier))
+    for line in shared_images(inliers, outliers):
+        print(f"mathdnn: {line}", file=sys.stderr)
     result = detect_anomalies(
         flow,
         params,
-        data.load(options.inlier, "test", options.data_dir).images,
-        data.load(options.outlier, "test", options.data_dir).images,
+        inliers,
+        outliers,
         split=options.split,
         seed=options.seed,
         batch_size=options.batch_size,
@@ -92,6 +98,9 @@ def detect_anomalies(
     batch_size: int = 1000,
 ) -> AnomalyResult:
     """Score both sets once, with a progress bar, using the validation half of the inliers for the threshold."""
+    from mathdnn_jax.tasks import detect, halve, score
+    from mathdnn_jax.tasks.per_image import as_events
+
     validation, test = halve(len(inliers), split, seed)
     # Check both sets before scoring either.
     for images in (inliers, outliers):
@@ -108,6 +117,20 @@ def detect_anomalies(
         outlier_images=outliers,
         outlier_log_prob=outlier.log_prob,
     )
+
+
+def shared_images(inliers: np.ndarray, outliers: np.ndarray) -> list[str]:
+    """Say, in a line or none, that images are in both sets, where no detector can tell them apart."""
+    known = {(image.shape, image.dtype.str, image.tobytes()) for image in inliers}
+    count = sum((image.shape, image.dtype.str, image.tobytes()) in known for image in outliers)
+    if not count:
+        return []
+    if count == len(outliers) and len(inliers) == len(outliers):
+        return [
+            f"the inliers and the outliers are the same {count:,} images: the errors say nothing about anomalies; "
+            f"name another data set with --outlier"
+        ]
+    return [f"{count:,} of {len(outliers):,} outliers are among the inliers too, where nothing can tell them apart"]
 
 
 def describe(result: AnomalyResult) -> str:

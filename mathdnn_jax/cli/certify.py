@@ -13,6 +13,7 @@ import numpy as np
 
 from mathdnn_jax import data
 from mathdnn_jax.cli import arguments
+from mathdnn_jax.cli.outputs import add_output_arguments, output_path
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.files import check_writable
 from mathdnn_jax.progress import progress
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("checkpoint", help="a PyTorch checkpoint (.pt, .pth, .safetensors)")
     arguments.add_checkpoint_arguments(parser)
-    parser.add_argument("--output", "-o", help="the certificate (default: NAME.certificate.json in this folder)")
+    add_output_arguments(parser, "the certificate", "NAME.certificate.json in this folder")
     parser.add_argument(
         "--inputs",
         metavar="DATA",
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from parity.certification.report import describe
     from parity.models import find_model
 
+    output = _output(options)
     events = options.events or EVENTS
     ndims = find_model(options.model).event_ndims
     inputs = _inputs(options.inputs, options.data_dir, events, ndims) if options.inputs else None
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             options.checkpoint,
             options.model,
             inputs=inputs,
-            output=options.output,
+            output=output,
             events=events,
             seed=options.seed,
             ignore=options.ignore,
@@ -89,7 +91,7 @@ def _run_user_networks(options: argparse.Namespace) -> int:
     from parity.certification.report import describe
     from parity.certification.user_networks import load_user_networks
 
-    output = check_writable(options.output or f"{Path(options.checkpoint).stem}.certificate.json", options.checkpoint)
+    output = check_writable(_output(options), options.checkpoint)
     x = _user_inputs(options)
     networks = load_user_networks(
         options.torch,
@@ -113,6 +115,10 @@ def _run_user_networks(options: argparse.Namespace) -> int:
     )
     print(json.dumps(certificate, indent=2) if options.json else describe(certificate))
     return 0
+
+
+def _output(options: argparse.Namespace) -> Path:
+    return output_path(options, f"{Path(options.checkpoint).stem}.certificate.json")
 
 
 def _user_inputs(options: argparse.Namespace) -> np.ndarray:

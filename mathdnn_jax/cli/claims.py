@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from mathdnn_jax.claims import CLAIMS, Outcome, find_claims, run_claim
 from mathdnn_jax.cli import arguments
 from mathdnn_jax.progress import progress
+
+if TYPE_CHECKING:
+    from mathdnn_jax.claims import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0, or 1 if a claim that should hold was refuted, or no counterexample was found for one that should be refuted.
     """
+    from mathdnn_jax.claims import CLAIMS, find_claims, run_claim
+
     claims = find_claims(options.only) if options.only else CLAIMS
     if options.list:
         rows = [{"id": c.id, "statement": c.statement, "source": c.source, "verdict": c.verdict} for c in claims]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mathdnn_jax.cli import arguments
-from mathdnn_jax.nets import Sequential, alexnet, net1, net2, small_net
-from mathdnn_jax.nets.shapes import Shape
-from mathdnn_jax.surgery import count_operations
 
-NETWORKS: dict[str, tuple[Callable[[], Sequential], Shape]] = {
-    "alexnet": (alexnet, (224, 224, 3)),
-    "net1": (net1, (32, 32, 3)),
-    "net2": (net2, (32, 32, 3)),
-    "small-net": (small_net, (32, 32, 3)),
-    "small-net-folded": (lambda: small_net(batch_norm=False), (32, 32, 3)),
+if TYPE_CHECKING:
+    from mathdnn_jax.nets import Sequential
+
+NETWORKS = {
+    "alexnet": (224, 224, 3),
+    "net1": (32, 32, 3),
+    "net2": (32, 32, 3),
+    "small-net": (32, 32, 3),
+    "small-net-folded": (32, 32, 3),
 }
 """The networks by name, with the image shape that each is made for."""
 
@@ -36,7 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    make, input_shape = NETWORKS[options.network]
-    count = count_operations(make(), tuple(options.input) if options.input else input_shape)
+    from mathdnn_jax.surgery import count_operations
+
+    input_shape = tuple(options.input) if options.input else NETWORKS[options.network]
+    count = count_operations(make(options.network), input_shape)
     print(json.dumps({"network": options.network, **count.as_dict()}) if options.json else count.describe())
     return 0
+
+
+def make(network: str) -> Sequential:
+    """Build a network of `NETWORKS`."""
+    from mathdnn_jax import nets
+
+    if network == "small-net-folded":
+        return nets.small_net(batch_norm=False)
+    builders: dict[str, Callable[[], Sequential]] = {
+        "alexnet": nets.alexnet,
+        "net1": nets.net1,
+        "net2": nets.net2,
+        "small-net": nets.small_net,
+    }
+    return builders[network]()

@@ -6,20 +6,22 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 from mathdnn_jax import data
 from mathdnn_jax.cli import arguments
 from mathdnn_jax.cli.anomaly import AnomalyResult, describe, detect_anomalies
+from mathdnn_jax.cli.outputs import add_output_arguments, output_path
 from mathdnn_jax.cli.report import Section, page, picture, preformatted, table
 from mathdnn_jax.errors import MissingDependencyError, OutputError
 from mathdnn_jax.files import check_writable, replace_file
-from mathdnn_jax.flows import Flow
 from mathdnn_jax.plots import anomaly_figure, grid_figure
 from mathdnn_jax.progress import progress
+
+if TYPE_CHECKING:
+    from mathdnn_jax.flows import Flow
 
 LEVELS = 17
 """Number of grey values in the digits; the photographs are quantised to the same values."""
@@ -39,7 +41,7 @@ class DemoResult(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--output", "-o", default="demo", help="folder for the results (default: demo)")
+    add_output_arguments(parser, "folder for the results", "demo")
     parser.add_argument(
         "--seed", type=arguments.seed, default=0, help="seed of the training and the samples (default: 0)"
     )
@@ -47,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    folder = output_path(options, "demo")
     check_dependencies()
-    folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -112,6 +114,8 @@ def run_demo(folder: Path, seed: int) -> DemoResult:
 
 def draw(flow: Flow, params: Any, seed: int) -> np.ndarray:
     """Draw samples of the flow as square images."""
+    import jax
+
     side = int(np.sqrt(flow.prior.event_shape[0]))
     samples = jax.jit(flow.sample, static_argnums=2)(params, jax.random.key(seed), (SAMPLES,))
     return np.asarray(samples).reshape(SAMPLES, side, side)

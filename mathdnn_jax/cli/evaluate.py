@@ -6,10 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from mathdnn_jax.cli.run_folder import read_run
-from mathdnn_jax.cli.train import describe
-from mathdnn_jax.recipes import find_recipe
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -20,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from mathdnn_jax.cli.run_folder import read_run
+    from mathdnn_jax.cli.train import describe
+    from mathdnn_jax.recipes import find_recipe
+
     found = read_run(Path(options.run_folder))
     settings = dict(found.settings)
     if options.data_dir is not None:

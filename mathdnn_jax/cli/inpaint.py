@@ -1,4 +1,4 @@
-"""Fill in missing pixels by a flow's likelihood, and write the original, corrupted and reconstructed images."""
+"""Fill in missing pixels by a flow's likelihood, and draw the original, corrupted and filled images."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mathdnn_jax import data
 from mathdnn_jax.cli import arguments
+from mathdnn_jax.cli.outputs import add_output_arguments, output_path
 from mathdnn_jax.cli.pictures import check_picture, save_figure
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.plots import inpainting_figure
-from mathdnn_jax.tasks.inpainting import Inpainted, corrupt, inpaint, rectangle
+
+if TYPE_CHECKING:
+    from mathdnn_jax.tasks.inpainting import Inpainted
 
 SIDE = 28
 """Side of the images that the default rectangle is defined for; for other images it is scaled in proportion."""
@@ -48,15 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="maximum number of times a step is halved until log p does not decrease "
         "(default: 0; 16 works well with --step-size 1e-2)",
     )
-    parser.add_argument("--output", "-o", default="inpainted.png", help="file for the figure (default: inpainted.png)")
+    add_output_arguments(parser, "file for the figure", "inpainted.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from mathdnn_jax.tasks import corrupt, inpaint
     from parity import restore
 
-    picture = check_picture(options.output)
+    picture = check_picture(output_path(options, "inpainted.png"))
     flow, params, _, _ = restore(options.checkpoint, options.model, ignore=options.ignore, inside=options.inside)
     images = _choose(data.load(options.data, "test", options.data_dir).images, options.images, options.data)
     missing = _mask(options, images.shape)
@@ -73,7 +77,12 @@ def run(options: argparse.Namespace) -> int:
         halvings=options.halvings,
     )
     seconds = time.perf_counter() - began
-    save_figure(inpainting_figure(data.unit_interval(images), corrupted, result.images, result.log_prob), picture)
+    save_figure(
+        inpainting_figure(
+            data.unit_interval(images), corrupted, result.images, result.log_prob, list(map(str, options.images))
+        ),
+        picture,
+    )
     found = summary(options.images, result, seconds)
     print(json.dumps(found) if options.json else describe(found, picture))
     return 0
@@ -81,23 +90,31 @@ def run(options: argparse.Namespace) -> int:
 
 def summary(indices: list[int], result: Inpainted, seconds: float) -> dict[str, Any]:
     """The result as plain numbers."""
+    fell = (np.diff(result.log_prob, axis=0) < 0).sum(0)
     images = [
-        {"image": index, "log_prob_before": float(first), "log_prob_after": float(last), "steps_that_fell": int(fell)}
-        for index, first, last, fell in zip(
-            indices, result.log_prob[0], result.log_prob[-1], (np.diff(result.log_prob, axis=0) < 0).sum(0), strict=True
-        )
+        {
+            "image": index,
+            "log_prob_before": float(result.log_prob[0, k]),
+            "log_prob_after": float(result.log_prob[:, k].max()),
+            "best_step": int(result.best_step[k]),
+            "log_prob_of_last_step": float(result.log_prob[-1, k]),
+            "steps_that_fell": int(fell[k]),
+        }
+        for k, index in enumerate(indices)
     ]
     return {"images": images, "steps": len(result.log_prob) - 1, "seconds": seconds}
 
 
 def describe(found: dict[str, Any], picture: Path) -> str:
     """The result as readable text."""
-    lines = [f"{'image':>6}{'log p before':>16}{'log p after':>16}   log p decreased in"]
+    lines = [f"{'image':>6}{'log p before':>16}{'log p after':>16}{'best after':>14}   log p decreased in"]
     lines += [
-        f"{one['image']:>6}{one['log_prob_before']:>16,.2f}{one['log_prob_after']:>16,.2f}   "
-        f"{one['steps_that_fell']} of {found['steps']} steps"
+        f"{one['image']:>6}{one['log_prob_before']:>16,.2f}{one['log_prob_after']:>16,.2f}"
+        f"{one['best_step']:>8,} steps   {one['steps_that_fell']} of {found['steps']} steps"
         for one in found["images"]
     ]
+    if any(one["best_step"] < found["steps"] for one in found["images"]):
+        lines.append("Each image is shown after the step at which it was best, which was not always the last.")
     return "\n".join([*lines, f"{found['seconds']:.2f} s, compilation included; wrote {picture}"])
 
 
@@ -125,6 +142,8 @@ def _choose(images: np.ndarray, indices: list[int], name: str) -> np.ndarray:
 
 def _mask(options: argparse.Namespace, shape: tuple[int, ...]) -> np.ndarray:
     if options.mask is None:
+        from mathdnn_jax.tasks import rectangle
+
         height, width = shape[1:3]
         rows = options.rows or _scaled(ROWS, height)
         columns = options.columns or _scaled(COLUMNS, width)

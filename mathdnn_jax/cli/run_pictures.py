@@ -32,7 +32,7 @@ def write_pictures(
     Raises:
         OutputError, MissingDependencyError: The files cannot be written, or matplotlib is not installed.
     """
-    figures = {"losses.png": loss_figure(history.epochs)}
+    figures = {"losses.png": loss_figure(history.epochs, task.loss_unit)}
     if task.sample is not None:
         drawn = task.sample(params, state, jax.random.key(seed), SHOWN if sets.image_shape else 2000, 1.0)
         figures["samples.png"] = sample_figure(task, params, drawn, "samples")

@@ -6,13 +6,11 @@ import argparse
 import math
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from mathdnn_jax.cli import arguments
+from mathdnn_jax.cli.outputs import add_output_arguments, output_path
 from mathdnn_jax.cli.pictures import check_picture, save_figure
-from mathdnn_jax.cli.run_folder import read_run
-from mathdnn_jax.cli.run_pictures import sample_figure
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.files import check_writable, replace_file
 
@@ -23,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", "-n", type=arguments.count, default=64, metavar="N", help="number of samples (default: 64)"
     )
-    parser.add_argument(
-        "--output", "-o", default="samples.png", help="a picture, or .npy for an array (default: samples.png)"
-    )
+    add_output_arguments(parser, "a picture, or .npy for an array", "samples.png")
     parser.add_argument(
         "--temperature", type=float, default=1.0, help="factor that scales latents about their mean (default: 1)"
     )
@@ -34,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    target = Path(options.output)
+    import jax
+
+    from mathdnn_jax.cli.run_folder import read_run
+    from mathdnn_jax.cli.run_pictures import sample_figure
+
+    target = output_path(options, "samples.png")
     as_array = target.suffix == ".npy"
     check_writable(target) if as_array else check_picture(target)
     if not 0 < options.temperature < math.inf:

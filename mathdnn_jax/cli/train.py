@@ -12,53 +12,18 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from mathdnn_jax.cli import arguments, run_folder
+from mathdnn_jax.cli import run_folder
 from mathdnn_jax.cli.run_log import run_log
 from mathdnn_jax.cli.run_pictures import check_grid, write_pictures
 from mathdnn_jax.errors import MissingDependencyError
 from mathdnn_jax.progress import epoch_progress
-from mathdnn_jax.recipes import RECIPES, Sets, Task, find_recipe, parse_assignments, read_config, train, trained
+from mathdnn_jax.recipes import Sets, Task, find_recipe, parse_assignments, read_config, train, trained
 from mathdnn_jax.recipes.recipe import Settings
 from mathdnn_jax.recipes.train import count, steps_per_epoch
 from mathdnn_jax.training import Checkpoints, EpochReport, FitResult, device_mesh, join_processes
 
 OPTIONS = ("data", "data_dir", "epochs", "batch_size", "learning_rate", "seed", "precision")
 """Settings with their own option, which takes precedence over --set, as --set does over --config."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument("model", choices=tuple(RECIPES), metavar="MODEL", help=", ".join(RECIPES))
-    parser.add_argument("--output", "-o", metavar="RUN", help="folder of the run (default: runs/MODEL)")
-    parser.add_argument("--data", metavar="NAME", help="data set (default: mnist; cifar10 for small-net)")
-    arguments.add_data_dir_argument(parser)
-    parser.add_argument("--config", metavar="FILE", help="TOML file of settings, such as the config.toml of a run")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set any setting; may be repeated; an unknown key lists all settings",
-    )
-    parser.add_argument("--epochs", type=arguments.count, help="number of passes over the examples")
-    parser.add_argument("--batch-size", type=arguments.count, help="examples in a step, over all devices together")
-    parser.add_argument("--learning-rate", type=float, help="learning rate of Adam")
-    parser.add_argument("--seed", type=arguments.seed, help="seed of the parameters, the order and all random draws")
-    parser.add_argument("--precision", help="float32, or bfloat16 with float32 master weights")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const=True,
-        default=False,
-        type=arguments.count,
-        metavar="STEP",
-        help="continue from the newest checkpoint of RUN, or from that of a step; start anew if there is none",
-    )
-    parser.add_argument("--devices", type=arguments.count, metavar="N", help="spread every batch over N devices")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0, if several train together")
-    parser.add_argument("--processes", type=arguments.count, metavar="N", help="number of processes")
-    parser.add_argument("--process-id", type=int, metavar="I", help="index of this process, from 0")
-    parser.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:

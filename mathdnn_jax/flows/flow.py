@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from mathdnn_jax.bijectors import Bijector, Params
 from mathdnn_jax.bijectors.bijector import Map
-from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.errors import ConfigurationError, EventShapeError
+from mathdnn_jax.events import Shape, batch_shape_of, check_event
 from mathdnn_jax.probability import Distribution
 
 
@@ -22,15 +23,17 @@ class Flow(NamedTuple):
       (those of Glow's actnorm), and returns the others unchanged;
     - `forward(params, x, context=None) -> (z, log_det)` and `inverse(params, z, context=None) -> (x, log_det)`, the
       functions of the bijector;
-    - `log_prob(params, x, context=None) -> log p(x)` in nats, of the batch shape;
+    - `log_prob(params, x, context=None) -> log p(x)` in nats, of the batch shape. An event with an infinite entry has
+      density 0 and log p = −∞, with derivatives of 0; NaN gives NaN. `forward` and `inverse` do not make this
+      exception: a network that sees ∞ may return NaN;
     - `sample(params, key, shape, context=None, temperature=1.0) -> x` of shape `shape + event_shape`: f⁻¹(T z), where z
-      is drawn from the prior and T is the temperature;
+      is drawn from the prior and T is the temperature. A number n stands for the shape (n,);
     - `sample_and_log_prob` takes the same arguments and returns (x, log p(x)) at the cost of the sample alone. log p
       is the flow's own density, whatever the temperature;
     - `bijector` and `prior`, the parts of the flow.
 
-    In a conditional flow every density is conditional on the context, whose leading axes are the batch axes or
-    broadcast to them.
+    In a conditional flow every density is conditional on the context. The batch axes of events and the leading axes of
+    contexts are broadcast against each other: one context may serve many events, and one event many contexts.
     """
 
     init: Callable[[jax.Array], Params]
@@ -44,13 +47,26 @@ class Flow(NamedTuple):
     prior: Distribution
 
 
-def flow(bijector: Bijector, prior: Distribution) -> Flow:
+def flow(
+    bijector: Bijector, prior: Distribution, *, name: str = "the flow", event_shape: tuple[int, ...] | None = None
+) -> Flow:
     """log p(x) = log p_Z(f(x)) + log|det ∂f/∂x| for x → z = f(x) and the prior p_Z; a sample is f⁻¹(T z), z ~ p_Z.
 
     Arguments and samples have the dtype of the parameters.
 
+    Args:
+        bijector: f, from data to latents.
+        prior: p_Z.
+        name: what messages call the flow.
+        event_shape: the shape of x, which messages then tell; by default they tell what the part that failed takes.
+
+    Returns:
+        The flow.
+
     Raises:
-        ConfigurationError: the latent events of the bijector and the events of the prior have different ranks.
+        ConfigurationError: the latent events of the bijector and the events of the prior have different ranks; or (in
+            `sample`) the shape is neither a number nor a tuple.
+        EventShapeError: (in `log_prob`) the trailing axes of x are not an event.
 
     Example:
         >>> import jax, mathdnn_jax as mj
@@ -70,9 +86,20 @@ def flow(bijector: Bijector, prior: Distribution) -> Flow:
     def init_from_data(params: Params, x: jax.Array, context: jax.Array | None = None) -> Params:
         return params if bijector.init_from_data is None else bijector.init_from_data(params, x, context)
 
+    axes = tuple(range(-bijector.event_ndims, 0))
+
     def log_prob(params: Params, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        z, log_det = bijector.forward(params, x, context)
-        return prior.log_prob(z) + log_det
+        if event_shape is not None:
+            check_event(x, event_shape, name)
+        infinite = jnp.isinf(x)
+        # The stand-in, which lies in the unit interval too, keeps ∞ − ∞ out of the derivatives of other events.
+        finite = jnp.where(infinite, jnp.asarray(0.5, x.dtype), x)
+        try:
+            z, log_det = bijector.forward(params, finite, context)
+            value = prior.log_prob(z) + log_det
+        except EventShapeError as error:
+            raise EventShapeError(f"{name} cannot take x of shape {x.shape}: {error}") from error
+        return jnp.where(infinite.any(axes) & ~jnp.isnan(value), -jnp.inf, value)
 
     def draw(params: Params, key: jax.Array, shape: tuple[int, ...], temperature: float) -> jax.Array:
         del temperature
@@ -102,16 +129,16 @@ def samplers(
     """
 
     def tempered(
-        params: Params, key: jax.Array, shape: tuple[int, ...], context: jax.Array | None, temperature: float
+        params: Params, key: jax.Array, shape: Shape, context: jax.Array | None, temperature: float
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        z = draw(params, key, tuple(shape), temperature)
+        z = draw(params, key, batch_shape_of(shape), temperature)
         z = jnp.asarray(temperature, z.dtype) * z
         return z, *bijector.inverse(params, z, context)
 
     def sample(
         params: Params,
         key: jax.Array,
-        shape: tuple[int, ...] = (),
+        shape: Shape = (),
         context: jax.Array | None = None,
         temperature: float = 1.0,
     ) -> jax.Array:
@@ -120,7 +147,7 @@ def samplers(
     def sample_and_log_prob(
         params: Params,
         key: jax.Array,
-        shape: tuple[int, ...] = (),
+        shape: Shape = (),
         context: jax.Array | None = None,
         temperature: float = 1.0,
     ) -> tuple[jax.Array, jax.Array]:

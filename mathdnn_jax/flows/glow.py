@@ -91,11 +91,13 @@ def glow(
     check_halvings("glow", event_shape, levels)
     if mixing not in ("plu", "conditional_plu"):
         raise ConfigurationError(f"the mixing of glow is 'plu' or 'conditional_plu', given {mixing!r}")
+    event_shape = tuple(event_shape)
     z_prior = latent_prior(prior, event_shape)
     context_shape = None if classes is None else (classes,)
     settings = _Settings(steps, (width,) * depth, mixing, log_scale_bound, context_shape)
     bijector = chain(logit=logit(event_shape, alpha), level_0=_level(event_shape, 0, levels - 1, settings))
-    return flow(bijector if classes is None else with_labels(bijector, classes), z_prior)
+    bijector = bijector if classes is None else with_labels(bijector, classes)
+    return flow(bijector, z_prior, name="glow", event_shape=event_shape)
 
 
 class _Settings(NamedTuple):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 
 from mathdnn_jax.bijectors import Params, mixture_cdf
+from mathdnn_jax.bijectors.half_precision import in_float32
 from mathdnn_jax.bijectors.mixture_cdf import half_range
 from mathdnn_jax.flows.flow import Flow, flow, samplers
 from mathdnn_jax.probability import normal
@@ -37,9 +38,9 @@ def mixture_cdf_flow(components: int = 5, normalised: bool = False) -> Flow:
     Source: course 002, P2; erratum E4.
     """
     prior = normal(())
-    made = flow(mixture_cdf(components, normalised), prior)
+    made = flow(mixture_cdf(components, normalised), prior, name="mixture_cdf_flow")
     if normalised:
-        return made
+        return _in_float32(made)
 
     def draw(params: Params, key: jax.Array, shape: tuple[int, ...], temperature: float) -> jax.Array:
         half = half_range(params)
@@ -48,7 +49,16 @@ def mixture_cdf_flow(components: int = 5, normalised: bool = False) -> Flow:
         return jax.random.truncated_normal(key, -reach, reach, shape, half.dtype)
 
     sample, sample_and_log_prob = samplers(made.bijector, prior, draw)
-    return made._replace(sample=sample, sample_and_log_prob=sample_and_log_prob)
+    return _in_float32(made._replace(sample=sample, sample_and_log_prob=sample_and_log_prob))
+
+
+def _in_float32(made: Flow) -> Flow:
+    """Let latents keep float32 between the prior and the map, too."""
+    return made._replace(
+        log_prob=in_float32(made.log_prob),
+        sample=in_float32(made.sample),
+        sample_and_log_prob=in_float32(made.sample_and_log_prob),
+    )
 
 
 def mixture_cdf_mass(params: Params) -> jax.Array:

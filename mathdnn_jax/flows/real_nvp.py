@@ -70,6 +70,7 @@ def real_nvp(
     Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016; course 002, P3, for the coupling.
     """
     check_sizes("real_nvp", scales=scales, couplings=couplings, width=width, depth=depth)
+    event_shape = tuple(event_shape)
     z_prior = latent_prior(prior, event_shape)
     settings = _Settings(couplings, (width,) * depth, log_scale_bound, None if classes is None else (classes,))
     if len(event_shape) == 1:
@@ -77,7 +78,8 @@ def real_nvp(
     else:
         check_halvings("real_nvp", event_shape, scales - 1)
         bijector = chain(logit=logit(event_shape, alpha), scale_0=_scale(event_shape, 0, scales - 1, settings))
-    return flow(bijector if classes is None else with_labels(bijector, classes), z_prior)
+    bijector = bijector if classes is None else with_labels(bijector, classes)
+    return flow(bijector, z_prior, name="real_nvp", event_shape=event_shape)
 
 
 class _Settings(NamedTuple):

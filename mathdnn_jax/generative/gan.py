@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import Shape, batch_shape_of
 from mathdnn_jax.generative.layers import dense_discriminator, dense_generator, entries
 from mathdnn_jax.generative.network import network
 
@@ -25,7 +26,8 @@ class GAN(NamedTuple):
     and return the updated state.
 
     - `init(key) -> (params, state)`;
-    - `sample_latent(key, shape, dtype=float32) -> z` (*shape, latent_dim), standard normal;
+    - `sample_latent(key, shape, dtype=float32) -> z` of shape `shape + (latent_dim,)`, standard normal; a number n
+      stands for the shape (n,);
     - `generate(params, state, z) -> x` (..., *event_shape), in evaluation mode;
     - `discriminate(params, state, x) -> logits` of the batch shape, in evaluation mode; D(x) = sigmoid(logits);
     - `generator_loss(params, state, z) -> (loss, state)`, to be minimised over the generator's parameters;
@@ -106,8 +108,8 @@ def gan(
             {"generator": generator_state, "discriminator": discriminator_state},
         )
 
-    def sample_latent(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        return jax.random.normal(key, (*shape, latent_dim), dtype)
+    def sample_latent(key: jax.Array, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.normal(key, (*batch_shape_of(shape), latent_dim), dtype)
 
     def generate(params: Params, state: Any, z: jax.Array) -> jax.Array:
         return maker.apply(params["generator"], state["generator"], z)[0]

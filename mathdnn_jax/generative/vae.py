@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.errors import ConfigurationError
+from mathdnn_jax.events import Shape
 from mathdnn_jax.generative.layers import dense_decoder, dense_trunk, entries
 from mathdnn_jax.generative.likelihood import Likelihood, bernoulli, gaussian
 from mathdnn_jax.generative.network import network
@@ -62,7 +63,8 @@ class VAE(NamedTuple):
       which one at a time is in memory. Its mean is also a lower bound on log p(x); it is the ELBO for K = 1 and grows
       with K;
     - `sample_latent(params, key, shape=()) -> z` draws from the prior r_λ, and `sample(params, key, shape=()) -> x`
-      from the model, including the noise of the likelihood; `decode(params, sample_latent(…))` is an image without it;
+      from the model, including the noise of the likelihood; `decode(params, sample_latent(…))` is an image without it.
+      As a shape, a number n stands for (n,);
     - `event_shape` of x and `latent_dim` of z.
     """
 
@@ -209,6 +211,12 @@ def vae(
     def log_marginal(params: Params, x: jax.Array, key: jax.Array, *, samples: int) -> jax.Array:
         if samples < 1:
             raise ConfigurationError(f"an importance-weighted bound needs at least one draw, given samples={samples}")
+        bound: jax.Array = importance_weighted(params, x, jax.random.split(key, samples))
+        return bound
+
+    # Compiled once for the model: the scan's body is a closure, which would be compiled in every call.
+    @jax.jit
+    def importance_weighted(params: Params, x: jax.Array, keys: jax.Array) -> jax.Array:
         posterior = encode(params, x)
 
         def log_weight(key: jax.Array) -> jax.Array:
@@ -218,14 +226,13 @@ def vae(
         def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
             return jnp.logaddexp(total, log_weight(key)), None
 
-        keys = jax.random.split(key, samples)
         total, _ = jax.lax.scan(add, log_weight(keys[0]), keys[1:])
-        return total - jnp.log(jnp.asarray(samples, total.dtype))
+        return total - jnp.log(jnp.asarray(len(keys), total.dtype))
 
-    def sample_latent(params: Params, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
-        return diagonal_gaussian_sample(key, *prior_of(params, jax.tree.leaves(params)[0]), shape=tuple(shape))
+    def sample_latent(params: Params, key: jax.Array, shape: Shape = ()) -> jax.Array:
+        return diagonal_gaussian_sample(key, *prior_of(params, jax.tree.leaves(params)[0]), shape=shape)
 
-    def sample(params: Params, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
+    def sample(params: Params, key: jax.Array, shape: Shape = ()) -> jax.Array:
         latent_key, noise_key = jax.random.split(key)
         z = sample_latent(params, latent_key, shape)
         return model.sample(params.get("likelihood", {}), noise_key, output(params, z))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import EventShapeError
+from mathdnn_jax.events import Shape, batch_shape_of
 from mathdnn_jax.probability.checks import check_no_nan
 from mathdnn_jax.probability.normal import LOG_TWO_PI
 from mathdnn_jax.probability.tangent_gap import tangent_gap
@@ -34,9 +35,7 @@ def diagonal_gaussian_log_prob(x: ArrayLike, mean: ArrayLike, log_scale: ArrayLi
     return (-0.5 * jnp.square(standardized) - log_scale - LOG_TWO_PI / 2).sum(-1)
 
 
-def diagonal_gaussian_sample(
-    key: jax.Array, mean: ArrayLike, log_scale: ArrayLike, shape: tuple[int, ...] = ()
-) -> jax.Array:
+def diagonal_gaussian_sample(key: jax.Array, mean: ArrayLike, log_scale: ArrayLike, shape: Shape = ()) -> jax.Array:
     """Draw x = μ + σ ε with ε standard normal and σ = exp(log_scale).
 
     The draw is a differentiable function of μ and log σ, so expectations can be differentiated through it.
@@ -51,7 +50,7 @@ def diagonal_gaussian_sample(
     _check(mean=mean, log_scale=log_scale)
     check_no_nan(mean=mean, log_scale=log_scale)
     batch = jnp.broadcast_shapes(mean.shape, log_scale.shape)
-    return mean + jnp.exp(log_scale) * jax.random.normal(key, (*shape, *batch), mean.dtype)
+    return mean + jnp.exp(log_scale) * jax.random.normal(key, (*batch_shape_of(shape), *batch), mean.dtype)
 
 
 def diagonal_gaussian_kl(

@@ -7,6 +7,7 @@ Source: course 003, P5.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -103,17 +104,20 @@ def gamblers_ruin(
         )
     chunk = max(1, min(WORDS_AT_A_TIME // _words(max_plays), num_trajectories))
     keys = jax.random.split(key, -(-num_trajectories // chunk))
-
-    def play(chunk_key: jax.Array) -> jax.Array:
-        return _winning_times(chunk_key, chunk, start, goal, max_plays, threshold)
-
-    times = jax.lax.map(play, keys).reshape(-1)[:num_trajectories]
+    times = _all_winning_times(keys, chunk, start, goal, max_plays, threshold)[:num_trajectories]
     proposal = threshold / RESOLUTION
     log_win, log_loss = math.log(win_probability / proposal), math.log1p(-win_probability) - math.log1p(-proposal)
     plays = times.astype(jnp.result_type(float))
     log_weights = plays * (log_win + log_loss) / 2 + (goal - start) * (log_win - log_loss) / 2
     log_weights = jnp.where(times > 0, log_weights, -jnp.inf)
     return importance_estimate(jnp.ones_like(log_weights), log_weights)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
+def _all_winning_times(keys: jax.Array, count: int, start: int, goal: int, max_plays: int, threshold: int) -> jax.Array:
+    """The winning times of `count` gamblers for each key, one key at a time."""
+    times: jax.Array = jax.lax.map(lambda key: _winning_times(key, count, start, goal, max_plays, threshold), keys)
+    return times.reshape(-1)
 
 
 def _winning_times(key: jax.Array, count: int, start: int, goal: int, max_plays: int, threshold: int) -> jax.Array:

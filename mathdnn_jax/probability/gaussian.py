@@ -9,6 +9,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from mathdnn_jax.errors import EventShapeError
+from mathdnn_jax.events import Shape, batch_shape_of
 from mathdnn_jax.probability.checks import check_no_nan
 from mathdnn_jax.probability.covariance import checked_covariance
 from mathdnn_jax.probability.tangent_gap import tangent_gap
@@ -18,7 +19,8 @@ def gaussian_log_prob(x: ArrayLike, mean: ArrayLike, covariance: ArrayLike) -> j
     """log N(x; μ, Σ) = −½ ‖L⁻¹ (x − μ)‖² − Σ_i log L_ii − (d/2) log 2π with L Lᵀ = Σ, in nats.
 
     `x` and `mean` have the shape (..., d), `covariance` has (..., d, d), and their leading batch axes are broadcast
-    against one another. The arguments are those of `jax.scipy.stats.multivariate_normal.logpdf`, which computes it.
+    against one another. The arguments are those of `jax.scipy.stats.multivariate_normal.logpdf`, which computes it,
+    except where x has infinite entries and no NaN: there log N = −∞, with derivatives of 0.
 
     Returns:
         The log-density, with the batch shape.
@@ -41,10 +43,13 @@ def gaussian_log_prob(x: ArrayLike, mean: ArrayLike, covariance: ArrayLike) -> j
     x, mean, covariance = jnp.asarray(x), jnp.asarray(mean), checked_covariance(covariance)
     _check_events(covariance, x=x, mean=mean)
     check_no_nan(mean=mean)
-    return jnp.asarray(jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance))
+    infinite = jnp.isinf(x)
+    # The triangular solve would subtract infinities from each other.
+    value = jnp.asarray(jax.scipy.stats.multivariate_normal.logpdf(jnp.where(infinite, 0, x), mean, covariance))
+    return jnp.where(infinite.any(-1) & ~jnp.isnan(value), -jnp.inf, value)
 
 
-def gaussian_sample(key: jax.Array, mean: ArrayLike, covariance: ArrayLike, shape: tuple[int, ...] = ()) -> jax.Array:
+def gaussian_sample(key: jax.Array, mean: ArrayLike, covariance: ArrayLike, shape: Shape = ()) -> jax.Array:
     """Draw x = μ + L ε with ε standard normal and L Lᵀ = Σ.
 
     The draw is a differentiable function of μ and Σ, so expectations can be differentiated through it. The arguments
@@ -60,7 +65,7 @@ def gaussian_sample(key: jax.Array, mean: ArrayLike, covariance: ArrayLike, shap
     _check_events(covariance, mean=mean)
     check_no_nan(mean=mean)
     batch = jnp.broadcast_shapes(mean.shape[:-1], covariance.shape[:-2])
-    noise = jax.random.normal(key, (*shape, *batch, mean.shape[-1]), mean.dtype)
+    noise = jax.random.normal(key, (*batch_shape_of(shape), *batch, mean.shape[-1]), mean.dtype)
     return mean + jnp.einsum("...ij,...j->...i", jnp.linalg.cholesky(covariance), noise)
 
 

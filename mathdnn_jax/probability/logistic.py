@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mathdnn_jax.events import check_event
+from mathdnn_jax.events import Shape, batch_shape_of, check_event
 from mathdnn_jax.probability.distribution import Distribution
 
 
@@ -30,7 +30,7 @@ def _logistic_log_density_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Arr
     return logistic_log_density(z), -jnp.tanh(z / 2) * tangent
 
 
-def logistic_sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+def logistic_sample(key: jax.Array, shape: Shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Draw z = log u − log(1 − u) with u uniform on the open interval (0, 1).
 
     u takes the midpoints of a grid with spacing ε (`finfo(dtype).eps`), so that neither logarithm is infinite (erratum
@@ -41,7 +41,7 @@ def logistic_sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = j
         Standard logistic draws of the given shape and dtype, always finite.
     """
     half_spacing = jnp.asarray(jnp.finfo(dtype).eps / 2, dtype)
-    u = jax.random.uniform(key, shape, dtype) + half_spacing
+    u = jax.random.uniform(key, batch_shape_of(shape), dtype) + half_spacing
     return jnp.log(u) - jnp.log1p(-u)
 
 
@@ -64,7 +64,7 @@ def logistic(event_shape: tuple[int, ...]) -> Distribution:
         check_event(z, event_shape, "the logistic prior")
         return logistic_log_density(z).sum(axes)
 
-    def sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-        return logistic_sample(key, (*shape, *event_shape), dtype)
+    def sample(key: jax.Array, shape: Shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
+        return logistic_sample(key, (*batch_shape_of(shape), *event_shape), dtype)
 
     return Distribution(log_prob, sample, event_shape)

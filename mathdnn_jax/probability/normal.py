@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mathdnn_jax.events import check_event
+from mathdnn_jax.events import Shape, batch_shape_of, check_event
 from mathdnn_jax.probability.distribution import Distribution
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -34,7 +34,7 @@ def normal(event_shape: tuple[int, ...]) -> Distribution:
         check_event(z, event_shape, "the normal prior")
         return -0.5 * jnp.square(z).sum(axes) - log_normalizer
 
-    def sample(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-        return jax.random.normal(key, (*shape, *event_shape), dtype)
+    def sample(key: jax.Array, shape: Shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
+        return jax.random.normal(key, (*batch_shape_of(shape), *event_shape), dtype)
 
     return Distribution(log_prob, sample, event_shape)

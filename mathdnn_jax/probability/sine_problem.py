@@ -16,6 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from mathdnn_jax.events import Shape, batch_shape_of
 from mathdnn_jax.probability.normal import LOG_TWO_PI
 
 SINE_OPTIMUM = {"mean": 0.44229749, "scale": 0.60649503, "value": 1.69616824}
@@ -67,13 +68,15 @@ def sine_log_prob(params: Params, x: jax.Array) -> jax.Array:
     return -0.5 * jnp.square(standardized) - params["log_scale"] - LOG_TWO_PI / 2
 
 
-def sine_sample(params: Params, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def sine_sample(params: Params, key: jax.Array, shape: Shape) -> jax.Array:
     """Draw x = μ + σ ε, a differentiable function of the parameters.
 
     Returns:
         Draws of the given shape.
     """
-    return params["mean"] + jnp.exp(params["log_scale"]) * jax.random.normal(key, shape, params["mean"].dtype)
+    return params["mean"] + jnp.exp(params["log_scale"]) * jax.random.normal(
+        key, batch_shape_of(shape), params["mean"].dtype
+    )
 
 
 def sine_descent(

@@ -17,7 +17,7 @@ def smooth_max(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
     x. It decreases in β and reaches max x at β = ∞. β is one number, or an array that broadcasts against the result.
 
     The gradient equals `smooth_max_gradient`, and the derivative in β is exact too. Entries of −∞ do not contribute;
-    NaN gives NaN.
+    a greatest entry of ±∞ is the result; NaN gives NaN.
 
     Raises:
         DomainError: β is concrete and NaN or not greater than 0 (for a smooth minimum, use −ν_β(−x)).
@@ -33,20 +33,21 @@ def smooth_max(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
     """
     x, beta = _checked(x, beta, axis)
     highest = jnp.max(x, axis, keepdims=True)
-    # If β is infinite, the maximum is the answer, and the other branch must still have a finite derivative.
-    finite = jnp.isfinite(beta)
+    # If β or the maximum is infinite, the maximum is the answer, and the other branch must still have a finite
+    # derivative.
+    finite = jnp.isfinite(beta) & jnp.isfinite(jnp.squeeze(highest, axis))
     slope = jnp.where(finite, beta, 1)
-    excess = jax.nn.logsumexp(jnp.expand_dims(slope, axis) * _below_max(x, axis), axis) / slope
+    excess = jax.nn.logsumexp(_scaled(slope, x, axis), axis) / slope
     anchor = jnp.squeeze(jax.lax.stop_gradient(highest), axis)
-    soft = jnp.where(jnp.isfinite(anchor), anchor, 0) + excess
-    return jnp.where(finite, soft, jnp.squeeze(highest, axis))
+    return jnp.where(finite, anchor + excess, jnp.squeeze(highest, axis))
 
 
 def smooth_max_gradient(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Array:
     """∇ν_β(x) = softmax(β x) over `axis`.
 
     For β → ∞ it tends to 1/k on each of the k entries that attain the maximum and to 0 elsewhere, which is an indicator
-    only if the maximum is unique. β = ∞ gives this limit.
+    only if the maximum is unique. β = ∞ gives this limit, and so does a maximum of ±∞: entries of ∞ share the gradient
+    equally, and so do all entries if all are −∞.
 
     Returns:
         The gradient, with the shape of `x`; its entries are at least 0 and sum to 1 over `axis`.
@@ -57,12 +58,13 @@ def smooth_max_gradient(x: ArrayLike, beta: ArrayLike, axis: int = -1) -> jax.Ar
     Source: course 004, P1(b), and (c) as corrected by erratum E7.
     """
     x, beta = _checked(x, beta, axis)
-    finite = jnp.expand_dims(jnp.isfinite(beta), axis)
-    slope = jnp.where(finite, jnp.expand_dims(beta, axis), 1)
-    attains = (x == jnp.max(x, axis, keepdims=True)).astype(x.dtype)
-    return jnp.where(
-        finite, jax.nn.softmax(slope * _below_max(x, axis), axis), attains / attains.sum(axis, keepdims=True)
-    )
+    highest = jnp.max(x, axis, keepdims=True)
+    finite = jnp.isfinite(jnp.expand_dims(beta, axis)) & jnp.isfinite(highest)
+    slope = jnp.where(jnp.squeeze(finite, axis), beta, 1)
+    attains = (x == highest).astype(x.dtype)
+    # Where no entry attains the maximum, it is NaN, which compiled programs would not make of 0 / 0.
+    shared = jnp.where(jnp.isnan(highest), highest, attains / attains.sum(axis, keepdims=True))
+    return jnp.where(finite, jax.nn.softmax(_scaled(slope, x, axis), axis), shared)
 
 
 def _checked(x: ArrayLike, beta: ArrayLike, axis: int) -> tuple[jax.Array, jax.Array]:
@@ -77,7 +79,12 @@ def _checked(x: ArrayLike, beta: ArrayLike, axis: int) -> tuple[jax.Array, jax.A
     return x, jnp.broadcast_to(beta, result_shape)
 
 
-def _below_max(x: jax.Array, axis: int) -> jax.Array:
-    """The entries minus the greatest one, which is treated as a constant by derivatives, because it cancels."""
+def _scaled(slope: jax.Array, x: jax.Array, axis: int) -> jax.Array:
+    """The slope times (the entries minus the greatest one), which derivatives treat as a constant: it cancels.
+
+    Derivatives are finite where the greatest entry is infinite, too, and in the slope where other entries are −∞.
+    """
     highest = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True))
-    return x - jnp.where(jnp.isfinite(highest), highest, 0)
+    below = jnp.where(jnp.isinf(x) | jnp.isinf(highest), 0, x - jnp.where(jnp.isinf(highest), 0, highest))
+    scaled = jnp.expand_dims(slope, axis) * below
+    return jnp.where(jnp.isneginf(x) & ~jnp.isinf(highest), -jnp.inf, scaled)

@@ -100,6 +100,7 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
         evaluate=evaluate,
         reconstruct=reconstruct,
         torch={"": "autoencoder"},
+        loss_unit="mean squared error",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.flows import Flow, bits_per_dim, glow, nice, real_nvp
 from mathdnn_jax.recipes.images import LEVELS, channels_last, load_images, to_levels, with_events
 from mathdnn_jax.recipes.maximum_likelihood import log_likelihood, sampler
-from mathdnn_jax.recipes.recipe import NOTHING, Recipe, Sets, Settings, Task
+from mathdnn_jax.recipes.recipe import NOTHING, Recipe, Sets, Settings, Task, Value
 from mathdnn_jax.training.update import Tree
 
 Build = Callable[[Settings, tuple[int, ...]], Flow]
@@ -60,6 +60,7 @@ def _recipe(
     as_event: Callable[[tuple[int, ...]], tuple[int, ...]],
     defaults: dict[str, Any],
     torch: dict[str, str] | None = None,
+    by_data: Mapping[str, Mapping[str, Value]] = NOTHING,
     **choices: tuple[str, ...],
 ) -> Recipe:
     def load(settings: Settings) -> Sets:
@@ -83,8 +84,12 @@ def _recipe(
         load=load,
         build=make,
         choices={"precision": ("float32",), **choices},
-        by_data={"levels": LEVELS},
+        by_data={"levels": LEVELS, **by_data},
     )
+
+
+SMALL_WIDTH = 100
+"""The width of NICE for images of 8 × 8 pixels, as wide in proportion as the paper's for 28 × 28."""
 
 
 def _build_nice(settings: Settings, event_shape: tuple[int, ...]) -> Flow:
@@ -108,6 +113,7 @@ NICE = _recipe(
     # The network of the paper and its optimiser; the paper's β₂ = 0.01 is the weight of the newest square.
     {"width": 1000, "depth": 5, "couplings": 4, "epochs": 100, "batch_size": 200, "b2": 0.99, "eps": 1e-4},
     {"": "nice"},
+    by_data={"width": dict.fromkeys(LEVELS, SMALL_WIDTH)},
 )
 _IMAGE = {"width": 64, "depth": 2, "alpha": 0.05, "prior": "normal", "epochs": 50, "clip_norm": 100.0}
 _PRIORS = ("normal", "logistic")

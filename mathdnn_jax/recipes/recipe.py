@@ -49,6 +49,7 @@ class Task(NamedTuple):
     - `curve(params, x) -> (p(x), z(x))`, each (N,), for a flow on the real line; None for other models;
     - `variables(params, state) -> tree` and `restore(tree) -> (params, state)`: conversion to and from the tree that is
       saved to a file;
+    - `loss_unit`: the unit of the losses, for the axis of a picture;
     - `torch`: the parts of that tree that have a PyTorch counterpart in `parity`, with the counterpart's name; the
       empty key stands for the whole tree.
     """
@@ -63,6 +64,7 @@ class Task(NamedTuple):
     variables: Callable[[Tree, Tree], Tree] = lambda params, _: params
     restore: Callable[[Tree], tuple[Tree, Tree]] = lambda tree: (tree, None)
     torch: Mapping[str, str] = NOTHING
+    loss_unit: str = "nats"
 
 
 class Recipe(NamedTuple):

@@ -22,12 +22,18 @@ from mathdnn_jax.tasks.projected_ascent import LogProb, projected_ascent
 class Inpainted(NamedTuple):
     """Images with their missing pixels filled in, and the history of log p.
 
-    - `images`, in the shape in which they were given, float32 on [0, 1];
+    - `images`, in the shape in which they were given, float32 on [0, 1]: of the images after 0, 1, …, `steps` steps,
+      the one with the greatest log p, for each image;
     - `log_prob` (steps + 1, N) in nats, before the first step and after every step.
     """
 
     images: np.ndarray
     log_prob: np.ndarray
+
+    @property
+    def best_step(self) -> np.ndarray:
+        """The number of steps after which each image was best, (N,); `images` holds it as it was then."""
+        return self.log_prob.argmax(0)
 
 
 @partial(jax.jit, static_argnames=("log_prob", "steps", "step_size", "momentum", "halvings"))
@@ -48,7 +54,9 @@ def _ascend(
 
     # The optimiser is created inside the jitted function: a new one for each call would be compiled each time.
     optimizer = optax.sgd(schedule, momentum=momentum or None)
-    return projected_ascent(log_prob, params, x, missing, optimizer=optimizer, steps=steps, halvings=halvings)
+    return projected_ascent(
+        log_prob, params, x, missing, optimizer=optimizer, steps=steps, halvings=halvings, keep_best=True
+    )
 
 
 def inpaint(
@@ -65,7 +73,8 @@ def inpaint(
 ) -> Inpainted:
     """Fill in the missing pixels of images by projected gradient ascent on log p, with all steps in one program.
 
-    v ← momentum · v + ∇log p(x), x ← Π(x + step_size · v) on the missing pixels; see `projected_ascent`.
+    v ← momentum · v + ∇log p(x), x ← Π(x + step_size · v) on the missing pixels; see `projected_ascent`. A step may
+    overshoot, and the result is the best x that was seen, not the last.
 
     Args:
         flow: the density, either on vectors (images are flattened row by row) or on images.

@@ -23,6 +23,9 @@ class _Point(NamedTuple):
     gradient: jax.Array
 
 
+_Carry = tuple[_Point, tuple[jax.Array, jax.Array], jax.Array, optax.OptState]
+
+
 def projected_ascent(
     log_prob: LogProb,
     params: Params,
@@ -32,6 +35,7 @@ def projected_ascent(
     optimizer: optax.GradientTransformation,
     steps: int,
     halvings: int = 0,
+    keep_best: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """x ← Π(x + u) on the missing entries, `steps` times, where u is the optimiser's update for the loss −log p(x).
 
@@ -54,9 +58,11 @@ def projected_ascent(
         optimizer: any optax optimiser, including its step size or schedule.
         steps: the number of steps.
         halvings: the maximal number of halvings of an update.
+        keep_best: return, for each event, the x with the greatest log p that was seen, the first of equals, instead of
+            the last x. The steps are the same.
 
     Returns:
-        x after the last step, and log p (steps + 1, *batch_shape) before the first step and after each step.
+        x after the last step (or the best x), and log p (steps + 1, *batch_shape) before the first step and after each.
 
     Source: course 003, P3, without its accumulating gradient (erratum E2), and P2 for the projection; Bertsekas, "On
     the Goldstein-Levitin-Polyak gradient projection method", 1976, for backtracking.
@@ -90,21 +96,22 @@ def projected_ascent(
         _, fraction, last = jax.lax.while_loop(unfinished, halve, (jnp.int32(0), fraction, first))
         return _choose(too_low(last), now, last), fraction
 
-    def step(
-        carry: tuple[_Point, jax.Array, optax.OptState], _: None
-    ) -> tuple[tuple[_Point, jax.Array, optax.OptState], jax.Array]:
-        now, fraction, state = carry
+    def step(carry: _Carry, _: None) -> tuple[_Carry, jax.Array]:
+        now, best, fraction, state = carry
         update, state = optimizer.update(-now.gradient, state, now.x)
         if halvings:
             then, fraction = search(now, update, jnp.minimum(2 * fraction, jnp.ones_like(fraction)))
         else:
             then = move(now.x, update)
-        return (then, fraction, state), then.log_prob
+        if keep_best:
+            better = then.log_prob > best[1]
+            best = jnp.where(_per_event(better, then.x), then.x, best[0]), jnp.where(better, then.log_prob, best[1])
+        return (then, best, fraction, state), then.log_prob
 
     start = at(x)
-    carry = (start, jnp.ones_like(start.log_prob), optimizer.init(x))
-    (end, _, _), history = jax.lax.scan(step, carry, length=steps)
-    return end.x, jnp.concatenate([start.log_prob[None], history])
+    carry = (start, (start.x, start.log_prob), jnp.ones_like(start.log_prob), optimizer.init(x))
+    (end, best, _, _), history = jax.lax.scan(step, carry, length=steps)
+    return best[0] if keep_best else end.x, jnp.concatenate([start.log_prob[None], history])
 
 
 def _per_event(values: jax.Array, like: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.training.batches import Remainder, count_examples, plan_batches
 from mathdnn_jax.training.checkpoints import Checkpoints
 from mathdnn_jax.training.history import FitResult
+from mathdnn_jax.training.loss_signature import check_loss
 from mathdnn_jax.training.run import Callback, Evaluate, Observers, Run, Start, train
 from mathdnn_jax.training.stream import Stream
 from mathdnn_jax.training.update import Loss, Tree, Update, alternating_update, gradient_update
@@ -88,7 +89,7 @@ def fit(
         The final parameters and everything else that training produced; see `FitResult`.
 
     Raises:
-        ConfigurationError: The arguments are inconsistent or invalid.
+        ConfigurationError: The arguments are inconsistent or invalid, or a loss cannot be called as above.
         DataSetError: The data have no common length, or do not fill a single batch.
         DivergedError: The loss or a gradient became NaN or infinite. The error holds the results up to that step.
         ResumeError: The checkpoint to resume from is damaged or belongs to another run.
@@ -117,6 +118,7 @@ def fit(
         raise ConfigurationError(f"given ema_decay={ema_decay}: the decay of an average must lie in [0, 1)")
     examples = len(data.source) if isinstance(data, Stream) else count_examples(data)
     batching = plan_batches(examples, batch_size, remainder, shuffle)
+    check_loss(loss, has_state=state is not None, masked=batching.masked)
     run = Run(update, batching, epochs, ema_decay, mesh)
     return train(run, Start(params, state, param_specs, key), data, Observers(evaluate, callback, checkpoints))
 

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from mathdnn_jax.plots import anomaly_figure, grid_figure, image_grid
+from mathdnn_jax.plots import (
+    anomaly_figure,
+    density_figure,
+    grid_figure,
+    image_grid,
+    inpainting_figure,
+    loss_figure,
+)
 from mathdnn_jax.tasks import Detection
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
@@ -53,3 +62,55 @@ def test_a_grid_of_colours() -> None:
     grid = image_grid(images, columns=3)
     assert grid.shape == (4, 17, 3)
     np.testing.assert_array_equal(grid[:, 6:11], images[1])
+
+
+def labelled(axes: Any) -> None:
+    """Axes that are fit to be published: named, with units, and a title."""
+    assert all((axes.get_xlabel(), axes.get_ylabel(), axes.get_title()))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 10, 13])
+def test_the_inpainting_figure_has_no_empty_place_and_a_curve_for_each_image(count: int) -> None:
+    images = np.zeros((count, 3, 4))
+    log_prob = np.random.default_rng(0).normal(size=(6, count))
+    *pictures, history = inpainting_figure(images, images, images, log_prob, [f"no {k}" for k in range(count)]).axes
+    labelled(history)
+    assert "nats" in history.get_ylabel()
+    curves = [line for line in history.lines if len(np.asarray(line.get_xdata())) > 1]
+    best = [line for line in history.lines if len(np.asarray(line.get_xdata())) == 1]
+    assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == count
+    assert [line.get_xdata()[0] for line in best] == log_prob.argmax(0).tolist()  # type: ignore[index]
+    for axes in pictures:
+        assert axes.get_title()
+        shown = np.asarray(axes.images[0].get_array())
+        places = ((shown.shape[0] + 1) // 4) * ((shown.shape[1] + 1) // 5)
+        assert places == count or count > 10
+        # What is left over is white paper.
+        assert set(np.unique(shown)) <= {0.0, 0.55, 1.0}
+        frames = [(patch.get_edgecolor(), patch.get_xy()) for patch in axes.patches]  # type: ignore[attr-defined]
+        assert len(set(frames)) == count
+    assert (history.get_legend() is not None) == (count <= 12)
+
+
+def test_the_loss_figure_names_its_axes_and_tells_curves_apart() -> None:
+    values = np.linspace(2, 1, 5)
+    figure = loss_figure(
+        {"loss": values, "accuracy": values / 2, "validation_loss": values + 1, "validation_accuracy": values / 3}
+    )
+    losses, accuracies = figure.axes
+    assert losses.get_ylabel() == "loss in nats"
+    assert losses.get_title()
+    assert (accuracies.get_xlabel(), accuracies.get_ylabel()) == ("epoch", "accuracy")
+    for axes in (losses, accuracies):
+        assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines}) == 2
+        assert [text.get_text().split()[0] for text in axes.get_legend().get_texts()][1] == "validation"  # type: ignore[union-attr]
+    (only,) = loss_figure({"loss": values[:1]}, "mean squared error").axes
+    assert only.get_ylabel() == "loss in mean squared error"
+    low, high = only.get_xlim()
+    assert [tick for tick in only.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_the_density_figure_names_its_axes() -> None:
+    x = np.linspace(-1, 1, 9)
+    for axes in density_figure(x, "test", x, np.exp(-x * x), x).axes:
+        labelled(axes)

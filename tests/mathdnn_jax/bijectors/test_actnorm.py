@@ -73,6 +73,20 @@ def test_a_constant_channel_is_centred_and_keeps_its_scale(value: float) -> None
     assert abs(z[..., 1].astype(np.float64).var() - 1) <= 4 * bound(x[..., 1].reshape(-1), EPS_32)
 
 
+@pytest.mark.parametrize("unit", [1e-15, 1e-6, 1.0, 1e12])
+def test_the_units_of_the_data_do_not_matter(unit: float) -> None:
+    noise = normal(64)
+    x = np.float32(unit) * np.stack([noise, 100 + 0.01 * noise, np.full(64, 0.3), 1e3 + 1e-4 * noise], -1)
+    init_from_data, forward = compiled(1, 4)
+    params = init_from_data({name: np.zeros(4, np.float32) for name in FRESH}, x.astype(np.float32))
+    z = np.asarray(forward(params, x.astype(np.float32))[0], np.float64)
+    # The third channel is constant, and the fourth but for the rounding of float32, whose spacing at 1e3 is 6e-5.
+    assert (np.asarray(params["log_scale"])[2:] == 0).all()
+    assert (np.asarray(params["log_scale"])[:2] != 0).all()
+    np.testing.assert_allclose(z[:, :2].var(0), 1, rtol=4 * float(bound(x[:, 1:2].astype(np.float64), EPS_32)[0]))
+    assert (np.abs(z[:, 2:].mean(0)) <= 8 * EPS_32 * unit * 1e3).all()
+
+
 def test_the_variance_floor_is_the_users() -> None:
     x = np.float32(1e-6) * np.asarray(normal(50, 1))
     for floor, expected in ((1e-8, x.var()), (0.0, 1.0)):

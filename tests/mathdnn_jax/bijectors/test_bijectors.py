@@ -89,6 +89,22 @@ def test_leading_axes_are_batch_axes(case: Case, batch: tuple[int, ...]) -> None
     assert inverse_log_det.shape == batch
 
 
+@pytest.mark.parametrize("name", [name for name, case in BIJECTORS.items() if case.context_shape])
+def test_one_event_takes_the_batch_axes_of_its_contexts(name: str) -> None:
+    case = BIJECTORS[name]
+    assert case.context_shape is not None
+    contexts = jax.ShapeDtypeStruct((4, *case.context_shape), np.float32)
+    for direction, shape, other in (
+        ("forward", case.event_shape, case.z_shape),
+        ("inverse", case.z_shape, case.event_shape),
+    ):
+        for batch, common in (((), (4,)), ((3, 1), (3, 4))):
+            event = jax.ShapeDtypeStruct((*batch, *shape), np.float32)
+            function = getattr(case.bijector, direction)
+            value, log_det = jax.eval_shape(function, parameter_shapes(case.bijector), event, contexts)
+            assert (value.shape, log_det.shape) == ((*common, *other), common)
+
+
 @checked
 def test_gradients_are_those_of_central_differences(case: Case) -> None:
     with jax.enable_x64(True):

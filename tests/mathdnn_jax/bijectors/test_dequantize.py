@@ -49,6 +49,15 @@ def test_images_come_back_and_the_noise_is_uniform(dtype: type) -> None:
     assert not np.array_equal(y, dequantize(jax.random.key(1), images)[0])
 
 
+def test_black_and_white_images_may_be_booleans() -> None:
+    images = np.random.default_rng(0).random((2, 3, 3, 1)) < 0.5
+    for given in (images, jnp.asarray(images)):
+        y, log_det = dequantize(jax.random.key(0), given, 2)
+        np.testing.assert_array_equal(y, dequantize(jax.random.key(0), images.astype(np.uint8), 2)[0])
+        np.testing.assert_array_equal(quantize(y, 2), images)
+        np.testing.assert_allclose(log_det, -9 * np.log(2), rtol=1e-6)
+
+
 def test_jit_vmap_and_other_events() -> None:
     images = jnp.arange(12, dtype=jnp.uint8).reshape(3, 4)
     y, log_det = jax.jit(lambda key, x: dequantize(key, x, 16, event_ndims=1))(jax.random.key(0), images)
@@ -64,7 +73,6 @@ def test_jit_vmap_and_other_events() -> None:
     ("images", "levels", "ndims", "error", "words"),
     [
         (np.zeros((1, 1, 1)), 256, 3, ImageError, "integers from 0 to 255, given dtype float64"),
-        (np.zeros((1, 1, 1), bool), 256, 3, ImageError, "given dtype bool"),
         (np.full((1, 1, 1), 17), 17, 3, ImageError, "given values from 17 to 17"),
         (np.full((1, 1, 1), -1), 17, 3, ImageError, "given values from -1 to -1"),
         (np.zeros((2, 4), int), 256, 3, EventShapeError, r"events of 3 axes and an array of shape \(2, 4\)"),

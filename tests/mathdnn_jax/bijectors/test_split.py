@@ -16,6 +16,7 @@ from mathdnn_jax.nets import MLP
 from mathdnn_jax.probability import normal
 
 from ...drawn import drawn
+from ...drawn import normal as normal_numbers
 
 
 class _Prior(nn.Module):
@@ -106,3 +107,16 @@ def test_a_context_reaches_the_prior_and_the_rest() -> None:
     moved = np.asarray(forward(params, x, ones)[0]) != np.asarray(z)
     np.testing.assert_array_equal(moved, [True, True, False, True])
     np.testing.assert_allclose(jax.jit(bijector.inverse)(params, z, zeros)[0], x, rtol=1e-5, atol=1e-6)
+
+
+def test_one_event_takes_the_batch_axes_of_contexts_that_only_the_rest_sees() -> None:
+    rest = additive_coupling(MLP((1,)), np.array([True, False]), context_shape=(3,))
+    bijector = split(rest, (4,), context_shape=(3,))
+    params, x, contexts = drawn(bijector.init), normal_numbers(4), normal_numbers(5, 3)
+    z, log_det = bijector.forward(params, x, contexts)
+    assert (z.shape, log_det.shape) == ((5, 4), (5,))
+    for k in range(5):
+        np.testing.assert_allclose(z[k], bijector.forward(params, x, contexts[k])[0], rtol=1e-5, atol=1e-6)
+    back, _ = bijector.inverse(params, z[0], contexts)
+    assert back.shape == (5, 4)
+    np.testing.assert_allclose(back[0], x, rtol=1e-5, atol=1e-6)

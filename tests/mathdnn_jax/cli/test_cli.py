@@ -14,6 +14,7 @@ import pytest
 import parity
 from mathdnn_jax import data
 from mathdnn_jax.cli import main
+from mathdnn_jax.cli.anomaly import shared_images
 
 from .conftest import Refused
 
@@ -76,6 +77,18 @@ def test_anomaly_prints_readable_text(checkpoint: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     for word in ("threshold", "type I errors", "type II errors", "AUROC", "images/s"):
         assert word in out
+
+
+def test_anomalies_that_are_the_inliers_are_remarked(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["anomaly", "--checkpoint", str(checkpoint), "--inlier", "digits", "--outlier", "digits", "--json"]) == 0
+    )
+    captured = capsys.readouterr()
+    assert "the inliers and the outliers are the same 597 images" in captured.err
+    assert list(json.loads(captured.out)) == KEYS
+    images = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)
+    assert shared_images(images[:4], images[4:]) == []
+    assert shared_images(images[:4], images[3:])[0].startswith("1 of 3 outliers are among the inliers")
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

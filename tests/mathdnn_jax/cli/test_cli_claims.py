@@ -61,7 +61,7 @@ def test_a_claim_that_is_not_as_stated_fails_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (wrong,) = [claim._replace(verdict="refuted") for claim in CLAIMS if claim.id == "F1.density"]
-    monkeypatch.setattr("mathdnn_jax.cli.claims.CLAIMS", (wrong,))
+    monkeypatch.setattr("mathdnn_jax.claims.CLAIMS", (wrong,))
     assert main(["claims", "--examples", "3"]) == 1
     assert "NOT as stated: F1.density" in capsys.readouterr().out
 

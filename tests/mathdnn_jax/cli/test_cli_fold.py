@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import mathdnn_jax
 import parity
 from mathdnn_jax.cli import main
+from mathdnn_jax.surgery import remove_batch_norm
 
 pytest.importorskip("safetensors", reason="folded weights are written as safetensors")
 
@@ -42,6 +44,7 @@ def test_fold_says_what_it_did_and_writes_a_network_without_batch_norms(
     said = capsys.readouterr().out
     assert "conv1_1  BatchNorm     removed   folded into conv1_0" in said
     assert "same class                                 150 of 150 events" in said
+    assert "the folded network agrees within" in said
     before = parity.restore(checkpoint, "small-net")
     after = parity.restore(output, "small-net-folded")
     assert "batch_stats" not in after.params
@@ -58,12 +61,39 @@ def test_fold_writes_pytorch_files_too(checkpoint: Path, tmp_path: Path, capsys:
     assert found["left"] == []
     assert found["model"] == "small-net-folded"
     assert found["difference"]["events"] == 3
-    assert 0 <= found["difference"]["greatest"] < 1e-5
+    assert 0 <= found["difference"]["greatest"] <= found["difference"]["tolerance"] < 1e-4
+    assert found["difference"]["agrees"]
     state = parity.load(output)
     source = parity.load(checkpoint)
     scale = source["conv1.1.weight"] / np.sqrt(source["conv1.1.running_var"].astype(np.float64) + 1e-5)
     expected = source["conv1.0.weight"] * scale[:, None, None, None]
     np.testing.assert_allclose(state["conv1.0.weight"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [1e-4, np.nan])
+def test_a_folded_network_that_does_not_agree_is_not_written(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    shift: float,
+) -> None:
+    def wrong(network: Any, variables: Any) -> Any:
+        folded, new, report = remove_batch_norm(network, variables)
+        new["params"]["fc2_0"]["bias"] = new["params"]["fc2_0"]["bias"] + np.float32(shift)
+        return folded, new, report
+
+    monkeypatch.setattr("mathdnn_jax.surgery.remove_batch_norm", wrong)
+    output = tmp_path / "folded.safetensors"
+    assert main(["fold", str(checkpoint), "-o", str(output), "--events", "3"]) == 1
+    said = capsys.readouterr().out
+    assert "the folded network does not agree within" in said
+    assert f"not written: {output}" in said
+    assert not output.exists()
+    assert main(["fold", str(checkpoint), "-o", str(output), "--events", "3", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["difference"]["agrees"]
+    assert found["output"] is None
 
 
 def test_fold_names_what_is_wrong(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

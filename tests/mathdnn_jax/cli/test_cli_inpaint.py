@@ -11,6 +11,7 @@ import pytest
 import parity
 from mathdnn_jax import data, nice
 from mathdnn_jax.cli import main
+from mathdnn_jax.cli.inpaint import describe
 from mathdnn_jax.tasks import corrupt, inpaint, rectangle
 
 from ...drawn import drawn
@@ -59,6 +60,26 @@ def test_a_mask_from_a_file_and_readable_text(
     by_default = capsys.readouterr().out
     assert main([*command, *output, "--rows", "1:3", "--columns", "1:6"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == by_default.splitlines()[1] != by_file.splitlines()[1]
+
+
+def test_the_best_image_is_written_and_the_report_says_so(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--images", "3", "0", "-o", str(tmp_path / "out.png"), "--step-size", "3"]
+    assert main([*command, *options, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    found = said["images"]
+    mask = rectangle((8, 8), (1, 3), (1, 6))
+    images = data.load("digits").images[[3, 0]]
+    history = inpaint(FLOW, PARAMS, corrupt(images, mask), mask, steps=7, step_size=3.0).log_prob
+    assert [one["best_step"] for one in found] == history.argmax(0).tolist()
+    assert [one["log_prob_after"] for one in found] == pytest.approx(history.max(0).tolist())
+    assert [one["log_prob_of_last_step"] for one in found] == pytest.approx(history[-1].tolist())
+    assert (history.argmax(0) < 7).any()
+    assert "at which it was best, which was not always the last" in describe(said, tmp_path)
+    assert f"{found[0]['best_step']} steps   {found[0]['steps_that_fell']} of 7 steps" in describe(said, tmp_path)
+    last = {**said, "images": [{**one, "best_step": 7} for one in found]}
+    assert "was best" not in describe(last, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,16 @@ def test_samples_follow_the_law() -> None:
         assert stats.kstest(x @ direction, law.cdf).pvalue > 1e-7
 
 
+def test_an_infinite_entry_has_density_zero() -> None:
+    covariance = 2 * np.eye(3, dtype=np.float32) + 1
+    x = np.array([[np.inf, 0, 1], [0, -np.inf, np.inf], [np.inf, np.nan, 0], [0, 1, 2]], np.float32)
+    found = np.asarray(gaussian_log_prob(x, np.zeros(3, np.float32), covariance))
+    assert found[:2].tolist() == [-np.inf, -np.inf]
+    assert np.isnan(found[2])
+    expected = stats.multivariate_normal.logpdf(x[3], np.zeros(3), covariance)
+    np.testing.assert_allclose(found[3], expected, rtol=1e-5)
+
+
 def test_batches_are_broadcast() -> None:
     mean, covariance = random_gaussians(4, 5, 2)
     other_mean, other = random_gaussians(5, 1, 2)

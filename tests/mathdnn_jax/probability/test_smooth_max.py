@@ -99,6 +99,18 @@ def test_infinite_entries_and_nan() -> None:
     assert bool(jnp.isnan(smooth_max(jnp.asarray([jnp.nan, 0.0]), 2.0)))
 
 
+def test_gradients_where_entries_are_infinite() -> None:
+    infinity = np.inf
+    x = np.array([[infinity, 0], [infinity, infinity], [-infinity, -infinity], [1, -infinity], [np.nan, 1]], np.float32)
+    expected = [[1, 0], [0.5, 0.5], [0.5, 0.5], [1, 0], [np.nan, np.nan]]
+    for beta in (2.0, infinity):
+        slopes = np.full(5, beta, np.float32)
+        in_x, in_beta = jax.jit(jax.grad(lambda x, beta: smooth_max(x, beta).sum(), (0, 1)))(x, slopes)
+        np.testing.assert_array_equal(compiled(smooth_max_gradient)(x, beta), expected)
+        np.testing.assert_array_equal(in_x, expected)
+        assert not np.asarray(in_beta)[:4].any()
+
+
 def test_axes_batches_and_a_beta_for_each() -> None:
     x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
     of_each_row = np.array([[0.5], [1.0], [4.0]], np.float32)

@@ -20,8 +20,10 @@ def test_defaults_are_settings_that_resolve(name: str) -> None:
 
 
 def test_defaults_that_go_with_the_data() -> None:
-    for data, levels in (("mnist", 256), ("digits", 17)):
-        assert resolve("nice", RECIPES["nice"], {"data": data})["levels"] == levels
+    for data, levels, width in (("mnist", 256, 1000), ("digits", 17, 100), ("photographs", 17, 100)):
+        settings = resolve("nice", RECIPES["nice"], {"data": data})
+        assert (settings["levels"], settings["width"]) == (levels, width)
+    assert resolve("nice", RECIPES["nice"], {"data": "digits", "width": 7})["width"] == 7
     assert resolve("nice", RECIPES["nice"], {"data": "digits", "levels": 5})["levels"] == 5
     assert resolve("autoencoder", RECIPES["autoencoder"], {})["outliers"] == "kmnist"
 

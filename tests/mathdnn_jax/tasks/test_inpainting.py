@@ -182,6 +182,27 @@ def test_images_keep_their_shape_and_log_p_is_that_of_the_flow() -> None:
     assert found.log_prob.shape == (21, 3)
 
 
+def test_the_best_image_is_kept_though_later_steps_overshoot() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4)).astype(np.uint8)
+    found = inpaint(FLOW, PARAMS, corrupt(images, MASK, 0.25), MASK, steps=20, step_size=5.0)
+    assert (found.best_step < 20).any()
+    assert (found.best_step == found.log_prob.argmax(0)).all()
+    log_prob = jax.jit(FLOW.log_prob)(PARAMS, jnp.asarray(found.images.reshape(6, 16)))
+    np.testing.assert_allclose(log_prob, found.log_prob.max(0), rtol=1e-5)
+
+
+def test_the_best_point_is_the_one_a_loop_would_keep() -> None:
+    matrix, centre, x, missing = problem(2, (4,))
+    params = (jnp.asarray(matrix, jnp.float32), jnp.asarray(centre, jnp.float32))
+    start = jnp.asarray(x, jnp.float32)
+    run = partial(projected_ascent, quadratic, params, start, jnp.asarray(missing), optimizer=optax.sgd(3.0))
+    points, best, history = jax.jit(lambda: ([run(steps=k)[0] for k in range(5)], *run(steps=4, keep_best=True)))()
+    chosen = np.asarray(history).argmax(0)
+    assert len(set(chosen.tolist())) > 1
+    for event, step in enumerate(chosen):
+        np.testing.assert_allclose(best[event], points[step][event], rtol=1e-6)
+
+
 def test_masks_may_differ_and_momentum_and_schedules_are_optaxs() -> None:
     images = np.random.default_rng(1).random((2, 4, 4))
     masks = np.stack([MASK, ~MASK])
