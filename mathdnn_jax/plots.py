@@ -80,12 +80,23 @@ def inpainting_figure(
     return figure
 
 
-def loss_figure(epochs: Mapping[str, np.ndarray]) -> Figure:
-    """Plot the values of every epoch, {name: (E,)}: all losses in one panel, each other quantity in its own."""
+def loss_figure(epochs: Mapping[str, np.ndarray], steps: np.ndarray | None = None) -> Figure:
+    """Plot the values of every epoch, {name: (E,)}: all losses in one panel, each other quantity in its own.
+
+    The loss of every step (N,), if it is given, has a panel below them.
+    """
     losses = {name: values for name, values in epochs.items() if name.endswith("loss")}
     panels = [losses, *({name: values} for name, values in epochs.items() if name not in losses)]
-    figure = _figure(7.0, 2.6 * len(panels))
-    for axes, curves in zip(np.ravel(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True):
+    count = len(panels) + (steps is not None)
+    figure = _figure(7.0, 2.6 * count)
+    rows: list[Any] = []
+    for k in range(count):
+        rows.append(figure.add_subplot(count, 1, k + 1, sharex=rows[0] if 0 < k < len(panels) else None))
+    if steps is not None:
+        rows[-1].plot(np.arange(1, len(steps) + 1), steps, color=INLIER, linewidth=0.6, label="loss of every step")
+        rows[-1].set_xlabel("step")
+        rows[-1].legend(fontsize=8)
+    for axes, curves in zip(rows, panels, strict=False):
         for name, values in curves.items():
             # Markers show a run of one epoch, which is a single point.
             axes.plot(np.arange(1, len(values) + 1), values, label=name, linewidth=1, marker=".", markersize=3)
@@ -94,10 +105,15 @@ def loss_figure(epochs: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.ndarray, z: np.ndarray) -> Figure:
-    """Plot a one-dimensional flow: p(x) over a histogram of numbers (N,), and its map z(x); x, p(x), z(x) are (K,)."""
-    figure = _figure(9.0, 3.4)
-    left, right = figure.subplots(1, 2)
+def density_figure(
+    numbers: np.ndarray, name: str, x: np.ndarray, density: np.ndarray, z: np.ndarray, latents: np.ndarray | None = None
+) -> Figure:
+    """Plot a one-dimensional flow: p(x) over a histogram of numbers (N,), and its map z(x); x, p(x), z(x) are (K,).
+
+    Where the images `latents` (N,) of the numbers are given, a third panel has their histogram beside N(0, 1).
+    """
+    figure = _figure(9.0 if latents is None else 12.0, 3.4)
+    left, right, *third = figure.subplots(1, 2 if latents is None else 3)
     left.hist(numbers, bins=60, density=True, color=INLIER, alpha=0.4, label=name)
     left.plot(x, density, color=OUTLIER, linewidth=1.2, label="p(x)")
     left.set_xlabel("x")
@@ -105,6 +121,13 @@ def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.nd
     right.plot(x, z, color=THRESHOLD, linewidth=1.2)
     right.set_xlabel("x")
     right.set_title("z(x)", fontsize=9)
+    for axes in third:
+        axes.hist(latents, bins=60, density=True, color=INLIER, alpha=0.4, label=f"z of {name}")
+        points = np.linspace(-4, 4, 200)
+        prior = np.exp(-(points**2) / 2) / math.sqrt(2 * math.pi)
+        axes.plot(points, prior, color=OUTLIER, linewidth=1.2, label="prior")
+        axes.set_xlabel("z")
+        axes.legend(fontsize=8)
     return figure
 
 
