@@ -130,18 +130,29 @@ def inpainting_figure(
     return figure
 
 
-def loss_figure(epochs: Mapping[str, np.ndarray], loss_unit: str = "nats") -> Figure:
+def loss_figure(epochs: Mapping[str, np.ndarray], loss_unit: str = "nats", steps: np.ndarray | None = None) -> Figure:
     """Plot the values of every epoch, {name: (E,)}: all losses in one panel, each other quantity in its own.
 
-    A quantity shares its panel with the same quantity of the validation set, `validation_` and its name.
+    A quantity shares its panel with the same quantity of the validation set, `validation_` and its name. The loss of
+    every step (N,), if it is given, has a panel below them.
     """
     groups: dict[str, dict[str, np.ndarray]] = {}
     for name, values in epochs.items():
         quantity = "loss" if name.endswith("loss") else name.removeprefix("validation_")
         groups.setdefault(quantity, {})[name] = values
-    figure = _figure(7.0, 0.4 + 2.7 * len(groups))
-    panels = np.ravel(figure.subplots(len(groups), 1, sharex=True))
-    for axes, (quantity, curves) in zip(panels, groups.items(), strict=True):
+    count = len(groups) + (steps is not None)
+    figure = _figure(7.0, 0.4 + 2.7 * count)
+    panels: list[Any] = []
+    for k in range(count):
+        shared = panels[0] if 0 < k < len(groups) else None
+        panels.append(figure.add_subplot(count, 1, k + 1, sharex=shared))
+    if steps is not None:
+        panels[-1].plot(np.arange(1, len(steps) + 1), steps, color=COLOURS[0], linewidth=0.6)
+        panels[-1].set_xlabel("step")
+        panels[-1].set_ylabel(f"loss in {loss_unit}")
+        panels[-1].set_title("the loss of every step", fontsize=9)
+        panels[-1].grid(alpha=0.25)
+    for axes, (quantity, curves) in zip(panels, groups.items(), strict=False):
         for k, (name, values) in enumerate(curves.items()):
             # Markers show a run of one epoch, which is a single point, and tell curves apart without colours.
             axes.plot(
@@ -164,10 +175,15 @@ def loss_figure(epochs: Mapping[str, np.ndarray], loss_unit: str = "nats") -> Fi
     return figure
 
 
-def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.ndarray, z: np.ndarray) -> Figure:
-    """Plot a one-dimensional flow: p(x) over a histogram of numbers (N,), and its map z(x); x, p(x), z(x) are (K,)."""
-    figure = _figure(9.0, 3.4)
-    left, right = figure.subplots(1, 2)
+def density_figure(
+    numbers: np.ndarray, name: str, x: np.ndarray, density: np.ndarray, z: np.ndarray, latents: np.ndarray | None = None
+) -> Figure:
+    """Plot a one-dimensional flow: p(x) over a histogram of numbers (N,), and its map z(x); x, p(x), z(x) are (K,).
+
+    Where the images `latents` (N,) of the numbers are given, a third panel has their histogram beside N(0, 1).
+    """
+    figure = _figure(9.0 if latents is None else 12.0, 3.4)
+    left, right, *third = figure.subplots(1, 2 if latents is None else 3)
     left.hist(numbers, bins=60, density=True, color=INLIER, alpha=0.4, label=name)
     left.plot(x, density, color=OUTLIER, linewidth=1.2, label="p(x)")
     left.set_xlabel("x")
@@ -178,6 +194,15 @@ def density_figure(numbers: np.ndarray, name: str, x: np.ndarray, density: np.nd
     right.set_xlabel("x")
     right.set_ylabel("z(x)")
     right.set_title("the map from data to latents", fontsize=9)
+    for axes in third:
+        axes.hist(latents, bins=60, density=True, color=INLIER, alpha=0.4, label=f"z of {name}")
+        points = np.linspace(-4, 4, 200)
+        prior = np.exp(-(points**2) / 2) / math.sqrt(2 * math.pi)
+        axes.plot(points, prior, color=OUTLIER, linewidth=1.2, label="prior")
+        axes.set_xlabel("z")
+        axes.set_ylabel("density, per unit of z")
+        axes.set_title("the latents and their prior", fontsize=9)
+        axes.legend(fontsize=8)
     return figure
 
 

@@ -80,7 +80,8 @@ def test_converting_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; import parity; print(*sorted(parity.MODELS))"
     assert run(code).split() == [
         "autoencoder", "conv-relu-bn", "conv-relu-sign-bias", "dcgan-discriminator", "dcgan-generator",
-        "gan-discriminator", "gan-generator", "lenet", "net1", "net2", "nice", "small-net", "small-net-folded", "vae",
+        "gan-discriminator", "gan-generator", "lenet", "mixture-cdf", "net1", "net2", "nice", "small-net",
+        "small-net-folded", "vae",
     ]  # fmt: skip
 
 

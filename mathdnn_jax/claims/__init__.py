@@ -4,8 +4,9 @@
 docs/course.md lists the claims by the systems that they are about.
 """
 
+from mathdnn_jax.claims.chance import Effect
 from mathdnn_jax.claims.claim import Claim, claim
 from mathdnn_jax.claims.registry import CLAIMS, find_claims
 from mathdnn_jax.claims.run import Outcome, run_claim
 
-__all__ = ["CLAIMS", "Claim", "Outcome", "claim", "find_claims", "run_claim"]
+__all__ = ["CLAIMS", "Claim", "Effect", "Outcome", "claim", "find_claims", "run_claim"]

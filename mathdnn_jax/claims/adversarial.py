@@ -1,4 +1,4 @@
-"""Claims about the GAN whose two kinds of error have different weights: G1."""
+"""Claims about the GAN whose two kinds of error have different weights: G1, E17."""
 
 from __future__ import annotations
 
@@ -81,6 +81,52 @@ def conjugate_of_the_divergence(weight: float, u: float, t: float) -> None:
         raise AssertionError(f"f(u) + f*(t) is {value + other:.12g}, below t u = {t * u:.12g}")
     # An error of ε |t| in t becomes one of ε |t| u in f*, whose derivative there is u.
     check_equal("f(u) + f*(f′(u))", value + touching, slope * u, 64 * EPS * (_size(weight, u) + abs(slope * u)))
+
+
+@claim(
+    "G1.domain",
+    "f(0) = (1+λ) log(1+λ) − λ log λ, the limit of f at 0, and f(u) = ∞ for u < 0",
+    source="course 000, Q5",
+    weight=weights,
+    u=st.floats(-1e6, -1e-300),
+)
+def domain_of_the_divergence(weight: float, u: float) -> None:
+    """Evaluate f at 0, just above it and at any negative number."""
+    made = f_divergence(weight)
+    at_zero, near, below = (float(made.function(point)) for point in (0.0, 1e-300, u))
+    # The difference of the logarithms cancels for a large weight.
+    expected = math.log1p(weight) + weight * (math.log1p(weight) - math.log(weight))
+    bound = 16 * EPS * ((1 + weight) * (math.log1p(weight) + abs(math.log(weight))))
+    check_equal("f(0)", at_zero, expected, bound)
+    check_equal("f(1e-300)", near, expected, bound)
+    if below != math.inf:
+        raise AssertionError(f"f({u:g}) is {below}")
+
+
+@claim(
+    "E17.maximum",
+    "the supremum of E_p[log D] + λ E_q[log(1 − D)] over D with values in (0, 1) is a maximum, attained by p/(p + λ q)",
+    source="course 000, Q5; erratum E17",
+    verdict="refuted",
+    p=st.lists(st.integers(0, 3), min_size=2, max_size=2).filter(any),
+    q=st.lists(st.integers(0, 3), min_size=2, max_size=2).filter(any),
+    weight=st.sampled_from([0.5, 1.0, 2.0]),
+)
+def supremum_is_attained(p: list[int], q: list[int], weight: float) -> None:
+    """Look at p/(p + λ q) where one density vanishes, and at values of D that come nearer and nearer to it."""
+    p_cells, q_cells = np.array(p) / sum(p), np.array(q) / sum(q)
+    best = np.asarray(optimal_discriminator(p_cells, q_cells, weight))
+    if ((best > 0) & (best < 1)).all():
+        return
+    supremum = float(discriminator_value(best, p_cells, q_cells, weight, 1.0))
+    gaps = np.array([[1e-1], [1e-2], [1e-4], [1e-8]])
+    nearer = discriminator_value(np.clip(best, gaps, 1 - gaps), p_cells, q_cells, weight, 1.0, axis=-1).tolist()
+    if not (np.diff([*nearer, supremum]) > 0).all():
+        raise ArithmeticError(f"the values {nearer} do not rise to {supremum}")
+    raise AssertionError(
+        f"for p = {p_cells.tolist()}, q = {q_cells.tolist()}, λ = {weight:g} the supremum {supremum:.9g} needs D = "
+        f"{best.tolist()}; within 1e-1, 1e-2, 1e-4 and 1e-8 of 0 and 1 the best values are {nearer}, each larger"
+    )
 
 
 def _densities(seed: int) -> tuple[np.ndarray, np.ndarray, float]:

@@ -92,15 +92,105 @@ def _rounding(layers: Layers, x: jax.Array, u: jax.Array) -> tuple[np.ndarray, l
     seed=seeds,
 )
 def reverse_pass(sizes: Sequence[int], mix: Sequence[int], seed: int) -> None:
-    """Compare both outputs, and all gradients layer by layer; y_L has as many entries as the first kernel."""
+    """Compare the outputs and all gradients, by hand, by JAX and by the formulas with matrices, layer by layer.
+
+    y_L has as many entries as the first kernel.
+    """
     layers, x, u = _case(sizes, sizes[0], seed)
     y, gradients = _by_hand(layers, x, u, _mixed(mix))
-    wanted_y, wanted = _by_jax(layers, x, u, _mixed(mix))
     y_bound, bounds = _rounding(layers, x, u)
-    check_equal("y_L", np.asarray(y), np.asarray(wanted_y), 2 * y_bound)
-    for k, (mine, theirs, layer_bounds) in enumerate(zip(gradients, wanted, bounds, strict=True), start=1):
-        for what, given, expected, bound in zip(("w", "b"), mine, theirs, layer_bounds, strict=True):
-            check_equal(f"∂/∂{what}_{k}", np.asarray(given), np.asarray(expected), 2 * np.asarray(bound))
+    for name, (wanted_y, wanted) in (
+        ("JAX", _by_jax(layers, x, u, _mixed(mix))),
+        ("matrices", _by_matrices(layers, np.asarray(x), np.asarray(u), np.asarray(_mixed(mix)))),
+    ):
+        check_equal(f"y_L, {name}", np.asarray(y), np.asarray(wanted_y), 2 * y_bound)
+        for k, (mine, theirs, layer_bounds) in enumerate(zip(gradients, wanted, bounds, strict=True), start=1):
+            for what, given, expected, bound in zip(("w", "b"), mine, theirs, layer_bounds, strict=True):
+                check_equal(f"∂/∂{what}_{k}, {name}", np.asarray(given), np.asarray(expected), 2 * np.asarray(bound))
+
+
+def matrix_of(kernel: np.ndarray, columns: int) -> np.ndarray:
+    """A_w: row i has w in the columns i to i + f − 1."""
+    matrix = np.zeros((columns - len(kernel) + 1, columns))
+    for i in range(len(matrix)):
+        matrix[i, i : i + len(kernel)] = kernel
+    return matrix
+
+
+def _by_matrices(layers: Layers, x: np.ndarray, u: np.ndarray, mix: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """y_L and the gradients of u · y_L by the printed recursion, with every A formed."""
+    inputs, slopes = [x], []
+    for k, (kernel, bias) in enumerate(layers):
+        a = matrix_of(np.asarray(kernel), len(inputs[-1])) @ inputs[-1] + float(bias)
+        sigmoid = 1 / (1 + np.exp(-a))
+        activated = mix @ [np.tanh(a), np.sin(a), sigmoid]
+        slopes.append(mix @ [1 - np.tanh(a) ** 2, np.cos(a), sigmoid * (1 - sigmoid)])
+        inputs.append(a if k == len(layers) - 1 else activated)
+    v = u
+    gradients: list[Any] = []
+    for k in reversed(range(len(layers))):
+        gradients.insert(0, (matrix_of(v, len(inputs[k])) @ inputs[k], v.sum()))
+        if k:
+            v = slopes[k - 1] * (matrix_of(np.asarray(layers[k].kernel), len(inputs[k])).T @ v)
+    return inputs[-1], gradients
+
+
+lengths = st.sampled_from([(1, 4), (3, 3), (2, 5), (4, 6)])
+"""A kernel's length, and that of the vector."""
+
+
+@jax.jit
+def _convolved(w: jax.Array, v: jax.Array) -> jax.Array:
+    return conv1d_forward([Conv1dLayer(w, jnp.zeros(()))], v)
+
+
+@claim(
+    "C6.convolution",
+    "A_w v is a convolution, (A_w v)_i = Σ_j w_j v_{i+j}, where A_w has w_j at (i, i + j)",
+    source="course 001, P3; course 004, P4",
+    sizes=lengths,
+    seed=seeds,
+)
+def matrix_product_is_a_convolution(sizes: tuple[int, int], seed: int) -> None:
+    """Multiply by the matrix, add up the terms, and run a layer without bias or activation."""
+    rng = np.random.default_rng(seed)
+    w, v = rng.normal(size=sizes[0]), rng.normal(size=sizes[1])
+    bound = 4 * EPS * len(w) * np.correlate(np.abs(v), np.abs(w), "valid")
+    terms = np.array([sum(w[j] * v[i + j] for j in range(len(w))) for i in range(len(bound))])
+    check_equal("Σ_j w_j v_{i+j} against A_w v", terms, matrix_of(w, len(v)) @ v, bound)
+    check_equal("the layer against A_w v", _convolved(w, v), matrix_of(w, len(v)) @ v, bound)
+
+
+@jax.jit
+def _transposed(w: jax.Array, u: jax.Array) -> jax.Array:
+    """A_wᵀ u from the reverse pass of two layers without activations.
+
+    The derivative by the first kernel is A_v x, which lists v = A_wᵀ u from its last entry on if x has a single 1.
+    """
+    count = len(w) + len(u) - 1
+    first = Conv1dLayer(jnp.ones(count, w.dtype), jnp.zeros((), w.dtype))
+    x = jnp.zeros(2 * count - 1, w.dtype).at[count - 1].set(1)
+    layers = [first, Conv1dLayer(w, jnp.zeros((), w.dtype))]
+    return conv1d_backprop(layers, x, lambda a: a, cotangent=u)[1][0].kernel[::-1]
+
+
+@claim(
+    "C6.transposed",
+    "A_wᵀ u is a transposed convolution, (A_wᵀ u)_k = Σ_j w_j u_{k−j}, with u = 0 outside its entries",
+    source="course 001, P3; course 004, P4",
+    sizes=lengths,
+    seed=seeds,
+)
+def transposed_product_is_a_transposed_convolution(sizes: tuple[int, int], seed: int) -> None:
+    """Multiply by the transposed matrix, add up the terms, and read A_wᵀ u off the reverse pass."""
+    rng = np.random.default_rng(seed)
+    w, u = rng.normal(size=sizes[0]), rng.normal(size=sizes[1] - sizes[0] + 1)
+    expected = matrix_of(w, sizes[1]).T @ u
+    bound = 4 * EPS * len(w) * np.convolve(np.abs(w), np.abs(u))
+    places = [[(j, k - j) for j in range(len(w)) if 0 <= k - j < len(u)] for k in range(sizes[1])]
+    terms = np.array([sum(w[j] * u[i] for j, i in pairs) for pairs in places])
+    check_equal("Σ_j w_j u_{k−j} against A_wᵀ u", terms, expected, bound)
+    check_equal("the reverse pass against A_wᵀ u", _transposed(w, u), expected, bound)
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
@@ -122,7 +212,12 @@ def equations(jaxpr: Any) -> Iterator[Any]:
 )
 def no_matrix(sizes: Sequence[int], outputs: int) -> None:
     """Count operations in the program: L convolutions forward, L for the kernels' gradients, L − 1 transposed ones."""
-    layers, x, u = _case(sizes, outputs, 0)
+
+    def shaped(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.float64)
+
+    layers = [Conv1dLayer(shaped(size), shaped()) for size in sizes]
+    x, u = shaped(outputs + sum(size - 1 for size in sizes)), shaped(outputs)
     program = jax.make_jaxpr(lambda layers, x, u: conv1d_backprop(layers, x, cotangent=u))(layers, x, u)
     found = list(equations(program.jaxpr))
     names = [equation.primitive.name for equation in found]
@@ -130,8 +225,8 @@ def no_matrix(sizes: Sequence[int], outputs: int) -> None:
     if products or convolutions != 3 * len(sizes) - 1:
         raise AssertionError(f"{products} matrix products and {convolutions} convolutions for {len(sizes)} layers")
     largest = max(variable.aval.size for equation in found for variable in equation.outvars)
-    if largest > len(x):
-        raise AssertionError(f"an array of {largest} entries for an x of {len(x)}")
+    if largest > x.size:
+        raise AssertionError(f"an array of {largest} entries for an x of {x.size}")
 
 
 @claim(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from hypothesis.strategies import SearchStrategy
 
+from mathdnn_jax.claims.chance import Effect
+
 Verdict = Literal["holds", "refuted"]
+Property = Callable[..., Sequence[Effect] | None]
 
 
 class Claim(NamedTuple):
@@ -18,17 +21,20 @@ class Claim(NamedTuple):
     - `source`: the course's problem, and the erratum if there is one;
     - `verdict`: "holds", or "refuted" for a mistaken statement, for which every run must find a counterexample;
     - `property`: a function of the drawn arguments that raises AssertionError, with the numbers, if the statement
-      fails. It runs with JAX's 64-bit types enabled;
-    - `strategies`: what hypothesis draws for each argument. A property without arguments runs once: it is a computation
-      that involves no choice, or a Monte-Carlo test with a fixed key and a stated probability of a false alarm.
+      fails. It runs with JAX's 64-bit types enabled. A Monte-Carlo test returns the effects that it finds (`Effect`);
+    - `strategies`: what hypothesis draws for each argument. A property without any runs once;
+    - `sampled`: whether the property is a Monte-Carlo test that runs once. Its only argument is then `seed`, the seed
+      of the run, from which it makes all of its draws. A property that is neither sampled nor has strategies is a
+      computation that involves no choice.
     """
 
     id: str
     statement: str
     source: str
     verdict: Verdict
-    property: Callable[..., None]
+    property: Property
     strategies: Mapping[str, SearchStrategy[Any]]
+    sampled: bool = False
 
 
 def claim(
@@ -37,8 +43,9 @@ def claim(
     *,
     source: str,
     verdict: Verdict = "holds",
+    sampled: bool = False,
     **strategies: SearchStrategy[Any],
-) -> Callable[[Callable[..., None]], Claim]:
+) -> Callable[[Property], Claim]:
     """Turn the property that follows into a claim; see `Claim` for the arguments.
 
     Returns:
@@ -55,7 +62,7 @@ def claim(
         {'n': '0'}
     """
 
-    def decorate(check: Callable[..., None]) -> Claim:
-        return Claim(id, statement, source, verdict, check, strategies)
+    def decorate(check: Property) -> Claim:
+        return Claim(id, statement, source, verdict, check, strategies, sampled)
 
     return decorate

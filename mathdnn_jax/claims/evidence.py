@@ -9,8 +9,18 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 
+UNDECIDED = 0.01
+"""A bound beyond this, relative to the quantity's natural size, decides nothing."""
+
 seeds = st.integers(0, 2**31 - 1)
 """Seeds of everything random in one case."""
+
+
+class Undecided(Exception):  # noqa: N818 (not an error: the case is replaced by another one)
+    """A case that float64 cannot decide: rounding alone explains a difference of UNDECIDED or more.
+
+    `run_claim` draws another case in its place, and counts it as undecided.
+    """
 
 
 def check_equal(what: str, given: Any, expected: Any, bound: Any) -> None:

@@ -48,6 +48,11 @@ def random_vae_params(seed: int, *, orthogonal: bool = False) -> Params:
     return jax.tree.map(jnp.asarray, params)
 
 
+def random_vae_event(seed: int) -> jax.Array:
+    """A random x, independent of the parameters drawn with the same seed."""
+    return jnp.asarray(2 * np.random.default_rng((seed, 1)).normal(size=DIM))
+
+
 def _parts(params: Params) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """W (DIM, LATENT), c, λ₁, λ₂ and σ²."""
     decoder, prior = params["decoder"]["dense_0"], params["prior"]

@@ -1,4 +1,4 @@
-"""Claims about the log-derivative identity: V3."""
+"""Claims about the log-derivative identity: V3, E14."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ NODES, MASSES = normal_rule(64)
     seed=seeds,
 )
 def log_derivative_of_sums(seed: int) -> None:
-    """Sum over all five outcomes; the right side averages the gradients of the surrogate."""
+    """Sum over all five outcomes; the right side is the formula, and the mean of the surrogate's gradients."""
     rng = np.random.default_rng(seed)
     logits, log_h = 2 * rng.normal(size=5), 3 * rng.normal(size=5)
-    left, right = _categorical(jnp.asarray(logits), jnp.asarray(log_h))
-    check_equal("∇E[log(h/q)] against E[∇log q · log(h/q)]", left, right, 64 * EPS * (np.abs(log_h).max() + 20))
+    left, surrogate, formula = _categorical(jnp.asarray(logits), jnp.asarray(log_h))
+    bound = 64 * EPS * (np.abs(log_h).max() + 20)
+    check_equal("∇E[log(h/q)] against E[∇log q · log(h/q)]", left, formula, bound)
+    check_equal("mean gradient of the surrogate", surrogate, formula, bound)
 
 
 @jax.jit
-def _categorical(logits: jax.Array, log_h: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _categorical(logits: jax.Array, log_h: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     def expectation(logits: jax.Array) -> jax.Array:
         log_q = jax.nn.log_softmax(logits)
         return (jnp.exp(log_q) * (log_h - log_q)).sum()
@@ -41,7 +43,10 @@ def _categorical(logits: jax.Array, log_h: jax.Array) -> tuple[jax.Array, jax.Ar
         log_q = jax.nn.log_softmax(logits)
         return score_function_surrogate(log_h - jax.lax.stop_gradient(log_q), log_q)
 
-    return jax.grad(expectation)(logits), jax.nn.softmax(logits) @ jax.jacfwd(surrogates)(logits)
+    q = jax.nn.softmax(logits)
+    slopes = jax.jacfwd(jax.nn.log_softmax)(logits)
+    formula = (q * (log_h - jnp.log(q))) @ slopes
+    return jax.grad(expectation)(logits), q @ jax.jacfwd(surrogates)(logits), formula
 
 
 @claim(
@@ -55,10 +60,17 @@ def _categorical(logits: jax.Array, log_h: jax.Array) -> tuple[jax.Array, jax.Ar
 def log_derivative_of_integrals(mean: float, log_scale: float, seed: int) -> None:
     """Integrate by Gauss–Hermite quadrature, and differentiate the left side through z = μ + σ ε."""
     params = {"mean": jnp.asarray(mean), "log_scale": jnp.asarray(log_scale)}
-    left, right = _gaussian(params, jnp.asarray(np.random.default_rng(seed).normal(size=3)))
+    weights = np.random.default_rng(seed).normal(size=3)
+    left, right = _gaussian(params, jnp.asarray(weights))
+    scale = np.exp(log_scale)
+    z = mean + scale * NODES
+    log_h = weights[0] * z + weights[1] * z * z - z**4 / 4 + weights[2] * np.sin(z)
+    log_ratio = log_h + NODES**2 / 2 + log_scale + np.log(2 * np.pi) / 2
+    formula = {"mean": MASSES @ (NODES / scale * log_ratio), "log_scale": MASSES @ ((NODES**2 - 1) * log_ratio)}
     for name in left:
         # The terms have magnitudes of up to 1e4. The rule is exact up to degree 127, and up to rounding for the sine.
-        check_equal(f"∂/∂{name}", left[name], right[name], 1e-9)
+        check_equal(f"∂/∂{name}", left[name], formula[name], 1e-9)
+        check_equal(f"∂/∂{name} of the surrogate", right[name], formula[name], 1e-9)
 
 
 @jax.jit
@@ -79,3 +91,37 @@ def _gaussian(params: Params, weights: jax.Array) -> tuple[Params, Params]:
         return jnp.asarray(MASSES) @ score_function_surrogate(log_h(z) - jax.lax.stop_gradient(log_q), log_q)
 
     return jax.grad(expectation)(params), jax.grad(surrogate)(params)
+
+
+@claim(
+    "E14.support",
+    "∇_φ E_q[log(h/q)] = E_q[∇_φ log q · log(h/q)] for every differentiable family q",
+    source="course 003, P1; erratum E14",
+    verdict="refuted",
+    phi=st.integers(1, 8).map(lambda quarters: quarters / 4),
+    h=st.integers(1, 4),
+)
+def identity_with_a_moving_support(phi: float, h: int) -> None:
+    """Take q = U(0, φ), whose support depends on φ, and a constant h: the sides are 1/φ and −log(h φ)/φ."""
+    left, right = (float(side) for side in _uniform(jnp.asarray(phi), jnp.asarray(float(h))))
+    explained = abs(left - 1 / phi) < 1e-12 and abs(right + np.log(h * phi) / phi) < 1e-12
+    if abs(left - right) > 1e-6 and explained:
+        other = ", ".join(f"{float(side):.4g}" for side in _uniform(jnp.asarray(2.0), jnp.asarray(3.0)))
+        raise AssertionError(
+            f"for φ = {phi:g} and h = {h} the left side is {left:.6g}, the right one {right:.6g}; for φ = 2 and h = 3 "
+            f"they are {other}"
+        )
+
+
+@jax.jit
+def _uniform(phi: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
+    u = (jnp.arange(16, dtype=phi.dtype) + 0.5) / 16
+
+    def log_q(phi: jax.Array, z: jax.Array) -> jax.Array:
+        return jnp.where((z > 0) & (z < phi), -jnp.log(phi), -jnp.inf)
+
+    def expectation(phi: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.log(h) - log_q(phi, phi * u))
+
+    score = jax.vmap(jax.grad(log_q), (None, 0))(phi, phi * u)
+    return jax.grad(expectation)(phi), jnp.mean(score * (jnp.log(h) - log_q(phi, phi * u)))

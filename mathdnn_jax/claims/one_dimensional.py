@@ -76,17 +76,33 @@ def _event(params: Params, seed: int) -> jax.Array:
 
 @claim(
     "F10.derivative",
-    "z(x) = Σ_k w_k (Φ((x−μ_k)/σ_k) − ½) has dz/dx = Σ_k w_k φ_k(x)",
+    "z(x) = Σ_k w_k (Φ((x−μ_k)/σ_k) − ½) has dz/dx = Σ_k w_k φ_k(x), w = exp(logits), φ_k the density of N(μ_k, σ_k²); "
+    "the normalised z(x) = Φ⁻¹(Σ_k π_k Φ((x−μ_k)/σ_k)) has Σ_k π_k φ_k(x)/φ(z), π = softmax(logits)",
     source="course 002, P2",
     components=counts,
     normalised=st.booleans(),
     seed=seeds,
 )
 def mixture_derivative(components: int, normalised: bool, seed: int) -> None:
-    """Compare the reported log-det with the derivative by autodiff, for both forms of the map."""
+    """Compare z, the reported log-det and the derivative by autodiff with the formulas."""
     params = _params(components, seed)
-    _, log_det, slope = _map(components, normalised)[0](params, _event(params, seed))
-    check_equal("log dz/dx", log_det, np.log(slope), 1e-9)
+    x = _event(params, seed)
+    z, log_det, slope = map(float, _map(components, normalised)[0](params, x))
+    mean, scale, weights = (np.asarray(params[name]) for name in ("mean", "log_scale", "weight_logits"))
+    scale, weights = np.exp(scale), np.exp(weights)
+    cdfs, densities = scipy.stats.norm.cdf(float(x), mean, scale), scipy.stats.norm.pdf(float(x), mean, scale)
+    total = weights.sum()
+    if normalised:
+        level = weights @ cdfs / total
+        formula, derivative = scipy.stats.norm.ppf(level), weights @ densities / total / scipy.stats.norm.pdf(z)
+        # The quantile of a level that is rounded: its error is that of the level over the density.
+        bound = 64 * EPS * (1 + abs(z) + 1 / scipy.stats.norm.pdf(z))
+    else:
+        formula, derivative, bound = weights @ (cdfs - 0.5), weights @ densities, 64 * EPS * total
+    check_equal("z", z, formula, bound)
+    relative = 64 * EPS * (1 + np.square((float(x) - mean) / scale).max() + z * z)
+    check_equal("dz/dx by autodiff over the formula", slope / derivative, 1.0, relative)
+    check_equal("log dz/dx", log_det, np.log(derivative), relative)
 
 
 @claim(

@@ -16,7 +16,7 @@ from mathdnn_jax.claims.claim import claim
 from mathdnn_jax.claims.evidence import EPS, check_equal, seeds
 from mathdnn_jax.claims.map_evidence import random_params, scales
 from mathdnn_jax.flows import Flow, nice
-from mathdnn_jax.tasks import inpaint, projected_ascent
+from mathdnn_jax.tasks import corrupt, inpaint, projected_ascent
 
 DIM, EVENTS, STEPS = 6, 3, 12
 HALVINGS = 3
@@ -34,15 +34,28 @@ _project = jax.jit(optax.projections.projection_box)
 
 @claim(
     "B2.course",
-    "the point of {x: x₁ = a, 0 ≤ x₂ ≤ 1} that is nearest to y is (a, min(max(y₂, 0), 1))",
+    "the point of C = {x: x₁ = a, 0 ≤ x₂ ≤ 1} that is nearest to y is (a, min(max(y₂, 0), 1))",
     source="course 003, P2",
     a=numbers,
     y=st.tuples(numbers, numbers),
+    share=st.floats(0, 1),
 )
-def box_with_a_fixed_coordinate(a: float, y: tuple[float, float]) -> None:
-    """Compare the projection with this point, bit for bit."""
+def box_with_a_fixed_coordinate(a: float, y: tuple[float, float], share: float) -> None:
+    """Compare the distance of this point with those of 1,001 points of C and a random one, and the library with it.
+
+    ‖x − y‖² is quadratic in x₂: the nearest point is the one p for which it is at least ‖p − y‖² + (x₂ − p₂)².
+    """
+    nearest = np.array([a, min(max(y[1], 0.0), 1.0)])
+    if not 0 <= nearest[1] <= 1:
+        raise AssertionError(f"{nearest.tolist()} is not in C")
+    others = np.append(np.linspace(0, 1, 1001), share)
+    points = np.column_stack([np.full(len(others), a), others])
+    squares, least = np.square(points - y).sum(1), np.square(nearest - y).sum()
+    excess = squares - least - np.square(others - nearest[1])
+    if not (excess >= -16 * EPS * (1 + squares)).all():
+        raise AssertionError(f"{points[excess.argmin()].tolist()} is nearer to {y} than {nearest.tolist()}")
     found = _project(np.array(y), np.array([a, 0.0]), np.array([a, 1.0]))
-    check_equal("projection", found, [a, min(max(y[1], 0.0), 1.0)], 0.0)
+    check_equal("the library's projection", found, nearest, 0.0)
 
 
 @claim(
@@ -77,6 +90,25 @@ def _case(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng((seed, 1))
     events = np.clip(rng.uniform(-0.3, 1.3, SHAPE), 0, 1)
     return events, rng.random(SHAPE) < rng.uniform(0.2, 0.9, (EVENTS, 1, 1))
+
+
+@claim(
+    "F13.white",
+    "the missing pixels start at 1 (white), and the known ones as they are",
+    source="course 003, P3",
+    seed=seeds,
+    grey=st.booleans(),
+)
+def missing_pixels_start_white(seed: int, grey: bool) -> None:
+    """Corrupt three images, bytes or floats, and take no step of inpainting, whose result is then its start."""
+    events, missing = _case(seed)
+    images = np.round(255 * events).astype(np.uint8) if grey else events.astype(np.float32)
+    start = corrupt(images, missing)
+    known = (images / np.float32(255) if grey else images)[~missing]
+    check_equal("missing pixels", start[missing], 1.0, 0.0)
+    check_equal("known pixels", start[~missing], known, 0.0)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), random_params(_flow().bijector, seed))
+    check_equal("start of inpainting", inpaint(_flow(), params, start, missing, steps=0).images, start, 0.0)
 
 
 @claim(

@@ -9,27 +9,43 @@ from mathdnn_jax.claims import (
     anomaly,
     backprop,
     batch_norm,
+    bound_gradients,
+    change_of_variables,
+    conditional_maps,
+    couplings,
     divergences,
     estimators,
     flows,
+    gaussian_divergences,
     importance,
     initialisation,
     linear_maps,
     log_derivative,
     one_dimensional,
+    priors,
     projections,
+    reshaping,
     sign_bias,
+    sine_mistakes,
+    sine_runs,
     sliding,
     smooth_maximum,
+    training_data,
     variational,
 )
 from mathdnn_jax.claims.claim import Claim
 from mathdnn_jax.errors import ConfigurationError
 
 _MODULES = (
+    priors,
     flows,
+    couplings,
     linear_maps,
+    reshaping,
+    conditional_maps,
     one_dimensional,
+    training_data,
+    change_of_variables,
     anomaly,
     projections,
     batch_norm,
@@ -38,12 +54,16 @@ _MODULES = (
     backprop,
     initialisation,
     variational,
+    bound_gradients,
     log_derivative,
     adversarial,
     divergences,
+    gaussian_divergences,
     smooth_maximum,
     importance,
     estimators,
+    sine_mistakes,
+    sine_runs,
 )
 
 # Within a module the claims are in the order of their definition.
@@ -68,7 +88,7 @@ def find_claims(ids: Iterable[str]) -> tuple[Claim, ...]:
     Example:
         >>> from mathdnn_jax.claims import find_claims
         >>> [claim.id for claim in find_claims(["F3"])]
-        ['F3.log_det', 'F3.inverse']
+        ['F3.log_det', 'F3.blocks', 'F3.inverse']
     """
     ids = list(ids)
     unknown = [wanted for wanted in ids if not any(_matches(claim, wanted) for claim in CLAIMS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--examples", type=arguments.count, default=25, metavar="N", help="draws for each claim (default: 25)"
     )
-    parser.add_argument("--seed", type=arguments.seed, help="seed of the draws (default: the same draws in every run)")
+    parser.add_argument("--seed", type=arguments.seed, help="seed of all draws (default: the same draws in every run)")
     parser.add_argument(
         "--only",
         action="append",
@@ -77,6 +78,12 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "message": outcome.message,
         "examples": outcome.examples,
         "seconds": outcome.seconds,
+        "undecided": outcome.undecided,
+        "effects": [
+            # JSON has no infinity, which stands for a truth of 0.
+            effect._asdict() | {"relative": effect.relative if math.isfinite(effect.relative) else None}
+            for effect in outcome.effects
+        ],
     }
 
 
@@ -92,9 +99,24 @@ def describe(outcomes: list[Outcome]) -> None:
             drawn = ", ".join(f"{name}={value}" for name, value in (outcome.counterexample or {}).items())
             said = outcome.message.replace("\n", "\n  ")
             print(f"\n{outcome.claim.id} is refuted by {drawn or 'computation'}:\n  {said}")
+    _print_power(outcomes)
     held = sum(outcome.found == "holds" for outcome in outcomes)
     wrong = ", ".join(outcome.claim.id for outcome in outcomes if not outcome.passed)
     print(f"\n{held} hold, {len(outcomes) - held} refuted; {f'NOT as stated: {wrong}' if wrong else 'all as stated'}")
+
+
+def _print_power(outcomes: list[Outcome]) -> None:
+    """Print what the Monte-Carlo tests among the claims would find, and how many cases could not be decided."""
+    from mathdnn_jax.claims.chance import FOUND
+
+    for outcome in outcomes:
+        if outcome.undecided:
+            print(f"\n{outcome.claim.id}: {outcome.undecided} more cases could not be decided in float64")
+        if outcome.effects:
+            print(f"\n{outcome.claim.id} finds with probability {FOUND:g}, in")
+        for effect in outcome.effects:
+            share = f", a factor of {1 + effect.relative:.4g}" if math.isfinite(effect.relative) else ""
+            print(f"  {effect.what}: an error of {effect.size:.3g}{share}")
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -18,7 +18,7 @@ from mathdnn_jax.training.update import Tree
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN, COLUMNS, POINTS = 64, 8, 400
+SHOWN, COLUMNS, POINTS, NUMBERS = 64, 8, 400, 5000
 
 
 def write_pictures(
@@ -32,9 +32,9 @@ def write_pictures(
     Raises:
         OutputError, MissingDependencyError: The files cannot be written, or matplotlib is not installed.
     """
-    figures = {"losses.png": loss_figure(history.epochs, task.loss_unit)}
+    figures = {"losses.png": loss_figure(history.epochs, task.loss_unit, history.loss)}
     if task.sample is not None:
-        drawn = task.sample(params, state, jax.random.key(seed), SHOWN if sets.image_shape else 2000, 1.0)
+        drawn = task.sample(params, state, jax.random.key(seed), SHOWN if sets.image_shape else NUMBERS, 1.0)
         figures["samples.png"] = sample_figure(task, params, drawn, "samples")
     if task.reconstruct is not None:
         images = sets.test[: SHOWN // 2]
@@ -45,7 +45,7 @@ def write_pictures(
         title = "test images, each above its reconstruction"
         figures["reconstructions.png"] = grid_figure(np.concatenate(rows), COLUMNS, title)
     if task.curve is not None:
-        figures["density.png"] = _density(task, params, sets.test, "test")
+        figures["density.png"] = _density(task, params, sets.training, "training data", latents=True)
     for name, figure in figures.items():
         save_figure(figure, folder / name)
     return list(figures)
@@ -67,8 +67,9 @@ def check_grid(image_shape: tuple[int, ...]) -> None:
     grid_figure(image_grid(np.zeros((1, *(image_shape or (1, 1)))), 1)[None], 1, "")
 
 
-def _density(task: Task, params: Tree, numbers: np.ndarray, name: str) -> Figure:
+def _density(task: Task, params: Tree, numbers: np.ndarray, name: str, latents: bool = False) -> Figure:
     assert task.curve is not None
     margin = 0.25 * float(np.ptp(numbers)) + 1e-3
     x = np.linspace(numbers.min() - margin, numbers.max() + margin, POINTS)
-    return density_figure(numbers, name, x, *task.curve(params, x))
+    images = task.curve(params, numbers)[1] if latents else None
+    return density_figure(numbers, name, x, *task.curve(params, x), images)

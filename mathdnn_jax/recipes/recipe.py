@@ -47,6 +47,8 @@ class Task(NamedTuple):
       [0, 1], or numbers (count,); None for models that cannot be sampled;
     - `reconstruct(params, state, images) -> np.ndarray` of the same shape; None for models that do not reconstruct;
     - `curve(params, x) -> (p(x), z(x))`, each (N,), for a flow on the real line; None for other models;
+    - `tests_each_epoch`: whether the loss on the test set, "test_loss", is reported after every epoch too. It decides
+      nothing: the best checkpoint is not chosen by it;
     - `variables(params, state) -> tree` and `restore(tree) -> (params, state)`: conversion to and from the tree that is
       saved to a file;
     - `loss_unit`: the unit of the losses, for the axis of a picture;
@@ -61,6 +63,7 @@ class Task(NamedTuple):
     sample: Callable[[Tree, Tree, jax.Array, int, float], np.ndarray] | None = None
     reconstruct: Callable[[Tree, Tree, np.ndarray], np.ndarray] | None = None
     curve: Callable[[Tree, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    tests_each_epoch: bool = False
     variables: Callable[[Tree, Tree], Tree] = lambda params, _: params
     restore: Callable[[Tree], tuple[Tree, Tree]] = lambda tree: (tree, None)
     torch: Mapping[str, str] = NOTHING

@@ -104,6 +104,13 @@ def _best(task: Task, sets: Sets) -> str | None:
 
 def _validation(task: Task, sets: Sets) -> Callable[[Tree, Tree], dict[str, float]] | None:
     validate = task.validate
-    if validate is None or sets.validation is None:
+    tests = task.tests_each_epoch
+    if validate is None or (sets.validation is None and not tests):
         return None
-    return lambda params, state: validate(to_host(params), to_host(state), sets.validation)
+
+    def report(params: Tree, state: Tree) -> dict[str, float]:
+        params, state = to_host(params), to_host(state)
+        metrics = {} if sets.validation is None else validate(params, state, sets.validation)
+        return metrics | ({"test_loss": validate(params, state, sets.test)["validation_loss"]} if tests else {})
+
+    return report

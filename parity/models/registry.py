@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.errors import UnknownModelError
-from parity.models import autoencoder, conv_relu, dcgan, gan, lenet, net_in_net, nice, small_net, vae
+from parity.models import autoencoder, conv_relu, dcgan, gan, lenet, mixture_cdf, net_in_net, nice, small_net, vae
 from parity.models.model import Model
 
 MODELS: dict[str, Model] = {
@@ -15,6 +15,7 @@ MODELS: dict[str, Model] = {
     "conv-relu-bn": conv_relu.BATCH_NORM,
     "conv-relu-sign-bias": conv_relu.SIGN_BIAS,
     "lenet": lenet.LENET,
+    "mixture-cdf": mixture_cdf.MIXTURE_CDF,
     "vae": vae.BERNOULLI_VAE,
     "autoencoder": autoencoder.AUTOENCODER,
     "gan-generator": gan.DENSE_GENERATOR,

@@ -2,6 +2,7 @@
 
 from parity.reference.autoencoder import Autoencoder
 from parity.reference.conv_relu_bn import ConvReLUBN, ConvReLUSignBias
+from parity.reference.flow1d import Flow1d
 from parity.reference.gan import DCGANDiscriminator, DCGANGenerator, DenseDiscriminator, DenseGenerator
 from parity.reference.lenet import LeNet
 from parity.reference.net_in_net import Net1, Net2
@@ -19,6 +20,7 @@ __all__ = [
     "DCGANGenerator",
     "DenseDiscriminator",
     "DenseGenerator",
+    "Flow1d",
     "LeNet",
     "Net1",
     "Net2",

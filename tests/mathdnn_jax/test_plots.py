@@ -114,3 +114,26 @@ def test_the_density_figure_names_its_axes() -> None:
     x = np.linspace(-1, 1, 9)
     for axes in density_figure(x, "test", x, np.exp(-x * x), x).axes:
         labelled(axes)
+
+
+def test_losses_have_a_panel_of_epochs_and_one_of_steps() -> None:
+    epochs = {"loss": np.array([3.0, 2.0]), "test_loss": np.array([3.5, 2.5])}
+    assert len(loss_figure(epochs).axes) == 1
+    first, second = loss_figure(epochs, steps=np.array([4.0, 3.0, 2.5, 1.5])).axes
+    assert [line.get_label() for line in first.lines] == ["loss", "test loss"]
+    labelled(second)
+    (steps,) = second.lines
+    np.testing.assert_array_equal(steps.get_xydata(), [[1, 4.0], [2, 3.0], [3, 2.5], [4, 1.5]])
+
+
+def test_a_density_may_show_its_latents_beside_the_prior() -> None:
+    numbers, x = np.array([0.0, 0.5, 1.0]), np.linspace(-1, 2, 4)
+    assert len(density_figure(numbers, "data", x, np.ones(4), x).axes) == 2
+    *_, third = density_figure(numbers, "data", x, np.ones(4), x, latents=2 * numbers).axes
+    labelled(third)
+    (prior,) = third.lines
+    points, density = np.asarray(prior.get_xydata()).T
+    np.testing.assert_allclose(density, np.exp(-(points**2) / 2) / np.sqrt(2 * np.pi))
+    widths = [(patch.get_height(), patch.get_width()) for patch in third.patches]  # type: ignore[attr-defined]
+    assert sum(height * width for height, width in widths) == pytest.approx(1)
+    assert sum(width for _, width in widths) == pytest.approx(2)

@@ -7,8 +7,10 @@ import pytest
 from scipy.stats import norm
 
 from mathdnn_jax.claims import CLAIMS, Claim, find_claims, run_claim
-from mathdnn_jax.claims.chance import BOUND, MOST_STATISTICS, check_unbiased
+from mathdnn_jax.claims.chance import BOUND, FOUND, MOST_STATISTICS, REACH, check_unbiased, effect_of
 from mathdnn_jax.claims.evidence import check_equal
+from mathdnn_jax.claims.sign_bias import GELU_DEPTH, fall_and_rise
+from mathdnn_jax.claims.sine_mistakes import bias_of_the_order
 from mathdnn_jax.errors import ConfigurationError
 
 FEW, MANY = 5, 25
@@ -16,7 +18,7 @@ FEW, MANY = 5, 25
 # Claims that compile a program for nearly every example.
 COMPILED = {
     *("C2.stacks", "C3.homogeneous", "C3.leaky_relu", "C4.strides", "C5.formula", "C7.law"),
-    *("F2.log_det", "F3.log_det", "F10.derivative", "F10.inverse", "F11.density"),
+    *("F2.log_det", "F3.log_det", "F6.reshape", "F10.derivative", "F10.inverse", "F11.density"),
 }
 
 
@@ -44,7 +46,7 @@ def test_the_errata_are_refuted() -> None:
 
 def test_claims_are_found_by_their_ids_and_by_their_system() -> None:
     assert [claim.id for claim in find_claims(["F3.log_det"])] == ["F3.log_det"]
-    assert [claim.id for claim in find_claims(["F3"])] == ["F3.log_det", "F3.inverse"]
+    assert [claim.id for claim in find_claims(["F3"])] == ["F3.log_det", "F3.blocks", "F3.inverse"]
     assert [claim.id for claim in find_claims(["F3.inverse", "F2"])] == ["F2.log_det", "F2.inverse", "F3.inverse"]
 
 
@@ -70,7 +72,52 @@ def test_a_mean_passes_only_within_the_bound() -> None:
             check_unbiased("beyond", [0.0, 0.0], 1.0, [0.0, wrong])
     with pytest.raises(AssertionError, match="standard errors away"):
         check_unbiased("without an error", 1.0, 0.0, 1.0 + 1e-9)
+    with pytest.raises(AssertionError, match="nothing to compare"):
+        check_unbiased("no means", [], [], [])
     assert 2 * norm.sf(BOUND) * MOST_STATISTICS < 1e-6 / 20
+
+
+def test_an_effect_of_the_stated_size_is_found_with_the_stated_probability() -> None:
+    # The mean of draws is off by the effect: in how many of 20,000 experiments is that found?
+    error, truth = 0.1, 2.0
+    effect = effect_of("a mean", error, truth)
+    assert effect.size == pytest.approx(REACH * error)
+    assert effect.relative == pytest.approx(effect.size / truth)
+    means = truth + effect.size + error * np.random.default_rng(0).normal(size=20_000)
+    found = np.abs(means - truth) > BOUND * error
+    assert found.mean() == pytest.approx(FOUND, abs=5 * np.sqrt(FOUND * (1 - FOUND) / len(means)))
+    # A whole array that is off by a factor is found by its most precise entry.
+    assert effect_of("an array", [0.1, 0.1, 0.1], [0.0, 1.0, 10.0]).relative == pytest.approx(REACH * 0.01)
+    assert effect_of("zero", 0.1, 0.0).relative == np.inf
+
+
+def test_the_bias_of_the_order_of_updates_is_that_of_an_integral_over_both_draws() -> None:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    mean, scale, step_size = 0.7, 0.8, 0.3
+    x = mean + scale * nodes
+    both = np.stack(np.meshgrid(x, x, indexing="ij"), -1)
+    h = both * np.sin(both)
+    moved = mean - step_size * ((h * (both - mean)).mean(-1) / scale**2 + mean - 1)
+    late, early = (
+        (h * (np.square(both - center) / scale**2 - 1)).mean(-1) for center in (moved[..., None], np.asarray(mean))
+    )
+    total = np.outer(weights, weights) / weights.sum() ** 2
+    expected = (total * (late - early)).sum()
+    assert bias_of_the_order(mean, scale, step_size, 2) == pytest.approx(expected, rel=1e-10)
+
+
+def test_no_sign_bias_form_of_gelu_falls_and_rises_further_than_gelu() -> None:
+    rng = np.random.default_rng(0)
+    line = np.linspace(-6, 6, 33)
+    greatest = 0.0
+    for _ in range(200):
+        u = 3 * rng.normal() * line + 3 * rng.normal()
+        gelu = u * norm.cdf(u)
+        greatest = max(greatest, fall_and_rise(rng.choice([-1, 1]) * gelu + rng.normal()))
+        assert fall_and_rise(2 * gelu) <= 2 * GELU_DEPTH + 1e-12
+    assert 0.9 * GELU_DEPTH < greatest <= GELU_DEPTH + 1e-12
+    assert fall_and_rise(np.array([0.0, -1.0, 2.0])) == 1.0
+    assert fall_and_rise(np.array([0.0, 1.0, 2.0])) == 0.0
 
 
 def test_arrays_agree_only_within_the_bound_of_each_entry() -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import jax.numpy as jnp
 import pytest
+from hypothesis.errors import Unsatisfiable
 
-from mathdnn_jax.claims import claim, run_claim
+from mathdnn_jax.claims import Effect, claim, run_claim
+from mathdnn_jax.claims.evidence import Undecided
 from mathdnn_jax.claims.run import SEARCHED
 from mathdnn_jax.errors import ConfigurationError
 
@@ -70,6 +72,50 @@ def test_the_draws_depend_on_the_seed_alone() -> None:
     assert draws(1) == draws(1)
     assert draws(None) == draws(None)
     assert len({tuple(draws(seed)) for seed in (None, 1, 2)}) == 3
+
+
+def test_a_monte_carlo_test_runs_once_with_the_seed_of_the_run() -> None:
+    seeds: list[int] = []
+
+    def check(seed: int) -> list[Effect]:
+        seeds.append(seed)
+        return [Effect("a mean", 0.5, 0.25)]
+
+    sampled = square._replace(property=check, strategies={}, sampled=True)
+    for seed in (None, 0, 7):
+        outcome = run_claim(sampled, examples=9, seed=seed)
+        assert (outcome.examples, outcome.effects) == (1, (Effect("a mean", 0.5, 0.25),))
+    assert seeds == [0, 0, 7]
+    with pytest.raises(ConfigurationError, match="seed"):
+        run_claim(sampled, seed=-1)
+
+
+def test_of_several_examples_the_least_sensitive_effect_is_stated() -> None:
+    outcome = run_claim(square._replace(property=lambda n: [Effect("a mean", 1.0, abs(n))]), examples=20)
+    assert len(outcome.effects) == 1
+    assert outcome.effects[0].relative > 0
+
+
+def test_a_case_that_cannot_be_decided_is_replaced_and_counted() -> None:
+    drawn: list[int] = []
+
+    def check(n: int) -> None:
+        if n % 2:
+            raise Undecided("odd")
+        drawn.append(n)
+
+    outcome = run_claim(square._replace(property=check), examples=10)
+    assert (outcome.found, outcome.examples) == ("holds", 10)
+    assert len(drawn) == 10
+    assert outcome.undecided > 0
+
+
+def test_a_claim_of_which_no_case_can_be_decided_does_not_hold() -> None:
+    def check(n: int) -> None:
+        raise Undecided(f"{n}")
+
+    with pytest.raises(Unsatisfiable):
+        run_claim(square._replace(property=check))
 
 
 def test_an_error_other_than_an_assertion_is_not_a_counterexample() -> None:

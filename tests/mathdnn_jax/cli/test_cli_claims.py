@@ -69,3 +69,16 @@ def test_a_claim_that_is_not_as_stated_fails_the_command(
 def test_an_unknown_claim_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", "--only", "F99"]) == 2
     assert "no claim has the id F99" in capsys.readouterr().err
+
+
+def test_a_monte_carlo_test_states_what_it_would_find(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--only", "F1.sampler", "--json", "--seed", "5"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["claims"]
+    (effect,) = row["effects"]
+    assert effect["what"] == "distribution function, mean and mean square"
+    assert 0 < effect["relative"] < 0.01
+    assert row["undecided"] == 0
+    assert main(["claims", "--only", "F1.sampler"]) == 0
+    said = capsys.readouterr().out
+    assert "F1.sampler finds with probability 0.99, in" in said
+    assert "an error of 0.00" in said

@@ -51,6 +51,9 @@ def test_the_folder(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert config["versions"]["jax"]
     assert [line["epoch"] for line in lines(whole)] == [1, 2, 3, 4]
     assert [line["step"] for line in lines(whole)] == [7, 14, 21, 28]  # the last batch of 16 counts
+    tested = [line["test_loss"] for line in lines(whole)]
+    assert tested[-1] == pytest.approx(-json.loads((whole / "evaluation.json").read_text())["log_likelihood_nats"])
+    assert len(set(tested)) == 4
 
     assert main(["evaluate", str(whole), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
