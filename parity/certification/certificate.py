@@ -68,20 +68,36 @@ def failure(certificate: Mapping[str, Any]) -> str:
     lines = []
     if not certificate.get("round_trip_bit_exact", True):
         lines.append("the weights do not come back bit for bit from the conversion")
-    for what in ("layers", "gradients"):
+    for what, noun in (("layers", "layers"), ("layer_inputs", "inputs of layers"), ("gradients", "gradients")):
         failed = [entry for entry in certificate.get(what, []) if not entry["passed"]]
-        if failed:
+        if failed and not (what == "layer_inputs" and lines):
             first, worst = failed[0], failed[0]["jax_to_torch_float32"]["absolute"]
             lines.append(
-                f"JAX and PyTorch differ by more than rounding in {len(failed)} of {len(certificate[what])} {what}, "
+                f"JAX and PyTorch differ by more than rounding in {len(failed)} of {len(certificate[what])} {noun}, "
                 f"first in {first['layer']}: {'; '.join(first['failures'])}. Greatest difference there: "
                 f"{worst['greatest']:.6g} at {tuple(worst['index'])}: JAX {worst['jax']:.9g}, "
                 f"PyTorch {worst['torch']:.9g}"
             )
+    if certificate.get("blame"):
+        lines.append(blamed(certificate["blame"]))
     differing = certificate.get("weights", {}).get("differing")
     if differing:
         lines.append(f"these weights are not what the rules make of the PyTorch module's: {', '.join(differing)}")
     return "\n".join(lines)
+
+
+def blamed(blame: Mapping[str, Any]) -> str:
+    """Return in words where two networks depart first, and the likely cause if one is known."""
+    there = ""
+    if blame["between"] is not None:
+        there = f", where PyTorch has {', '.join(blame['modules']) or 'no module, but functions or operators'}"
+    why = (
+        "The float64 runs differ there too: it is the formula, or the weights."
+        if blame["formula"]
+        else "The float64 runs agree: the formula is right, the arithmetic is poorer."
+    )
+    cause = f" Likely cause: {blame['cause']}." if blame["cause"] else ""
+    return f"What is wrong is {blame['place']}{there}. {why}{cause}"
 
 
 def differing_bits(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
