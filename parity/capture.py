@@ -87,13 +87,12 @@ def torch_values(module: Any, names: Iterable[str] | None = None) -> Iterator[di
             lambda _, __, output: recorder.leave(output),
         )
 
-    watched = [name for name, _ in module.named_modules() if name] if names is None else list(names)
+    submodules = dict(module.named_modules(remove_duplicate=names is None))
     handles = []
-    for name in watched:
+    for name in filter(None, submodules if names is None else names):
         before, after = hooks(name)
-        submodule = module.get_submodule(name)
-        handles.append(submodule.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(submodule.register_forward_hook(after))
+        handles.append(submodules[name].register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(submodules[name].register_forward_hook(after))
     try:
         yield recorder.values
     finally:

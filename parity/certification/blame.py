@@ -13,13 +13,17 @@ from parity.certification.measure import LEAST_FEATURES, Evidence, departures, f
 from parity.certification.pairing import bare, kind_of
 from parity.certification.watched import CONTAINERS
 
+FLOAT32_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""What a few roundings to float32 leave, relative to the greatest value."""
+
 
 class Blame(NamedTuple):
     """The first place where the networks depart, by the names of the PyTorch module.
 
     `layer` is the layer in which it is, if its inputs agree, else None. `between` are the last place that agrees and
     the first that does not, if it is between two; `modules` are PyTorch's between them, with their classes. `formula`
-    says whether the float64 runs depart, so that it is not the arithmetic alone.
+    says whether the float64 runs depart, so that it is not the arithmetic alone, and `float32` whether they do so by no
+    more than float32 rounds.
     """
 
     place: str
@@ -27,6 +31,7 @@ class Blame(NamedTuple):
     between: tuple[str, str] | None
     modules: tuple[str, ...]
     formula: bool
+    float32: bool = False
 
     def stated(self) -> dict[str, Any]:
         """Return this as a certificate states it."""
@@ -57,7 +62,9 @@ def find_blame(comparison: Comparison, kinds: Mapping[str, str]) -> Blame | None
     if not bad:
         return None
     agree = [pairs[place] for place in evidence if place not in bad]
-    return _located(pairs[bad[0]], agree, list(comparison.values.truth), kinds, formula=formula)
+    found = _located(pairs[bad[0]], agree, list(comparison.values.truth), kinds, formula=formula)
+    worst = evidence[bad[0]]
+    return found._replace(float32=formula and worst.float64_max <= FLOAT32_ROUNDING * worst.truth_max)
 
 
 def _poor(reasons: Mapping[Place, tuple[str, ...]]) -> list[Place]:
@@ -108,7 +115,7 @@ def _located(
 ) -> Blame:
     """Find the last place before the target that agrees, and what PyTorch calls between the two."""
     position = {place: k for k, place in enumerate(order)}
-    before = [place for place in agree if position[place] < position[target]]
+    before = [place for place in agree if place.layer and position[place] < position[target]]
     start = max(before, key=position.__getitem__, default=None)
     if start is not None and (start.layer, start.side, target.side) == (target.layer, INPUT, OUTPUT):
         return Blame(f"in {_described(target.layer, kinds)}", target.layer, None, (), formula)
@@ -130,7 +137,7 @@ def _start(place: Place | None) -> str:
 
 def _end(place: Place, block: bool) -> str:
     if not place.layer:
-        return f"the {place}"
+        return str(place) if place.path else f"the {place}"
     return f"the end of {place.layer}" if block and place.side == OUTPUT else place.layer
 
 

@@ -80,6 +80,12 @@ def failure(certificate: Mapping[str, Any]) -> str:
             )
     if certificate.get("blame"):
         lines.append(blamed(certificate["blame"]))
+    either = certificate.get("output", {}).get("either_layout")
+    if either and lines:
+        lines.append(
+            f"{', '.join(either)} may have the channels first in PyTorch or not, and was compared as "
+            f"{certificate['output']['layouts'][either[0]]!r}: output_layout= says so if it is otherwise"
+        )
     differing = certificate.get("weights", {}).get("differing")
     if differing:
         lines.append(f"these weights are not what the rules make of the PyTorch module's: {', '.join(differing)}")
@@ -91,11 +97,11 @@ def blamed(blame: Mapping[str, Any]) -> str:
     there = ""
     if blame["between"] is not None:
         there = f", where PyTorch has {', '.join(blame['modules']) or 'no module, but functions or operators'}"
-    why = (
-        "The float64 runs differ there too: it is the formula, or the weights."
-        if blame["formula"]
-        else "The float64 runs agree: the formula is right, the arithmetic is poorer."
-    )
+    why = "The float64 runs agree: the formula is right, the arithmetic is poorer."
+    if blame["formula"]:
+        why = "The float64 runs differ there too: it is the formula, or the weights."
+    if blame["float32"]:
+        why = "The float64 runs differ there as float32 rounds: a cast to float32, or a constant in float32."
     cause = f" Likely cause: {blame['cause']}." if blame["cause"] else ""
     return f"What is wrong is {blame['place']}{there}. {why}{cause}"
 

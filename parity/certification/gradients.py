@@ -155,7 +155,12 @@ def _torch(module: Any, side: Side) -> Slopes:
     wanted |= {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
     found: Sequence[Any] = (None,) * len(wanted)
     if isinstance(value, torch.Tensor) and value.requires_grad and wanted:
-        found = torch.autograd.grad(value, list(wanted.values()), allow_unused=True)
+        try:
+            found = torch.autograd.grad(value, list(wanted.values()), allow_unused=True)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"PyTorch cannot differentiate this module: {str(error).splitlines()[0][:300]} — leave out gradients="
+            ) from error
     slopes = {name: slope.numpy() for name, slope in zip(wanted, found, strict=True) if slope is not None}
     arrays = {name: np.zeros(tuple(value.shape), value.numpy().dtype) for name, value in module.state_dict().items()}
     arrays |= {name: slope for name, slope in slopes.items() if name in parameters}

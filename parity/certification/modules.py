@@ -55,7 +55,7 @@ def certify_modules(
     networks = pair_networks(sides, watch, variables, _combined(state, variables, table, differing), output_layout)
     batch = Batch(tuple(arguments.arrays.values()), tuple(torch_arguments.arrays.values()))
     comparison = compare(networks, [batch])
-    outputs, layers, read = _judged(comparison)
+    layers, read = _judged(comparison)
     slopes = []
     if gradients:
         slopes = entries(
@@ -71,7 +71,7 @@ def certify_modules(
         "weights": {"leaves": len(target_leaves(variables)), "differing": differing},
         "parameters": sum(int(p.numel()) for p in torch_module.parameters()),
         "inputs": {"events": arguments.events, "shape": arguments.shape, "sha256": arguments.sha256},
-        "output": outputs,
+        "output": _output(comparison, watch),
         **circumstances(),
         "rules": table.text,
         "unwatched": unwatched(recorded, seen, watch.known.owners),
@@ -104,8 +104,19 @@ def _table(
     return table._replace(wrapper=(), prefix=own_prefix(table.prefix, state))
 
 
-def _judged(comparison: Comparison) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return what a certificate states of the output, of the outputs of all layers, and of what layers read."""
+def _output(comparison: Comparison, watch: Watch) -> dict[str, Any]:
+    """Return what a certificate states of the output: how much was compared, and in which layouts of PyTorch's."""
+    own = [found for place, found in comparison.evidence.items() if not place.layer]
+    return {
+        "leaves": len(own),
+        "numbers": sum(found.size for found in own),
+        "layouts": {name_of(pair.path): pair.layout for pair in watch.outputs},
+        "either_layout": [name_of(pair.path) for pair in watch.outputs if pair.either],
+    }
+
+
+def _judged(comparison: Comparison) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what a certificate states of the outputs of all layers, and of what layers read."""
     evidence, pairs = comparison.evidence, comparison.pairs
     names = {place: _name(place) for place in evidence if place.side == OUTPUT}
     layers = entries(
@@ -124,8 +135,7 @@ def _judged(comparison: Comparison) -> tuple[dict[str, Any], list[dict[str, Any]
         for place, found in evidence.items()
         if place.side == INPUT
     ]
-    own = [found for place, found in evidence.items() if not place.layer]
-    return {"leaves": len(own), "numbers": sum(found.size for found in own)}, layers, read
+    return layers, read
 
 
 def _name(place: Place) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,15 @@ def copied(module: Any, dtype: Any) -> Any:
     the dtype too.
 
     Raises:
-        ConfigurationError: the module cannot be copied.
+        ConfigurationError: the module cannot be copied, or is compiled by TorchScript.
     """
     import torch
 
+    if any(isinstance(submodule, torch.jit.ScriptModule) for submodule in module.modules()):
+        raise ConfigurationError(
+            "a certificate watches the layers of a PyTorch module, which TorchScript does not allow: give the module "
+            "that was scripted or traced"
+        )
     known = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     memo: dict[int, Any] = {}
     for submodule in module.modules():
@@ -53,27 +58,49 @@ def copied(module: Any, dtype: Any) -> Any:
 
 
 @contextmanager
-def default_dtype(module: Any) -> Iterator[None]:
-    """Let tensors that a module makes anew have the dtype of its parameters."""
+def in_float64() -> Iterator[None]:
+    """Compute in float64 what a module computes in float32 in any case: in tensors that it makes, and after casts.
+
+    Norms and attentions often cast to float32, for the sake of models in half precision; the truth is not to be rounded
+    there.
+    """
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Lifted(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            del types
+
+            def lifted(value: Any) -> Any:
+                return torch.float64 if value is torch.float32 else value
+
+            if args and isinstance(args[0], torch.Tensor) and args[0].dtype not in (torch.float16, torch.bfloat16):
+                function = torch.Tensor.double if function is torch.Tensor.float else function
+                args = tuple(map(lifted, args))
+                kwargs = {name: lifted(value) for name, value in (kwargs or {}).items()}
+            return function(*args, **(kwargs or {}))
 
     before = torch.get_default_dtype()
-    first = next((p.dtype for p in module.parameters() if p.is_floating_point()), before)
-    torch.set_default_dtype(first)
+    torch.set_default_dtype(torch.float64)
     try:
-        yield
+        with Lifted():
+            yield
     finally:
         torch.set_default_dtype(before)
 
 
-def call(module: Any, arguments: Arguments, arrays: dict[str, Any]) -> Any:
-    """Return the module's output.
+def call(module: Any, arguments: Arguments, arrays: Mapping[str, Any]) -> Any:
+    """Return the module's output; all is computed in float64 if an array is.
 
     Raises:
         ConfigurationError: the module does not take these inputs, or does not run in float64.
     """
+    import torch
+
+    wide = any(array.dtype in (torch.float64, torch.complex128) for array in arrays.values())
+    wide = wide or any(parameter.dtype == torch.float64 for parameter in module.parameters())
     try:
-        with default_dtype(module):
+        with in_float64() if wide else nullcontext():
             return arguments.call(module, arrays)
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         shapes = ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in arrays.values())

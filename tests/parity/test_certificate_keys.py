@@ -51,7 +51,7 @@ OF_MODULES = {
     "weights": ["leaves", "differing"],
     "parameters": [],
     "inputs": ["events", "shape", "sha256"],
-    "output": ["leaves", "numbers"],
+    "output": ["leaves", "numbers", "layouts", "either_layout"],
     **COMMON,
     "rules": [],
     "unwatched": [],
@@ -61,7 +61,7 @@ OF_MODULES = {
     "gradients": ["layer", "passed", "failures", *MEASURED],
     "blame": [],
 }
-BLAME = ["place", "layer", "between", "modules", "formula", "cause", "convention"]
+BLAME = ["place", "layer", "between", "modules", "formula", "float32", "cause", "convention"]
 
 
 def check(certificate: dict[str, Any], expected: dict[str, list[str]]) -> None:

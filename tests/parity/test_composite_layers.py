@@ -85,7 +85,7 @@ def test_what_a_loop_computes_is_judged_by_the_layer_around_it() -> None:
     with jax.numpy_dtype_promotion("standard"):
         certificate = parity.certify(module, network.apply, converted, X, rules=table, torch_inputs=X)
         assert [entry["layer"] for entry in certificate["layers"]] == ["output/0", "output/1/0", "output/1/1"]
-        assert certificate["output"] == {"leaves": 3, "numbers": 2 * 6 * 5 + 2 * (2 * 5)}
+        assert certificate["output"]["numbers"] == 2 * 6 * 5 + 2 * (2 * 5)
         # A bias that comes of two is judged too.
         spoilt = jax.tree.map(jnp.array, converted)
         spoilt["params"]["rnn"]["hf"]["bias"] *= 1.001
