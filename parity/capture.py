@@ -89,7 +89,7 @@ def torch_values(module: Any, names: Iterable[str] | None = None) -> Iterator[di
 
     submodules = dict(module.named_modules(remove_duplicate=names is None))
     handles = []
-    for name in filter(None, submodules if names is None else names):
+    for name in filter(None, submodules) if names is None else names:
         before, after = hooks(name)
         handles.append(submodules[name].register_forward_pre_hook(before, with_kwargs=True))
         handles.append(submodules[name].register_forward_hook(after))

@@ -79,8 +79,8 @@ def outline(value: Any, kind: Callable[[Any], str | None], path: str = "") -> Ou
         found = "None" if value is None else kind(value)
         if found is None:
             raise OutputStructureError(
-                f"{name_of(path)} is a {type(value).__name__}, which cannot be compared: let both networks return "
-                f"arrays, numbers and None, in tuples, lists, dicts, named tuples or dataclasses"
+                f"{name_of(path)} is of the type {type(value).__name__}, which cannot be compared: let both networks "
+                f"return arrays, numbers and None, in tuples, lists, dicts, named tuples or dataclasses"
             )
         return Leaf(path, tuple(getattr(value, "shape", ())), found)
     names = None if isinstance(value, tuple | list) and not hasattr(value, "_fields") else tuple(n for n, _ in inner)

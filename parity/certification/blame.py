@@ -23,7 +23,7 @@ class Blame(NamedTuple):
     `layer` is the layer in which it is, if its inputs agree, else None. `between` are the last place that agrees and
     the first that does not, if it is between two; `modules` are PyTorch's between them, with their classes. `formula`
     says whether the float64 runs depart, so that it is not the arithmetic alone, and `float32` whether they do so by no
-    more than float32 rounds.
+    more than float32 rounds. If values are not `finite`, neither can be said.
     """
 
     place: str
@@ -32,6 +32,7 @@ class Blame(NamedTuple):
     modules: tuple[str, ...]
     formula: bool
     float32: bool = False
+    finite: bool = True
 
     def stated(self) -> dict[str, Any]:
         """Return this as a certificate states it."""
@@ -56,15 +57,16 @@ def find_blame(comparison: Comparison, kinds: Mapping[str, str]) -> Blame | None
     """
     evidence, pairs = comparison.evidence, comparison.pairs
     bad = [place for place, found in evidence.items() if departures(found)]
-    formula = bool(bad)
-    if not formula:
-        bad = _poor(judged(evidence))
+    wrong = bool(bad)
+    bad = bad or _poor(judged(evidence))
     if not bad:
         return None
+    first = evidence[bad[0]]
+    formula = wrong and not first.non_finite
     agree = [pairs[place] for place in evidence if place not in bad]
     found = _located(pairs[bad[0]], agree, list(comparison.values.truth), kinds, formula=formula)
-    worst = evidence[bad[0]]
-    return found._replace(float32=formula and worst.float64_max <= FLOAT32_ROUNDING * worst.truth_max)
+    rounded = first.float64_max <= FLOAT32_ROUNDING * first.truth_max
+    return found._replace(float32=formula and rounded, finite=not first.non_finite)
 
 
 def _poor(reasons: Mapping[Place, tuple[str, ...]]) -> list[Place]:

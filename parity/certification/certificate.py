@@ -102,6 +102,8 @@ def blamed(blame: Mapping[str, Any]) -> str:
         why = "The float64 runs differ there too: it is the formula, or the weights."
     if blame["float32"]:
         why = "The float64 runs differ there as float32 rounds: a cast to float32, or a constant in float32."
+    if not blame["finite"]:
+        why = "There are values that are NaN or infinite there, which cannot be compared."
     cause = f" Likely cause: {blame['cause']}." if blame["cause"] else ""
     return f"What is wrong is {blame['place']}{there}. {why}{cause}"
 

@@ -95,12 +95,12 @@ def compare(networks: Networks, batches: Iterable[Batch]) -> Comparison:
     pairs: dict[Any, Any] = {}
     for batch in batches:
         torch32 = networks.torch_layers(networks.single, *batch.torch)
-        truth = networks.torch_layers(networks.double, *map(widened_array, batch.torch))
         with jax.default_matmul_precision(PRECISION):
             jax32 = run(networks.variables, *map(jnp.asarray, batch.jax))
+            pairs = pairs or networks.pair(order, torch32.keys())
             with jax.enable_x64(True):
                 jax64 = _in_float64(run, networks, map(widened_array, batch.jax), order)
-        pairs = pairs or networks.pair(order, torch32.keys())
+        truth = networks.torch_layers(networks.double, *map(widened_array, batch.torch))
         _check_truth(networks, truth, pairs)
         for layer, submodule in pairs.items():
             sides = [networks.align(layer, submodule, side[submodule], jax64[layer]) for side in (truth, torch32)]

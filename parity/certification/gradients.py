@@ -13,7 +13,7 @@ from mathdnn_jax.errors import ConfigurationError
 from parity.certification.comparison import PRECISION, widened_array
 from parity.certification.inputs import Arguments, as_tensors
 from parity.certification.measure import Evidence, measure
-from parity.certification.outputs import CHANNELS_FIRST, SAME, Pair, fitting, moved, moved_back
+from parity.certification.outputs import Pair, fitting, moved, moved_back
 from parity.certification.torch_side import call
 from parity.containers.checkpoint import State
 from parity.errors import AmbiguousLayoutError, RuleTableError
@@ -67,8 +67,8 @@ def gradient_evidence(
 
     Raises:
         RuleTableError: the table combines or ties sources, so that PyTorch differentiates by other arrays than JAX.
-        ConfigurationError: no output has a gradient, or an input of PyTorch's is another array than JAX's.
-        AmbiguousLayoutError: an input of PyTorch's may be JAX's in either layout.
+        ConfigurationError: no output has a gradient, or the networks take other numbers of arrays.
+        AmbiguousLayoutError: it is not known how an input of PyTorch's becomes JAX's.
     """
     combined = [rule.target for rule in table.rules if rule.combine] + list(table.tied)
     if combined:
@@ -76,7 +76,7 @@ def gradient_evidence(
             f"gradients are compared only if every leaf is one array of PyTorch's, which {', '.join(combined)} is not; "
             f"leave out gradients=, or remove from the PyTorch module what ties or combines its arrays"
         )
-    layouts = _input_layouts(arguments, torch_arguments)
+    inputs = _inputs(Side(arguments, {}), Side(torch_arguments, {}))
     shapes = dict(leaves(jax.eval_shape(lambda tree, arrays: arguments.call(apply, arrays, tree), variables,
                                         dict(arguments.arrays))))  # fmt: skip
     ours, theirs = _weights(shapes, outputs)
@@ -90,8 +90,8 @@ def gradient_evidence(
     in_jax = _moved(torch32, variables, table)
     learnt = {name for name, _ in single.named_parameters()}
     evidence: dict[str, Evidence] = {}
-    for name, layout in layouts.items():
-        sides = [moved(side.inputs[name], layout) for side in (truth, torch32)]
+    for name, other, layout in inputs:
+        sides = [moved(side.inputs[other], layout) for side in (truth, torch32)]
         evidence[f"inputs/{name}" if name else "inputs"] = _measure(*sides, jax32.inputs[name], jax64.inputs[name])
     for rule in table.rules:
         if table.prefix + rule.sources[0] in learnt:
@@ -118,27 +118,34 @@ def _weights(shapes: Mapping[str, Any], outputs: Sequence[Pair]) -> tuple[dict[s
     return ours, theirs
 
 
-def _input_layouts(arguments: Arguments, torch_arguments: Arguments) -> dict[str, str]:
-    """Return {floating-point input: the layout in which PyTorch's becomes JAX's}, by their values and shapes."""
-    layouts = {}
-    for name, array in Side(arguments, {}).learnt.items():
-        other = torch_arguments.arrays.get(name)
-        fits = [] if other is None else fitting(other.shape, array.shape)
-        equal = [layout for layout in fits if other is not None and np.array_equal(moved(other, layout), array)]
-        found = equal or fits
-        if not found or other is None or other.dtype != array.dtype:
-            raise ConfigurationError(
-                f"gradients with respect to inputs{f' {name!r}' if name else ''} are compared only if both networks "
-                f"take the same array, got shape {array.shape} for JAX and {getattr(other, 'shape', None)} for "
-                f"PyTorch; leave out gradients="
-            )
-        if {SAME, CHANNELS_FIRST} == set(found) and not equal:
+class Input(NamedTuple):
+    """A floating-point input: its names in JAX and in PyTorch, and the layout in which PyTorch's becomes JAX's."""
+
+    name: str
+    other: str
+    layout: str
+
+
+def _inputs(ours: Side, theirs: Side) -> list[Input]:
+    """Pair the floating-point inputs, by their names or else by their order, and find the layouts by their values."""
+    names = ours.learnt if ours.learnt.keys() == theirs.learnt.keys() else theirs.learnt
+    if len(names) != len(ours.learnt):
+        raise ConfigurationError(
+            f"gradients with respect to the inputs are compared only if both networks take the same arrays, got "
+            f"{len(ours.learnt)} of floating-point numbers for JAX and {len(names)} for PyTorch; leave out gradients="
+        )
+    found = []
+    for (name, array), other in zip(ours.learnt.items(), names, strict=True):
+        given = theirs.learnt[other]
+        fits = fitting(given.shape, array.shape)
+        equal = [layout for layout in fits if np.array_equal(moved(given, layout), array)]
+        if len(equal or fits) != 1 and not equal:
             raise AmbiguousLayoutError(
-                f"inputs{f' {name!r}' if name else ''} of shape {array.shape} and PyTorch's differ, and either may "
-                f"have its channels first; leave out gradients="
+                f"inputs{f' {name!r}' if name else ''} of shape {array.shape} differ from PyTorch's of shape "
+                f"{given.shape}, so it is not known which gradients correspond; leave out gradients="
             )
-        layouts[name] = found[0]
-    return layouts
+        found.append(Input(name, other, (equal or fits)[0]))
+    return found
 
 
 def _torch(module: Any, side: Side) -> Slopes:
@@ -169,6 +176,9 @@ def _torch(module: Any, side: Side) -> Slopes:
 
 
 def _torch_product(output: Any, weights: Any) -> Any:
+    import torch
+
+    output = torch.as_tensor(output)
     if output.is_complex():
         return (output.real * weights.real).sum() + (output.imag * weights.imag).sum()
     return (output * weights).sum()

@@ -75,7 +75,8 @@ def pair_networks(
 
     def align(place: Place, other: Place, array: np.ndarray, like: np.ndarray) -> np.ndarray | None:
         found = watch.align(place, other, array, like)
-        if found is None and place.side == OUTPUT and other.layer in watch.known.layers.values() and not other.path:
+        whole = not place.layer or (other.layer in watch.known.layers.values() and not other.path)
+        if found is None and place.side == OUTPUT and whole:
             raise EventShapeError(f"layer {place} has shape {like.shape} where PyTorch's {other} has {array.shape}")
         return found
 

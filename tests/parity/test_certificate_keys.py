@@ -61,7 +61,7 @@ OF_MODULES = {
     "gradients": ["layer", "passed", "failures", *MEASURED],
     "blame": [],
 }
-BLAME = ["place", "layer", "between", "modules", "formula", "float32", "cause", "convention"]
+BLAME = ["place", "layer", "between", "modules", "formula", "float32", "finite", "cause", "convention"]
 
 
 def check(certificate: dict[str, Any], expected: dict[str, list[str]]) -> None:
