@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from parity.certification.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence,
 from parity.errors import CertificationError
 
 
-def circumstances() -> dict[str, Any]:
-    """Return what every certificate states of the run: where it ran, how precisely, and by which rule it judges."""
+def circumstances(stored: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what every certificate states of the run: where it ran, how precisely, and by which rule it judges.
+
+    `stored` are the dtypes of weights in half precision, which are compared in float32.
+    """
+    weights = f"float32, stored in {' and '.join(stored)}" if stored else "float32"
     return {
         "backend": {"jax": jax.default_backend(), "device": jax.devices()[0].device_kind, "torch": "cpu"},
-        "precision": {"jax_default_matmul_precision": PRECISION, "weights": "float32", "truth": "PyTorch, float64"},
+        "precision": {"jax_default_matmul_precision": PRECISION, "weights": weights, "truth": "PyTorch, float64"},
         "versions": versions(),
         "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "rule": {"rms_factor": RMS_FACTOR, "max_factor": MAX_FACTOR, "text": RULE},

@@ -14,6 +14,7 @@ from parity.capture import INPUT, OUTPUT, Place
 from parity.certification.blame import find_blame
 from parity.certification.certificate import circumstances, conclude, differing_bits, entries, passed
 from parity.certification.comparison import Batch, Comparison, compare
+from parity.certification.explanation import explained
 from parity.certification.gradients import gradient_evidence
 from parity.certification.inputs import Arguments, in_torch_layout, read_arguments
 from parity.certification.measure import departures, summary
@@ -25,7 +26,7 @@ from parity.inference import infer_rules
 from parity.nested import name_of
 from parity.rules.conversion import convert_by_table
 from parity.rules.table import RuleTable, read_rules
-from parity.rules.targets import target_leaves, widened
+from parity.rules.targets import HALF_PRECISION, in_float32, target_leaves, widened
 from parity.rules.wrappers import own_prefix
 
 
@@ -45,7 +46,10 @@ def certify_modules(
     target = None if output is None else check_writable(output)
     arguments = read_arguments(inputs)
     torch_arguments = in_torch_layout(arguments) if torch_inputs is None else read_arguments(torch_inputs)
-    state = {name: to_numpy(value) for name, value in torch_module.state_dict().items()}
+    own = {name: to_numpy(value) for name, value in torch_module.state_dict().items()}
+    # Half precision is certified by its weights: as float32 they are the same numbers.
+    state, variables = in_float32(own), in_float32(variables)
+    stored = sorted({str(array.dtype) for array in own.values() if str(array.dtype) in HALF_PRECISION})
     table = _table(rules, state, apply, variables, arguments)
     converted = target_leaves(convert_by_table(state, variables, table))
     differing = differing_bits(converted, target_leaves(variables))
@@ -62,7 +66,10 @@ def certify_modules(
             gradient_evidence(networks.single, networks.double, apply, variables, arguments, torch_arguments,
                               watch.outputs, table)
         )  # fmt: skip
-    blame = find_blame(comparison, watch.kinds)
+    found = find_blame(comparison, watch.kinds)
+    # Other weights than the rules' are cause enough.
+    stated = None if found is None else found.stated()
+    blame = stated if differing else explained(found, comparison, networks, watch, batch)
     seen = {comparison.pairs[place] for place in comparison.evidence}
     recorded = comparison.values.torch32
     certificate = {
@@ -72,14 +79,14 @@ def certify_modules(
         "parameters": sum(int(p.numel()) for p in torch_module.parameters()),
         "inputs": {"events": arguments.events, "shape": arguments.shape, "sha256": arguments.sha256},
         "output": _output(comparison, watch),
-        **circumstances(),
+        **circumstances(stored),
         "rules": table.text,
         "unwatched": unwatched(recorded, seen, watch.known.owners),
         "left_out": left_out(recorded, seen, watch.known.owners, watch.kinds),
         "layers": layers,
         "layer_inputs": read,
         "gradients": slopes,
-        "blame": None if blame is None else blame.stated(),
+        "blame": blame,
     }
     return conclude(certificate, target)
 
