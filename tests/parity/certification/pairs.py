@@ -62,9 +62,9 @@ def certify(torch_then: Callable[..., Any], jax_then: Callable[..., Any], inputs
     return parity.certify(module, Dense(jax_then).apply, dense_variables(module), given, rules=RULES, **options)
 
 
-def converted(module: Any, network: nn.Module, *inputs: Any) -> Any:
+def converted(module: Any, network: nn.Module, *inputs: Any, **options: Any) -> Any:
     """The variables of a Flax network from a PyTorch module, by inferred rules."""
     state = module.eval().state_dict()
     shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)
     one = {"apply": network.apply, "inputs": inputs[0]} if len(inputs) == 1 else {}
-    return parity.convert(state, shapes, parity.infer_rules(state, shapes, **one))
+    return parity.convert(state, shapes, parity.infer_rules(state, shapes, **one, **options))

@@ -21,7 +21,7 @@ from .pairs import RULES, Dense, certify, converted, dense_variables, normal, to
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
 # Many small programs, each run a few times.
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "no_search")
 X, Y = normal(64, 4), normal(64, 4, seed=1)
 
 

@@ -22,7 +22,7 @@ from .pairs import RULES, Dense, converted, dense_variables, normal, torch_dense
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
 # Many small programs, each run a few times.
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_compilation", "no_search")
 X = normal(64, 4)
 
 
@@ -103,12 +103,13 @@ def test_a_layer_called_output_is_not_the_network() -> None:
 
 
 class Network(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs) -> None:
+    def __init__(self, rngs: nnx.Rngs, act: Any = nnx.relu) -> None:
+        self.act = act
         self.dense = nnx.Linear(4, 4, rngs=rngs)
         self.norm = nnx.BatchNorm(4, use_running_average=True, rngs=rngs)
 
     def __call__(self, x: Any) -> Any:
-        return self.norm(nnx.relu(self.dense(x)))
+        return self.norm(self.act(self.dense(x)))
 
 
 class TorchNetwork(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
@@ -123,7 +124,7 @@ class TorchNetwork(torch.nn.Module):  # type: ignore[misc, name-defined, unused-
 def test_nnx_modules_are_seen_in_several_states_too() -> None:
     torch.manual_seed(0)
     module = TorchNetwork().eval()
-    graph, weights, rest = nnx.split(Network(nnx.Rngs(0)), nnx.Param, ...)
+    graph, *states = nnx.split(Network(nnx.Rngs(0)), nnx.Param, ...)
     leaves = {
         "dense.weight": "0/dense/kernel",
         "dense.bias": "0/dense/bias",
@@ -136,16 +137,17 @@ def test_nnx_modules_are_seen_in_several_states_too() -> None:
         tuple(Rule((key,), path, "linear" if "kernel" in path else "same") for key, path in leaves.items()),
         {"norm.num_batches_tracked": "a count"},
     )
-    variables = parity.convert(module.state_dict(), (weights, rest), rules)
+    variables = parity.convert(module.state_dict(), tuple(states), rules)
 
-    def apply(tree: Any, x: Any) -> Any:
+    def apply(tree: Any, x: Any, graph: Any = graph) -> Any:
         return nnx.merge(graph, *tree)(x)
 
     certificate = parity.certify(module, apply, variables, X, rules=rules)
     assert [entry["layer"] for entry in certificate["layers"]] == ["dense", "norm", "output"]
     assert [entry["layer"] for entry in certificate["layer_inputs"]] == ["dense", "norm"]
+    other = nnx.split(Network(nnx.Rngs(0), nnx.leaky_relu))[0]
     with pytest.raises(errors.CertificationError, match="is between dense and norm, where PyTorch has no module"):
-        parity.certify(module, lambda tree, x: apply(tree, -x), variables, -X, torch_inputs=-X, rules=rules)
+        parity.certify(module, lambda tree, x: apply(tree, x, other), variables, X, rules=rules)
 
 
 class Wider(nn.Dense):
@@ -157,7 +159,7 @@ class Wider(nn.Dense):
 
 
 class NNXWider(nnx.Linear):
-    def __call__(self, x: Any, *more: Any, scale: Any = 2.0, **others: Any) -> Any:
+    def __call__(self, x: Any, *more: Any, scale: Any = 2.0, **others: Any) -> Any:  # type: ignore[override]
         return scale * super().__call__(x + 0 * more[0] + 0 * others["mask"])
 
 
