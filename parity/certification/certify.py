@@ -11,6 +11,7 @@ import numpy as np
 from mathdnn_jax.errors import ConfigurationError
 from parity.certification.checkpoints import certify_checkpoint
 from parity.certification.modules import certify_modules
+from parity.certification.recording import read_recording
 from parity.containers import Inside
 from parity.rules.table import RuleTable
 
@@ -49,6 +50,9 @@ def certify(
     path: Any, model: Any = "nice", variables: Any = None, inputs: Any = None, **options: Any
 ) -> dict[str, Any]:
     """Compare a converted network with the PyTorch network, layer by layer, and return a certificate of the result.
+
+    `certify(recording, apply, variables)` compares with what `record` wrote of a module, where PyTorch is not
+    installed.
 
     `certify(path, "nice")` is for a checkpoint file of one of the models of `parity.MODELS`. `certify(torch_module,
     apply, variables, inputs)` is for any pair of networks. Both networks run in eval mode in float32, and in float64
@@ -125,6 +129,16 @@ def certify(
         >>> certificate["passed"], [entry["layer"] for entry in certificate["layers"]]
         (True, ['output'])
     """
+    if isinstance(path, str | os.PathLike) and callable(model) and variables is not None:
+        given = {**options, "inputs": inputs}
+        wrong = [name for name in ("inputs", "torch_inputs") if given.get(name) is not None]
+        wrong += ["gradients"] if given.get("gradients") else []
+        if wrong:
+            raise ConfigurationError(
+                f"a recording has its own inputs, and no gradients; got {', '.join(wrong)}: record the module again "
+                f"with other inputs, or certify it beside PyTorch"
+            )
+        return certify_modules(read_recording(path), model, variables, None, **options)
     if not hasattr(path, "named_modules"):
         if variables is not None or not isinstance(model, str):
             raise ConfigurationError(

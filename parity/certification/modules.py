@@ -20,8 +20,8 @@ from parity.certification.inputs import Arguments, in_torch_layout, read_argumen
 from parity.certification.measure import departures, summary
 from parity.certification.networks import Sides, Watch, pair_networks
 from parity.certification.pairing import known_layers
+from parity.certification.recording import Recording, describe
 from parity.certification.watched import left_out, unwatched
-from parity.containers.checkpoint import to_numpy
 from parity.inference import infer_rules
 from parity.nested import name_of
 from parity.rules.conversion import convert_by_table
@@ -42,11 +42,18 @@ def certify_modules(
     gradients: bool = False,
     output: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Implement `parity.certify(torch_module, apply, variables, inputs)`."""
+    """Implement `parity.certify(torch_module, apply, variables, inputs)`.
+
+    In place of the module there may be a `Recording` of one, which has the inputs too.
+    """
     target = None if output is None else check_writable(output)
-    arguments = read_arguments(inputs)
-    torch_arguments = in_torch_layout(arguments) if torch_inputs is None else read_arguments(torch_inputs)
-    own = {name: to_numpy(value) for name, value in torch_module.state_dict().items()}
+    recorded = isinstance(torch_module, Recording)
+    if recorded:
+        described, arguments, torch_arguments = torch_module[:3]
+    else:
+        described, arguments = describe(torch_module), read_arguments(inputs)
+        torch_arguments = in_torch_layout(arguments) if torch_inputs is None else read_arguments(torch_inputs)
+    own = described.state
     # Half precision is certified by its weights: as float32 they are the same numbers.
     state, variables = in_float32(own), in_float32(variables)
     stored = sorted({str(array.dtype) for array in own.values() if str(array.dtype) in HALF_PRECISION})
@@ -55,7 +62,7 @@ def certify_modules(
     differing = differing_bits(converted, target_leaves(variables))
 
     sides = Sides(torch_module, apply, arguments, torch_arguments)
-    watch = Watch(known_layers(table), {name: type(module).__name__ for name, module in torch_module.named_modules()})
+    watch = Watch(known_layers(table), described.kinds)
     networks = pair_networks(sides, watch, variables, _combined(state, variables, table, differing), output_layout)
     batch = Batch(tuple(arguments.arrays.values()), tuple(torch_arguments.arrays.values()))
     comparison = compare(networks, [batch])
@@ -67,22 +74,23 @@ def certify_modules(
                               watch.outputs, table)
         )  # fmt: skip
     found = find_blame(comparison, watch.kinds)
-    # Other weights than the rules' are cause enough.
+    # Other weights than the rules' are cause enough, and a recording cannot be run again to look for one.
     stated = None if found is None else found.stated()
-    blame = stated if differing else explained(found, comparison, networks, watch, batch)
+    blame = stated if differing or recorded else explained(found, comparison, networks, watch, batch)
     seen = {comparison.pairs[place] for place in comparison.evidence}
-    recorded = comparison.values.torch32
+    calls = comparison.values.torch32
     certificate = {
-        "model": type(torch_module).__name__,
+        "model": described.name,
         "passed": not differing and passed([*layers, *read, *slopes]),
         "weights": {"leaves": len(target_leaves(variables)), "differing": differing},
-        "parameters": sum(int(p.numel()) for p in torch_module.parameters()),
+        "parameters": described.parameters,
         "inputs": {"events": arguments.events, "shape": arguments.shape, "sha256": arguments.sha256},
         "output": _output(comparison, watch),
         **circumstances(stored),
+        "recorded": torch_module.versions if recorded else None,
         "rules": table.text,
-        "unwatched": unwatched(recorded, seen, watch.known.owners),
-        "left_out": left_out(recorded, seen, watch.known.owners, watch.kinds),
+        "unwatched": unwatched(calls, seen, watch.known.owners),
+        "left_out": left_out(calls, seen, watch.known.owners, watch.kinds),
         "layers": layers,
         "layer_inputs": read,
         "gradients": slopes,

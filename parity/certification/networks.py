@@ -14,13 +14,14 @@ from parity.certification.comparison import Networks
 from parity.certification.inputs import Arguments
 from parity.certification.outputs import Pair, moved, pair_outputs
 from parity.certification.pairing import Known, bare, in_jax_layout, kind_of, pair_places, unflattened
+from parity.certification.recording import Recording, Run
 from parity.certification.torch_side import copied, record
 from parity.nested import Outline, kind_of_array, leaves, outline
 from parity.rules.targets import rebuild, widened
 
 
 class Sides(NamedTuple):
-    """Both networks, each with what it is called with."""
+    """Both networks, each with what it is called with; `module` is a PyTorch module or a `Recording` of one."""
 
     module: Any
     apply: Callable[..., Any]
@@ -55,7 +56,6 @@ def pair_networks(
     output_layout: str | Mapping[str, str] | None,
 ) -> Networks:
     """Return both networks as `compare` runs them; `combined` are the leaves that are more exact in float64."""
-    import torch
 
     def jax_layers(tree: Any, *arrays: Any) -> dict[Place, Any]:
         with flax_values(tree) as values:
@@ -65,7 +65,10 @@ def pair_networks(
         return {**values, **own}
 
     def torch_layers(module: Any, *arrays: np.ndarray) -> dict[Place, np.ndarray]:
-        values, watch.outlines["PyTorch"] = record(module, sides.torch_arguments, arrays)
+        if isinstance(module, Run):
+            values, watch.outlines["PyTorch"] = module
+        else:
+            values, watch.outlines["PyTorch"] = record(module, sides.torch_arguments, arrays)
         return values
 
     def pair(ours: list[Place], theirs: Collection[Place]) -> dict[Place, Place]:
@@ -80,9 +83,18 @@ def pair_networks(
             raise EventShapeError(f"layer {place} has shape {like.shape} where PyTorch's {other} has {array.shape}")
         return found
 
-    single, double = copied(sides.module, torch.float32), copied(sides.module, torch.float64)
+    single, double = _in_both_precisions(sides.module)
     with jax.enable_x64(True):
         wide = rebuild(widened(variables), combined)
     return Networks(
         single, double, torch_layers, jax_layers, variables, wide, pair, align, lambda place: place.side == OUTPUT
     )
+
+
+def _in_both_precisions(module: Any) -> tuple[Any, Any]:
+    """Return the module in float32 and in float64, or both runs of its recording."""
+    if isinstance(module, Recording):
+        return module.single, module.double
+    import torch
+
+    return copied(module, torch.float32), copied(module, torch.float64)
