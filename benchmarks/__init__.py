@@ -13,6 +13,7 @@ Modules and packages, from the ground up; each imports only those before it:
 - `workloads`: the catalogue of cases, and the targets on a GPU;
 - `run` and `train`: the commands that measure workloads on this machine;
 - `checker`: the command that tries the bijector checker on maps of other libraries;
+- `conventions`: the command that certifies networks with wrong conventions;
 - `gpu`: the command that measures all that is worth knowing about a GPU;
 - `commands` and `cli`: the command line.
 """

@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import benchmarks
-from benchmarks.commands import run_checker, run_compare, run_list, run_profile, run_report, run_train, run_workloads
+from benchmarks.commands import (
+    run_checker,
+    run_compare,
+    run_conventions,
+    run_list,
+    run_profile,
+    run_report,
+    run_train,
+    run_workloads,
+)
 from benchmarks.gpu.command import add_command
 from mathdnn_jax.errors import MathdnnError
 
@@ -35,6 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     summary = "Try the bijector checker on maps of other libraries and on wrong ones, and print a table in Markdown."
     checker = _command(commands, "checker", run_checker, summary)
     checker.add_argument("--output", "-o", metavar="FILE", help="also write the page to a file")
+    summary = "Certify networks with one wrong convention each, and right ports, and print what is said, in Markdown."
+    conventions = _command(commands, "conventions", run_conventions, summary)
+    conventions.add_argument("--output", "-o", metavar="FILE", help="also write the page to a file")
     _add_train(commands)
     return parser
 

@@ -180,6 +180,22 @@ def run_checker(options: argparse.Namespace) -> int:
     return int(any(row.verdict in ("ACCUSED", "MISSED") for row in rows))
 
 
+def run_conventions(options: argparse.Namespace) -> int:
+    """Run `python -m benchmarks conventions`; return 1 if a certificate said anything wrong."""
+    target = check_writable(options.output) if options.output else None
+    with _needing_torch():
+        from benchmarks.conventions.run import run
+        from benchmarks.conventions.table import conventions_page, is_wrong
+    from benchmarks.harness.machine import describe_machine
+
+    rows = list(run(say=say))
+    page = conventions_page(rows, describe_machine())
+    if target is not None:
+        _write(target, page)
+    print(page)
+    return int(any(map(is_wrong, rows)))
+
+
 def _write(target: Path, text: str) -> None:
     with replace_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")

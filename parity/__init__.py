@@ -6,6 +6,7 @@ torch.
 """
 
 from parity.certification.certify import certify
+from parity.certification.recording import record
 from parity.containers.checkpoint import load
 from parity.conversion import convert, export
 from parity.inference import infer_rules
@@ -22,6 +23,7 @@ __all__ = [
     "infer_rules",
     "load",
     "read_rules",
+    "record",
     "restore",
     "save_params",
     "save_state",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mathdnn_jax.errors import MathdnnError, MathdnnWarning
+from mathdnn_jax.errors import ConfigurationError, MathdnnError, MathdnnWarning
 from parity.display import printable
 
 
@@ -108,6 +108,14 @@ class CertificationError(ParityError, AssertionError):
     def __init__(self, message: str, certificate: Mapping[str, Any]) -> None:
         super().__init__(message)
         self.certificate = certificate
+
+
+class OutputStructureError(ParityError, ValueError):
+    """Two networks do not return the same tree with the same kinds of numbers, so their outputs cannot be compared."""
+
+
+class AmbiguousLayoutError(ParityError, ConfigurationError):
+    """An array may have its channels first or not, and its shape does not tell; the message says how to declare it."""
 
 
 class AmbiguousRulesError(ConversionError):

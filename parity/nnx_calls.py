@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import jax
 from flax import nnx
 
 
 @contextmanager
-def nnx_calls(variables: Any, note: Callable[[nnx.Module, str, Any], None]) -> Iterator[None]:
-    """Call note(module, path, result) after every call of an NNX module, if the variables are an NNX state.
+def nnx_calls(
+    variables: Any,
+    note: Callable[[nnx.Module, str, Any], None],
+    enter: Callable[[str, tuple[Any, ...], Mapping[str, Any]], None] | None = None,
+) -> Iterator[None]:
+    """Call note(module, path, result) after every call of an NNX module, if there is NNX state in the variables.
 
-    The path, such as `layers/0`, is the path in the module made by `nnx.merge`, as in the leaves of the state. Calls
-    are observed with `sys.setprofile` in this thread while the context is active; a profiler that was in use is
-    restored afterwards.
+    The path, such as `layers/0`, is the path in the module made by `nnx.merge`, as in the leaves of the state.
+    enter(path, arguments, keywords) is called before every call. Calls are observed with `sys.setprofile` in this
+    thread while the context is active; a profiler that was in use is restored afterwards.
     """
-    if not isinstance(variables, nnx.State):
+    if not any(map(_is_state, jax.tree.leaves(variables, is_leaf=_is_state))):
         yield
         return
     paths: dict[int, str] = {}
@@ -43,6 +49,8 @@ def nnx_calls(variables: Any, note: Callable[[nnx.Module, str, Any], None]) -> I
             learn(module)
         if event == "return":
             note(module, paths[id(module)], result)
+        elif enter is not None:
+            enter(paths[id(module)], *_arguments(frame))
 
     before = sys.getprofile()
     sys.setprofile(watch)
@@ -50,3 +58,17 @@ def nnx_calls(variables: Any, note: Callable[[nnx.Module, str, Any], None]) -> I
         yield
     finally:
         sys.setprofile(before)
+
+
+def _arguments(frame: FrameType) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and the keyword arguments of a method that begins, without `self`."""
+    found = inspect.getargvalues(frame)
+    named = frame.f_code.co_argcount
+    positional = tuple(found.locals[name] for name in found.args[1:named])
+    extra = found.locals[found.varargs] if found.varargs else ()
+    keywords = {name: found.locals[name] for name in found.args[named:]}
+    return (*positional, *extra), {**keywords, **(found.locals[found.keywords] if found.keywords else {})}
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, nnx.State)

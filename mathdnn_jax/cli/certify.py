@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--shape", type=_shape, help="shape of the drawn events, such as 32,32,3")
     own.add_argument("--rules", help="the rule table, a .toml file (default: inferred)")
     own.add_argument("--save-rules", metavar="FILE", help="write the inferred table to this .toml file")
+    own.add_argument(
+        "--output-layout",
+        choices=("same", "channels_first"),
+        help="whether PyTorch's output is laid out as JAX's or has its channels first, where its shape does not tell",
+    )
     own.add_argument("--gradients", action="store_true", help="compare the gradients too")
 
 
@@ -55,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """Do what the command line asks."""
     if options.torch or options.flax:
         return _run_user_networks(options)
-    for name in ("shape", "rules", "save_rules", "gradients"):
+    for name in ("shape", "rules", "save_rules", "output_layout", "gradients"):
         if getattr(options, name):
             raise ConfigurationError(
                 f"--{name.replace('_', '-')} is for your own networks: name them with --torch and --flax"
@@ -110,6 +115,7 @@ def _run_user_networks(options: argparse.Namespace) -> int:
         networks.variables,
         x,
         rules=networks.rules,
+        output_layout=options.output_layout,
         gradients=options.gradients,
         output=output,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from parity.certification.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence,
 from parity.errors import CertificationError
 
 
-def circumstances() -> dict[str, Any]:
-    """Return what every certificate states of the run: where it ran, how precisely, and by which rule it judges."""
+def circumstances(stored: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what every certificate states of the run: where it ran, how precisely, and by which rule it judges.
+
+    `stored` are the dtypes of weights in half precision, which are compared in float32.
+    """
+    weights = f"float32, stored in {' and '.join(stored)}" if stored else "float32"
     return {
         "backend": {"jax": jax.default_backend(), "device": jax.devices()[0].device_kind, "torch": "cpu"},
-        "precision": {"jax_default_matmul_precision": PRECISION, "weights": "float32", "truth": "PyTorch, float64"},
+        "precision": {"jax_default_matmul_precision": PRECISION, "weights": weights, "truth": "PyTorch, float64"},
         "versions": versions(),
         "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "rule": {"rms_factor": RMS_FACTOR, "max_factor": MAX_FACTOR, "text": RULE},
@@ -68,20 +72,44 @@ def failure(certificate: Mapping[str, Any]) -> str:
     lines = []
     if not certificate.get("round_trip_bit_exact", True):
         lines.append("the weights do not come back bit for bit from the conversion")
-    for what in ("layers", "gradients"):
+    for what, noun in (("layers", "layers"), ("layer_inputs", "inputs of layers"), ("gradients", "gradients")):
         failed = [entry for entry in certificate.get(what, []) if not entry["passed"]]
-        if failed:
+        if failed and not (what == "layer_inputs" and lines):
             first, worst = failed[0], failed[0]["jax_to_torch_float32"]["absolute"]
             lines.append(
-                f"JAX and PyTorch differ by more than rounding in {len(failed)} of {len(certificate[what])} {what}, "
+                f"JAX and PyTorch differ by more than rounding in {len(failed)} of {len(certificate[what])} {noun}, "
                 f"first in {first['layer']}: {'; '.join(first['failures'])}. Greatest difference there: "
                 f"{worst['greatest']:.6g} at {tuple(worst['index'])}: JAX {worst['jax']:.9g}, "
                 f"PyTorch {worst['torch']:.9g}"
             )
+    if certificate.get("blame"):
+        lines.append(blamed(certificate["blame"]))
+    either = certificate.get("output", {}).get("either_layout")
+    if either and lines:
+        lines.append(
+            f"{', '.join(either)} may have the channels first in PyTorch or not, and was compared as "
+            f"{certificate['output']['layouts'][either[0]]!r}: output_layout= says so if it is otherwise"
+        )
     differing = certificate.get("weights", {}).get("differing")
     if differing:
         lines.append(f"these weights are not what the rules make of the PyTorch module's: {', '.join(differing)}")
     return "\n".join(lines)
+
+
+def blamed(blame: Mapping[str, Any]) -> str:
+    """Return in words where two networks depart first, and the likely cause if one is known."""
+    there = ""
+    if blame["between"] is not None:
+        there = f", where PyTorch has {', '.join(blame['modules']) or 'no module, but functions or operators'}"
+    why = "The float64 runs agree: the formula is right, the arithmetic is poorer."
+    if blame["formula"]:
+        why = "The float64 runs differ there too: it is the formula, or the weights."
+    if blame["float32"]:
+        why = "The float64 runs differ there as float32 rounds: a cast to float32, or a constant in float32."
+    if not blame["finite"]:
+        why = "There are values that are NaN or infinite there, which cannot be compared."
+    cause = f" Likely cause: {blame['cause']}." if blame["cause"] else ""
+    return f"What is wrong is {blame['place']}{there}. {why}{cause}"
 
 
 def differing_bits(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

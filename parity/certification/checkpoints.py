@@ -134,8 +134,7 @@ def _evidence(
         pair,
         lambda _layer, _submodule, array, _like: array,
     )
-    evidence, _ = compare(networks, _batches(inputs, size, on_batch))
-    return evidence
+    return compare(networks, _batches(inputs, size, on_batch)).evidence
 
 
 def _batches(inputs: tuple[np.ndarray, ...], size: int, on_batch: Callable[[int], object] | None) -> Iterator[Batch]:

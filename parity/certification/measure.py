@@ -139,12 +139,9 @@ def verdicts(evidence: Mapping[str, Evidence]) -> dict[str, tuple[str, ...]]:
 
 def verdict(evidence: Evidence, features: int = LEAST_FEATURES) -> tuple[str, ...]:
     """Return why a layer fails; `features` is the smallest number of features of this layer and all before it."""
+    reasons = list(departures(evidence))
     if evidence.non_finite:
-        return (f"{evidence.non_finite} values are NaN or infinite",)
-    reasons = []
-    float64_bound = FLOAT64_FACTOR * evidence.torch_max + 4 * float(np.spacing(evidence.truth_max))
-    if evidence.float64_max > float64_bound:
-        reasons.append(f"in float64 the networks differ by {evidence.float64_max:.3g}, allowed {float64_bound:.3g}")
+        return tuple(reasons)
     if evidence.distinct and evidence.events >= LEAST_EVENTS:
         jax_rms, torch_rms = rms(evidence.jax_squares, evidence), rms(evidence.torch_squares, evidence)
         ulp = (
@@ -159,6 +156,21 @@ def verdict(evidence: Evidence, features: int = LEAST_FEATURES) -> tuple[str, ..
                 f"{evidence.torch_max:.3g} plus one ulp ({evidence.ulp_at_jax_max:.3g})"
             )
     return tuple(reasons)
+
+
+def departures(evidence: Evidence) -> tuple[str, ...]:
+    """Return why a layer fails whatever the rounding: values that are not finite, or another result in float64."""
+    if evidence.non_finite:
+        return (f"{evidence.non_finite} values are NaN or infinite",)
+    bound = float64_bound(evidence.torch_max, evidence.truth_max)
+    if evidence.float64_max > bound:
+        return (f"in float64 the networks differ by {evidence.float64_max:.3g}, allowed {bound:.3g}",)
+    return ()
+
+
+def float64_bound(torch_max: float, truth_max: float) -> float:
+    """Return how far the float64 runs may be apart, where PyTorch's float32 error is up to `torch_max`."""
+    return FLOAT64_FACTOR * torch_max + 4 * float(np.spacing(truth_max))
 
 
 def _features(truth: np.ndarray) -> int:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from mathdnn_jax.files import check_writable
-from parity.capture import OUTPUT, first_array, flax_calls, torch_calls
+from parity.capture import INPUT, OUTPUT, Place
+from parity.certification.blame import find_blame
 from parity.certification.certificate import circumstances, conclude, differing_bits, entries, passed
-from parity.certification.comparison import Batch, Networks, compare
+from parity.certification.comparison import Batch, Comparison, compare
+from parity.certification.explanation import explained
 from parity.certification.gradients import gradient_evidence
-from parity.certification.pairing import in_jax_layout, pair_layers
-from parity.containers.checkpoint import to_numpy
+from parity.certification.inputs import Arguments, in_torch_layout, read_arguments
+from parity.certification.measure import departures, summary
+from parity.certification.networks import Sides, Watch, pair_networks
+from parity.certification.pairing import known_layers
+from parity.certification.recording import Recording, describe
+from parity.certification.watched import left_out, unwatched
 from parity.inference import infer_rules
-from parity.inference.units import module_of_source, module_of_target
+from parity.nested import name_of
 from parity.rules.adapting import for_module
 from parity.rules.conversion import convert_by_table
 from parity.rules.table import RuleTable, read_rules
-from parity.rules.targets import rebuild, target_leaves, widened
-
-SILENT = ("Flatten", "Dropout", "Dropout2d", "Identity")
-"""PyTorch layers that compute nothing; the order of a flattened image is judged by the layer that reads it."""
+from parity.rules.targets import HALF_PRECISION, in_float32, target_leaves, widened
 
 
 def certify_modules(
@@ -38,86 +38,124 @@ def certify_modules(
     *,
     rules: RuleTable | str | os.PathLike[str] | None = None,
     torch_inputs: Any = None,
+    output_layout: str | Mapping[str, str] | None = None,
     gradients: bool = False,
     output: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Implement `parity.certify(torch_module, apply, variables, inputs)`."""
+    """Implement `parity.certify(torch_module, apply, variables, inputs)`.
+
+    In place of the module there may be a `Recording` of one, which has the inputs too.
+    """
     target = None if output is None else check_writable(output)
-    x = np.asarray(inputs)
-    if not x.ndim or not len(x):
-        raise EventShapeError(f"certify needs a batch of at least one event, got an array of shape {x.shape}")
-    if np.issubdtype(x.dtype, np.floating):
-        x = x.astype(np.float32)
-    xt = _torch_layout(x) if torch_inputs is None else np.asarray(torch_inputs)
-    state = {name: to_numpy(value) for name, value in torch_module.state_dict().items()}
-    if rules is None:
-        rules = infer_rules(state, variables, apply=apply, inputs=jax.ShapeDtypeStruct(x.shape, x.dtype))
-    table = rules if isinstance(rules, RuleTable) else read_rules(rules)
-    table = for_module(table, state)
+    recorded = isinstance(torch_module, Recording)
+    if recorded:
+        described, arguments, torch_arguments = torch_module[:3]
+    else:
+        described, arguments = describe(torch_module), read_arguments(inputs)
+        torch_arguments = in_torch_layout(arguments) if torch_inputs is None else read_arguments(torch_inputs)
+    own = described.state
+    # Half precision is certified by its weights: as float32 they are the same numbers.
+    state, variables = in_float32(own), in_float32(variables)
+    stored = sorted({str(array.dtype) for array in own.values() if str(array.dtype) in HALF_PRECISION})
+    table = _table(rules, state, apply, variables, arguments)
     converted = target_leaves(convert_by_table(state, variables, table))
     differing = differing_bits(converted, target_leaves(variables))
 
-    networks = _networks(torch_module, apply, variables, table, _combined(state, variables, table, differing))
-    evidence, pairs = compare(networks, [Batch((x,), (xt,))])
-    layers, slopes = entries(evidence, pairs), []
+    sides = Sides(torch_module, apply, arguments, torch_arguments)
+    watch = Watch(known_layers(table), described.kinds)
+    networks = pair_networks(sides, watch, variables, _combined(state, variables, table, differing), output_layout)
+    batch = Batch(tuple(arguments.arrays.values()), tuple(torch_arguments.arrays.values()))
+    comparison = compare(networks, [batch])
+    layers, read = _judged(comparison)
+    slopes = []
     if gradients:
-        slopes = entries(gradient_evidence(networks.single, networks.double, apply, variables, x, xt, table))
+        slopes = entries(
+            gradient_evidence(networks.single, networks.double, apply, variables, arguments, torch_arguments,
+                              watch.outputs, table)
+        )  # fmt: skip
+    found = find_blame(comparison, watch.kinds)
+    # Other weights than the rules' are cause enough, and a recording cannot be run again to look for one.
+    stated = None if found is None else found.stated()
+    blame = stated if differing or recorded else explained(found, comparison, networks, watch, batch)
+    seen = {comparison.pairs[place] for place in comparison.evidence}
+    calls = comparison.values.torch32
     certificate = {
-        "model": type(torch_module).__name__,
-        "passed": not differing and passed([*layers, *slopes]),
+        "model": described.name,
+        "passed": not differing and passed([*layers, *read, *slopes]),
         "weights": {"leaves": len(target_leaves(variables)), "differing": differing},
-        "parameters": sum(int(p.numel()) for p in torch_module.parameters()),
-        "inputs": {"events": len(x), "shape": list(x.shape), "sha256": hashlib.sha256(x.tobytes()).hexdigest()},
-        **circumstances(),
+        "parameters": described.parameters,
+        "inputs": {"events": arguments.events, "shape": arguments.shape, "sha256": arguments.sha256},
+        "output": _output(comparison, watch),
+        **circumstances(stored),
+        "recorded": torch_module.versions if recorded else None,
         "rules": table.text,
-        "unwatched": sorted(_owners(table) - {pairs[name] for name in evidence}),
+        "unwatched": unwatched(calls, seen, watch.known.owners),
+        "left_out": left_out(calls, seen, watch.known.owners, watch.kinds),
         "layers": layers,
+        "layer_inputs": read,
         "gradients": slopes,
+        "blame": blame,
     }
     return conclude(certificate, target)
 
 
-def _networks(
-    torch_module: Any, apply: Callable[..., Any], variables: Any, table: RuleTable, combined: Mapping[str, Any]
-) -> Networks:
-    single, double = copy.deepcopy(torch_module).float().eval(), copy.deepcopy(torch_module).double().eval()
-    kinds = {name: type(module).__name__ for name, module in single.named_modules()}
-    known = _modules(table)
+def _table(
+    rules: RuleTable | str | os.PathLike[str] | None,
+    state: Mapping[str, np.ndarray],
+    apply: Callable[..., Any],
+    variables: Any,
+    arguments: Arguments,
+) -> RuleTable:
+    """Return the rule table for the module's own state, inferred if there is none."""
+    if rules is None:
+        shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arguments.arrays.items()}
 
-    def jax_layers(tree: Any, x: Any) -> dict[str, Any]:
-        with flax_calls(tree) as values:
-            output = apply(tree, x)
-        return {**values, OUTPUT: first_array(output)}
+        def network(tree: Any, arrays: Mapping[str, Any]) -> Any:
+            return arguments.call(apply, arrays, tree)
 
-    def pair(layers: list[str], others: Collection[str]) -> dict[str, str]:
-        named = pair_layers([name for name in layers if name != OUTPUT], set(others) - {OUTPUT}, known)
-        judged = {layer: other for layer, other in named.items() if _kind(kinds, other) not in SILENT}
-        return {**judged, OUTPUT: OUTPUT}
-
-    def align(layer: str, submodule: str, array: np.ndarray, like: np.ndarray) -> np.ndarray | None:
-        kind = _kind(kinds, submodule)
-        moved = in_jax_layout(kind, array, like)
-        if moved is None and submodule == OUTPUT:
-            raise EventShapeError(
-                f"the JAX network's output has shape {like.shape} and PyTorch's has {array.shape}, so they cannot be "
-                f"compared: let both return the same, PyTorch with its channels first"
-            )
-        if moved is None and kind and submodule in known.values():
-            raise EventShapeError(f"layer {layer} has shape {like.shape} where PyTorch's {submodule} has {array.shape}")
-        return moved
-
-    with jax.enable_x64(True):
-        wide = rebuild(widened(variables), combined)
-    return Networks(single, double, _torch_layers, jax_layers, variables, wide, pair, align)
+        rules = infer_rules(state, variables, apply=network, inputs=shapes)
+    table = rules if isinstance(rules, RuleTable) else read_rules(rules)
+    return for_module(table, state)
 
 
-def _torch_layers(module: Any, x: np.ndarray) -> dict[str, np.ndarray]:
-    import torch
+def _output(comparison: Comparison, watch: Watch) -> dict[str, Any]:
+    """Return what a certificate states of the output: how much was compared, and in which layouts of PyTorch's."""
+    own = [found for place, found in comparison.evidence.items() if not place.layer]
+    return {
+        "leaves": len(own),
+        "numbers": sum(found.size for found in own),
+        "layouts": {name_of(pair.path): pair.layout for pair in watch.outputs},
+        "either_layout": [name_of(pair.path) for pair in watch.outputs if pair.either],
+    }
 
-    with torch.no_grad(), torch_calls(module) as values:
-        output = first_array(module(torch.from_numpy(x)))
-    assert output is not None
-    return {**values, OUTPUT: output.numpy()}
+
+def _judged(comparison: Comparison) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what a certificate states of the outputs of all layers, and of what layers read."""
+    evidence, pairs = comparison.evidence, comparison.pairs
+    names = {place: _name(place) for place in evidence if place.side == OUTPUT}
+    layers = entries(
+        {name: evidence[place] for place, name in names.items()},
+        {name: _name(pairs[place]) for place, name in names.items()},
+    )
+    read = [
+        {
+            "layer": place.layer,
+            "argument": place.path,
+            "torch": pairs[place].layer,
+            "passed": not departures(found),
+            "failures": list(departures(found)),
+            **summary(found),
+        }
+        for place, found in evidence.items()
+        if place.side == INPUT
+    ]
+    return layers, read
+
+
+def _name(place: Place) -> str:
+    """Return the name of an output in a certificate; that of the network is not mistaken for that of a layer."""
+    taken = place.layer == name_of("") or place.layer.startswith(name_of("x")[:-1])
+    return f"./{place}" if taken else str(place)
 
 
 def _combined(
@@ -134,28 +172,3 @@ def _combined(
         double = {name: a.astype(np.float64) if a.dtype.kind not in "iub" else a for name, a in state.items()}
         leaves = target_leaves(convert_by_table(double, widened(variables), table))
         return {path: np.asarray(leaves[path]) for path in wanted}
-
-
-def _modules(table: RuleTable) -> dict[str, str]:
-    """Return {JAX layer: PyTorch submodule} for the rules that fill a whole layer from a whole submodule."""
-    whole = [rule for rule in table.rules if rule.part == (0, 1) and module_of_target(rule.target)]
-    return {module_of_target(r.target): table.prefix + module_of_source(r.sources[0]) for r in whole}
-
-
-def _owners(table: RuleTable) -> set[str]:
-    """Return the PyTorch submodules that have arrays of their own; the module itself is judged by its output."""
-    owners = {module_of_source(key) for rule in table.rules for key in rule.sources}
-    return {table.prefix + owner for owner in owners if owner}
-
-
-def _kind(kinds: Mapping[str, str], submodule: str) -> str:
-    return kinds.get(submodule.partition("#")[0], "")
-
-
-def _torch_layout(x: np.ndarray) -> np.ndarray:
-    if x.ndim == 3 and np.issubdtype(x.dtype, np.floating):
-        raise ConfigurationError(
-            f"inputs of shape {x.shape} may be signals, which PyTorch takes with the channels first, or sequences, "
-            f"which it takes as they are: give torch_inputs= too"
-        )
-    return np.ascontiguousarray(np.moveaxis(x, -1, 1) if x.ndim > 3 else x)

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from parity.certification.certificate import blamed
+
 
 def describe(certificate: Mapping[str, Any]) -> str:
-    """Return one line for each layer and gradient, then a summary; errors are relative to PyTorch in float64."""
+    """Return one line for each layer and gradient, then a summary; errors are relative to PyTorch in float64.
+
+    Of what layers read, only what fails is shown.
+    """
     judged = [(entry["layer"], entry) for entry in certificate["layers"]]
+    judged += [(f"input of {e['layer']}", e) for e in certificate.get("layer_inputs", []) if not e["passed"]]
     judged += [(f"gradient of {entry['layer']}", entry) for entry in certificate.get("gradients", [])]
     width = max(len(name) for name, _ in judged) + 2
     lines = [f"{'layer':<{width}}{'JAX rms':>10}{'PyTorch rms':>13}{'ratio':>7}{'JAX-PyTorch':>13}{'in float64':>12}"]
@@ -38,6 +44,14 @@ def _of_modules(certificate: Mapping[str, Any]) -> list[str]:
     lines = [f"{leaves - len(differing)} of {leaves} weights are bit for bit what the rules give"]
     if certificate["unwatched"]:
         lines.append(f"not compared one by one: {', '.join(certificate['unwatched'])}")
+    if certificate["left_out"]:
+        lines.append(
+            f"without weights and without a counterpart in JAX: {len(certificate['left_out'])} of PyTorch's calls"
+        )
+    if certificate["blame"]:
+        lines.append(blamed(certificate["blame"]))
+    output = certificate["output"]
+    lines.append(f"{output['numbers']:,} numbers of the output compared, in {output['leaves']} array(s)")
     return [
         *lines,
         f"{_verdict(certificate)}: {certificate['model']}, {certificate['parameters']:,} parameters, "

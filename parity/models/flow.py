@@ -60,10 +60,12 @@ def torch_layers(twin: Any, submodules: Iterable[str], x: np.ndarray, z: np.ndar
     import torch
 
     with torch.no_grad():
-        with torch_calls(twin, submodules) as values:
+        with torch_calls(twin, submodules) as outputs:
             log_prob = twin.log_prob(torch.from_numpy(x))
         log_det = twin(torch.from_numpy(x))[1]
         inverse = twin.inverse(torch.from_numpy(z))[0]
+    # What a part returns beside the event is its share of the log-determinant, which is compared below.
+    values = {name: output for name, output in outputs.items() if not name.endswith("[1]")}
     values["log_det"] = np.broadcast_to(log_det.numpy(), len(x))
     values["log_prob"] = log_prob.numpy()
     values["inverse"] = inverse.numpy()

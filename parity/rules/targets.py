@@ -12,6 +12,8 @@ import numpy as np
 from parity.errors import RuleTableError
 from parity.rules.tree import SEPARATOR
 
+HALF_PRECISION = ("bfloat16", "float16")
+
 
 def target_leaves(variables: Any) -> dict[str, Any]:
     """Return {path: leaf}, with paths written `params/conv1/kernel`; keys of random streams, not weights, are left out.
@@ -48,6 +50,13 @@ def widened(tree: Any) -> Any:
     """Convert the floating-point arrays of a tree to float64; all others are unchanged."""
     return jax.tree.map(
         lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+    )
+
+
+def in_float32(tree: Any) -> Any:
+    """Convert the arrays of a tree in half precision to float32, which holds each of their numbers exactly."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float32) if str(getattr(leaf, "dtype", "")) in HALF_PRECISION else leaf, tree
     )
 
 

@@ -16,8 +16,8 @@ PACKAGE = Path(benchmarks.__file__).parent
 
 # Ground floor first. A part is a package or module of `benchmarks`; it imports only the parts that stand before it.
 FLOORS = [
-    "errors", "progress", "case", "frameworks", "harness", "reports", "workloads", "run", "train", "checker", "gpu",
-    "commands", "cli", "__main__",
+    "errors", "progress", "case", "frameworks", "harness", "reports", "workloads", "run", "train", "checker",
+    "conventions", "gpu", "commands", "cli", "__main__",
 ]  # fmt: skip
 FRAMEWORKS = {"jax", "jaxlib", "flax", "optax", "torch", "torchvision"}
 BARE = {"errors", "progress", "case", "harness", "reports", "run", "commands", "cli", "__main__"}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import parity
-from parity.rules.table import Rule
+from parity import errors
 
 from .twins import save, small_state
 
@@ -50,12 +52,17 @@ OF_MODULES = {
     "weights": ["leaves", "differing"],
     "parameters": [],
     "inputs": ["events", "shape", "sha256"],
+    "output": ["leaves", "numbers", "layouts", "either_layout"],
     **COMMON,
     "rules": [],
     "unwatched": [],
+    "left_out": [],
     "layers": ["layer", "torch", "passed", "failures", *MEASURED],
+    "layer_inputs": ["layer", "argument", "torch", "passed", "failures", *MEASURED],
     "gradients": ["layer", "passed", "failures", *MEASURED],
+    "blame": [],
 }
+BLAME = ["place", "layer", "between", "modules", "formula", "float32", "finite", "cause", "convention"]
 
 
 def check(certificate: dict[str, Any], expected: dict[str, list[str]]) -> None:
@@ -64,7 +71,7 @@ def check(certificate: dict[str, Any], expected: dict[str, list[str]]) -> None:
         value = certificate[name]
         if name == "versions":
             assert set(keys) <= set(value)
-        elif name in ("layers", "gradients"):
+        elif name in ("layers", "layer_inputs", "gradients"):
             assert value
             for entry in value:
                 assert list(entry) == keys
@@ -82,9 +89,17 @@ def test_keys_of_a_checkpoints_certificate(tmp_path: Path) -> None:
 
 def test_keys_of_the_certificate_of_two_networks() -> None:
     torch.manual_seed(0)
-    linear = torch.nn.Linear(3, 2)
-    tree = {"w": linear.weight.detach().numpy().T.copy(), "b": linear.bias.detach().numpy().copy()}
-    x = np.random.default_rng(0).random((8, 3), dtype=np.float32)
-    rules = parity.RuleTable((Rule(("weight",), "w", "linear"), Rule(("bias",), "b", "same")))
-    certificate = parity.certify(linear, lambda t, y: y @ t["w"] + t["b"], tree, x, rules=rules, gradients=True)
-    check(certificate, OF_MODULES)
+    module, x = torch.nn.Sequential(torch.nn.Linear(3, 2)), np.random.default_rng(0).random((8, 3), dtype=np.float32)
+    tree = {
+        "params": {"0": {"kernel": module[0].weight.detach().numpy().T, "bias": module[0].bias.detach().numpy()}},
+    }
+    check(parity.certify(module, Twin().apply, tree, x, gradients=True), OF_MODULES)
+    with pytest.raises(errors.CertificationError) as caught:
+        parity.certify(module, lambda t, y: -jnp.asarray(Twin().apply(t, y)), tree, x, gradients=True)
+    check({**caught.value.certificate}, {**OF_MODULES, "blame": BLAME})
+
+
+class Twin(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.Dense(2, name="0")(x)

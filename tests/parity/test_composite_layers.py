@@ -31,12 +31,18 @@ class Recurrent(nn.Module):
 
 
 class Following(nn.Module):
-    """A recurrent network whose first carry is of its input's dtype: Flax's own is float32 whatever comes."""
+    """A recurrent network whose first carry is of its input's dtype: Flax's own is float32 whatever comes.
+
+    It returns all that PyTorch's does: what every step computes, and the last state.
+    """
+
+    own: bool = True
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
-        carry = (jnp.zeros((len(x), 5), x.dtype),) * 2
-        return nn.RNN(nn.OptimizedLSTMCell(5, name="rnn"))(x, initial_carry=carry)
+        carry = (jnp.zeros((len(x), 5), x.dtype),) * 2 if self.own else None
+        (cell, hidden), y = nn.RNN(nn.OptimizedLSTMCell(5, name="rnn"))(x, initial_carry=carry, return_carry=True)
+        return y, (hidden[None], cell[None])
 
 
 class Attention(nn.Module):
@@ -80,13 +86,14 @@ def test_what_a_loop_computes_is_judged_by_the_layer_around_it() -> None:
     converted = parity.convert(module.state_dict(), shapes, table)
     with jax.numpy_dtype_promotion("standard"):
         certificate = parity.certify(module, network.apply, converted, X, rules=table, torch_inputs=X)
-        assert [entry["layer"] for entry in certificate["layers"]] == ["output"]
+        assert [entry["layer"] for entry in certificate["layers"]] == ["output/0", "output/1/0", "output/1/1"]
+        assert certificate["output"]["numbers"] == 2 * 6 * 5 + 2 * (2 * 5)
         # A bias that comes of two is judged too.
         spoilt = jax.tree.map(jnp.array, converted)
         spoilt["params"]["rnn"]["hf"]["bias"] *= 1.001
-        with pytest.raises(errors.CertificationError, match=r"(?s)first in output:.*params/rnn/hf/bias$"):
+        with pytest.raises(errors.CertificationError, match=r"(?s)first in output/0:.*params/rnn/hf/bias$"):
             parity.certify(module, network.apply, spoilt, X, rules=table, torch_inputs=X)
-        apply = Recurrent(nn.OptimizedLSTMCell).apply
+        apply = Following(own=False).apply
         with pytest.raises(ConfigurationError, match=r"does not run in float64, .*first carry$"):
             parity.certify(module, apply, converted, X, rules=table, torch_inputs=X)
 

@@ -78,8 +78,10 @@ def test_a_pair_of_user_networks(folder: Path, capsys: pytest.CaptureFixture[str
     np.save("x.npy", np.ones((2, 6, 6, 3), np.float32))
     assert certify("build", "build", "--inputs", "x.npy", "--rules", "rules.toml", "--json") == 0
     assert json.loads(capsys.readouterr().out)["inputs"]["events"] == 2
-    assert certify("build", "wrong", *SHAPE) == 1
-    assert "first in output" in capsys.readouterr().err
+    assert certify("build", "wrong", *SHAPE, "--output-layout", "same") == 1
+    said = capsys.readouterr().err
+    assert "first in output" in said
+    assert "What is wrong is between 3 and the output" in said
 
 
 @pytest.mark.parametrize(
@@ -106,5 +108,7 @@ def test_invalid_pairs_are_explained(
 def test_options_of_a_pair_need_the_pair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["certify", "net.pth", "--gradients"]) == 2
     assert "--gradients is for your own networks" in capsys.readouterr().err
+    assert main(["certify", "net.pth", "--output-layout", "same"]) == 2
+    assert "--output-layout is for your own networks" in capsys.readouterr().err
     assert main(["certify", "net.pth", "--torch", "a:b"]) == 2
     assert "--torch and --flax together" in capsys.readouterr().err
