@@ -77,12 +77,12 @@ def certify(
 
     Args:
         path: a checkpoint, or a file of `save_params`, as `restore` takes it; or the PyTorch module, which is not
-            changed.
+            changed; or a file of `record`.
         model: a name in `parity.MODELS`; or `apply`, the network in eval mode as (variables, inputs) → output.
         variables: the variables that `apply` takes.
-        inputs: one batch in JAX's layout, images with the channels last; for a checkpoint, None draws events. For a
-            pair, a tuple is several positional arguments and a dict several keyword arguments of both networks. Among
-            them, what is not an array, such as None or `False`, is passed as it is.
+        inputs: one batch in JAX's layout, images with the channels last; for a checkpoint, None draws events, and a
+            recording has its own. For a pair, a tuple is several positional arguments and a dict several keyword
+            arguments of both networks. Among them, what is not an array, such as None or `False`, is passed as it is.
         rules: the rule table that gave `variables`; by default `infer_rules` infers it.
         torch_inputs: the same batch in PyTorch's layout, likewise; by default arrays of four axes and more get their
             channels first, unless they are boolean, and all others are unchanged. Floating-point arrays of three axes

@@ -54,6 +54,7 @@ OF_MODULES = {
     "inputs": ["events", "shape", "sha256"],
     "output": ["leaves", "numbers", "layouts", "either_layout"],
     **COMMON,
+    "recorded": [],
     "rules": [],
     "unwatched": [],
     "left_out": [],
