@@ -206,7 +206,7 @@ def density_figure(
     return figure
 
 
-def _frame(axes: Any, shape: tuple[int, int], place: tuple[int, int], style: Mapping[str, str]) -> None:
+def _frame(axes: Any, shape: tuple[int, int], place: tuple[int, int], style: Mapping[str, Any]) -> None:
     """Draw a frame around the image in this row and column of a grid."""
     from matplotlib.patches import Rectangle
 

@@ -51,7 +51,7 @@ def pure_conditioner(
     def apply(params: Params, seen: jax.Array, batch_shape: tuple[int, ...], context: jax.Array | None) -> Any:
         inputs = [seen]
         if context_shape is not None:
-            inputs.append(jnp.broadcast_to(context, (*batch_shape, *context_shape)))
+            inputs.append(jnp.broadcast_to(jnp.asarray(context), (*batch_shape, *context_shape)))
         return network.apply(params, {}, *inputs)[0]
 
     return Conditioner(init, batch, apply)

@@ -33,7 +33,8 @@ class Inpainted(NamedTuple):
     @property
     def best_step(self) -> np.ndarray:
         """The number of steps after which each image was best, (N,); `images` holds it as it was then."""
-        return self.log_prob.argmax(0)
+        steps: np.ndarray = np.argmax(self.log_prob, axis=0)
+        return steps
 
 
 @partial(jax.jit, static_argnames=("log_prob", "steps", "step_size", "momentum", "halvings"))

@@ -39,14 +39,15 @@ MODEL = vae((3,), 2)
 
 
 def event_shape(made: Flow) -> tuple[int, ...]:
-    return jax.eval_shape(lambda: made.sample(made.init(KEY), KEY)).shape
+    shape: tuple[int, ...] = jax.eval_shape(lambda: made.sample(made.init(KEY), KEY)).shape
+    return shape
 
 
 @functools.cache
 def samplers() -> dict[str, tuple[Callable[..., Any], tuple[int, ...]]]:
     """Every function of the library with a batch shape, as a function of (key, shape), and the shape of one draw."""
     vector, params = jnp.zeros(2), drawn(MODEL.init)
-    made = {
+    made: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
         name: (functools.partial(member.sample, drawn(member.init)), event_shape(member))
         for name, member in FLOWS.items()
     }
@@ -54,8 +55,8 @@ def samplers() -> dict[str, tuple[Callable[..., Any], tuple[int, ...]]]:
         "vae": (functools.partial(MODEL.sample, params), (3,)),
         "latents of the vae": (functools.partial(MODEL.sample_latent, params), (2,)),
         "latents of the gan": (gan((3,), 2).sample_latent, (2,)),
-        "normal": (functools.partial(normal((2,)).sample, dtype=np.float32), (2,)),
-        "logistic": (functools.partial(logistic((2,)).sample, dtype=np.float32), (2,)),
+        "normal": (lambda key, shape: normal((2,)).sample(key, shape, np.float32), (2,)),
+        "logistic": (lambda key, shape: logistic((2,)).sample(key, shape, np.float32), (2,)),
         "logistic_sample": (logistic_sample, ()),
         "gaussian_sample": (lambda key, shape: gaussian_sample(key, vector, jnp.eye(2), shape), (2,)),
         "diagonal": (lambda key, shape: diagonal_gaussian_sample(key, vector, vector, shape), (2,)),
@@ -195,7 +196,8 @@ def test_one_event_serves_many_labels_and_one_label_many_events(name: str) -> No
 
 
 def event_shape_given_a_label(made: Flow) -> tuple[int, ...]:
-    return jax.eval_shape(lambda: made.sample(made.init(KEY), KEY, (), jnp.int32(0))).shape
+    shape: tuple[int, ...] = jax.eval_shape(lambda: made.sample(made.init(KEY), KEY, (), jnp.int32(0))).shape
+    return shape
 
 
 @pytest.mark.parametrize("normalised", [pytest.param(False, marks=pytest.mark.long), True])

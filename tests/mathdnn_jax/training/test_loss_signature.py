@@ -48,7 +48,8 @@ def test_a_wrong_signature_is_named(loss: Any, changes: dict[str, Any], words: s
 
 
 def right(params: Any, batch: Any, key: Any, mask: Any = None) -> jax.Array:
-    return params["player"] ** 2 + 0 * batch.sum()
+    value: jax.Array = params["player"] ** 2 + 0 * batch.sum()
+    return value
 
 
 class Method:
