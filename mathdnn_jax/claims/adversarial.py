@@ -142,7 +142,8 @@ def _densities(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
     p = share * normal(rng.uniform(-3, 0), rng.uniform(0.3, 1)) + (1 - share) * normal(
         rng.uniform(0, 3), rng.uniform(0.3, 1)
     )
-    return p, normal(rng.uniform(-1, 1), rng.uniform(1, 1.5)), cell
+    # Far from its modes p would be a number below 1e-307, which processors round to 0.
+    return np.maximum(p, 1e-200), normal(rng.uniform(-1, 1), rng.uniform(1, 1.5)), cell
 
 
 @claim(
