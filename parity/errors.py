@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from mathdnn_jax.errors import MathdnnError, MathdnnWarning
+from parity.display import printable
 
 
 class ParityError(MathdnnError):
     """Base class of every error in reading, converting or certifying a checkpoint."""
+
+    def __str__(self) -> str:
+        """Return the message, with escapes for all characters that would act on a terminal: files choose names."""
+        return printable(str(self.args[0])) if self.args else ""
 
 
 class CheckpointError(ParityError, ValueError):
@@ -19,9 +24,17 @@ class CheckpointError(ParityError, ValueError):
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """There is no such file."""
 
-    def __str__(self) -> str:
-        """Return the message alone, which FileNotFoundError would format as a system error."""
-        return str(self.args[0])
+
+class MissingShardError(CheckpointNotFoundError):
+    """A file that the index of a checkpoint in parts names is not there; the message says which."""
+
+
+class UnreadableCheckpointError(CheckpointError, OSError):
+    """The operating system fails to read the file, or the file is too large for the memory of this machine."""
+
+
+class UnsupportedCheckpointError(CheckpointError):
+    """The file may well be whole, but it is of another kind, or asks for more work than its size warrants."""
 
 
 class CorruptCheckpointError(CheckpointError):

@@ -29,7 +29,7 @@ class Restored(NamedTuple):
 
     `model` is a `Flow`, or a Flax module for a network. `params` are the first argument of its functions: for a
     network, the variables with their collections. `state` stays in the checkpoint's file, which must not change while
-    the state is in use: each look-up maps one array into memory.
+    the state is in use: each look-up maps one array into memory. Several threads may look up arrays at once.
     """
 
     model: Any
@@ -50,7 +50,7 @@ def restore(
     """Read a PyTorch checkpoint, or a file written by `save_params`, and build its JAX model.
 
     Args:
-        path: The file.
+        path: The file, its index, or a folder with one checkpoint, as in `load`.
         model: The name of a model in `parity.MODELS`.
         ignore: Keys of a PyTorch checkpoint to leave out deliberately, as in `convert`.
         inside: The dictionary of the checkpoint that is the state, as in `load`.

@@ -18,7 +18,7 @@ from parity.certification.certificate import circumstances, conclude, differing_
 from parity.certification.comparison import PRECISION, Batch, Networks, compare
 from parity.certification.measure import Evidence
 from parity.containers import Inside
-from parity.containers.checkpoint import announce, find, read, sha256
+from parity.containers.checkpoint import announce, files, find, read, sha256
 from parity.conversion import export
 from parity.errors import UnsupportedDtypeError, WrongModelError
 from parity.models import Model, find_model
@@ -68,7 +68,7 @@ def certify_checkpoint(
         "checkpoint": {
             "name": path.name,
             "sha256": sha256(path),
-            "bytes": path.stat().st_size,
+            "bytes": sum(part.stat().st_size for part in files(path)),
             "parameters": restored.parameters,
             "inside": list(checkpoint.selection.path),
             "left": dict(checkpoint.selection.left),

@@ -6,7 +6,7 @@ A container's reader returns a `TensorMap`; `MappedState` turns it into arrays, 
 from parity.containers.archive import is_archive, read_archive
 from parity.containers.legacy import read_legacy
 from parity.containers.mapped import MappedState
-from parity.containers.safetensors import is_safetensors, read_safetensors
+from parity.containers.safetensors import holds_safetensors, is_safetensors, read_safetensors
 from parity.containers.tensor_map import StoredArray, TensorMap, file_size
 from parity.containers.wrapped import Inside, Selection
 
@@ -17,6 +17,7 @@ __all__ = [
     "StoredArray",
     "TensorMap",
     "file_size",
+    "holds_safetensors",
     "is_archive",
     "is_safetensors",
     "read_archive",

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+Pay = Callable[[int], None]
+"""Takes units of work from the budget of the file."""
+
 
 class BadPickleError(Exception):
     """The bytes are not a pickled state dict. The reader of the container adds the name of the file."""
 
 
 class RefusedError(BadPickleError):
-    """The pickle asks for something that is not on the list; `args[0]` is its name."""
+    """The pickle asks for things that are not on the list; `args[0]` has their names."""
 
 
 class StorageType(NamedTuple):
@@ -55,6 +58,21 @@ class Other(NamedTuple):
 
     what: str
     tensor: bool = False
+
+
+class Foreign(Other):
+    """Something that is not on the list. It stays a name, whatever a pickle does with it: nothing is run."""
+
+    __slots__ = ()
+
+
+class OpaqueKey:
+    """A key of a mapping that is neither a name nor a small integer, and might take very long to hash or to show."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
 
 
 class Function(NamedTuple):
@@ -105,9 +123,11 @@ OTHERS = (
     "torch.serialization._get_layout",
     "collections.Counter",
     "builtins.set",
+    "builtins.frozenset",
     "builtins.bytearray",
     "builtins.complex",
     "__builtin__.set",
+    "__builtin__.frozenset",
     "__builtin__.bytearray",
     "__builtin__.complex",
     "_codecs.encode",
@@ -115,30 +135,25 @@ OTHERS = (
 
 
 def look_up(full_name: str) -> Any:
-    """Look up a dotted name of a pickle in a fixed list of descriptions.
-
-    Raises:
-        RefusedError: It is not on the list.
-    """
+    """Look up a dotted name of a pickle in a fixed list of descriptions; what is not on it becomes a `Foreign`."""
     found = NAMES.get(full_name)
-    if found is None:
-        raise RefusedError(full_name[:100])
-    return found
+    return Foreign(full_name[:100]) if found is None else found
 
 
-def call(function: Any, arguments: Any) -> Any:
-    """The result of a pickle's call of a name on the list.
+def call(function: Any, arguments: Any, pay: Pay) -> Any:
+    """The result of a pickle's call of a name on the list. The call of anything harmless, or foreign, is that itself.
 
     Raises:
         BadPickleError: It is not called as PyTorch would call it.
     """
-    if type(arguments) is not tuple:
-        raise BadPickleError("a call without a tuple of arguments")
     if isinstance(function, Other):
         return function
+    if type(arguments) is not tuple:
+        raise BadPickleError("a call without a tuple of arguments")
     if not isinstance(function, Function):
         raise BadPickleError(f"a call of a {type(function).__name__}")
-    return CALLS[function.name](*arguments)
+    pay(len(arguments))
+    return CALLS[function.name](pay, *arguments)
 
 
 def whole_number(value: Any) -> int:
@@ -158,13 +173,14 @@ def _storage_of(value: Any) -> Storage:
     return value
 
 
-def _whole_numbers(values: Any) -> tuple[int, ...]:
+def _whole_numbers(values: Any, pay: Pay) -> tuple[int, ...]:
     if type(values) is not tuple:
         raise BadPickleError("a shape or strides that are not a tuple")
+    pay(len(values))
     return tuple(whole_number(value) for value in values)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
+def _tensor(pay: Pay, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
     metadata = rest[2] if len(rest) > 2 else None
     note = "a conjugate or negative view" if metadata else ""
     return _checked(
@@ -172,19 +188,27 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
             _storage_of(storage),
             storage.dtype,
             whole_number(offset),
-            _whole_numbers(shape),
-            _whole_numbers(strides),
+            _whole_numbers(shape, pay),
+            _whole_numbers(strides, pay),
             note,
         )
     )
 
 
 def _tensor_of_dtype(
-    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, metadata: Any = None
+    pay: Pay,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    grad: Any,
+    hooks: Any,
+    dtype: Any,
+    metadata: Any = None,
 ) -> Tensor:
     if type(dtype) is not Dtype:
         raise BadPickleError("a tensor without a dtype")
-    tensor = _tensor(storage, offset, shape, strides, grad, hooks, metadata)
+    tensor = _tensor(pay, storage, offset, shape, strides, grad, hooks, metadata)
     return tensor._replace(dtype=dtype.dtype)
 
 
@@ -194,36 +218,44 @@ def _checked(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _parameter(data: Any, *_: Any) -> Any:
+def _parameter(_pay: Pay, data: Any, *_: Any) -> Any:
     if not isinstance(data, Tensor | Other):
         raise BadPickleError("a parameter without a tensor")
     return data
 
 
-def _ordered(*arguments: Any) -> dict[Any, Any]:
+def _ordered(pay: Pay, *arguments: Any) -> Any:
+    pairs = arguments[0] if arguments else ()
+    if isinstance(pairs, Other):
+        return Other("OrderedDict")
+    if type(pairs) not in (list, tuple):
+        raise BadPickleError("an ordered mapping that does not consist of pairs")
+    pay(ENTRY_UNITS * len(pairs))
     result: dict[Any, Any] = {}
-    for pair in arguments[0] if arguments else ():
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
+    for pair in pairs:
+        if type(pair) not in (list, tuple) or len(pair) != 2:
             raise BadPickleError("an ordered mapping that does not consist of pairs")
         result[key_of(pair[0])] = pair[1]
     return result
 
 
-def key_of(value: Any) -> str | int:
-    """Check a key of a mapping. Only names and small integers are allowed: others may take very long to hash.
-
-    Raises:
-        BadPickleError: It is another kind of key.
-    """
+def key_of(value: Any) -> str | int | OpaqueKey:
+    """A key of a mapping. Only names and small integers are kept: others may take very long to hash."""
     if type(value) is str or (type(value) is int and abs(value) < 2**31):
         return value
-    raise BadPickleError(f"a mapping with a key of type {type(value).__name__}")
+    return OpaqueKey(value.what if isinstance(value, Other) else type(value).__name__)
 
 
-def _size(*arguments: Any) -> tuple[int, ...]:
-    return _whole_numbers(tuple(arguments[0])) if arguments else ()
+def _size(pay: Pay, *arguments: Any) -> tuple[int, ...]:
+    sizes = arguments[0] if arguments else ()
+    if type(sizes) not in (list, tuple):
+        raise BadPickleError("a size that is not a sequence")
+    pay(len(sizes))
+    return _whole_numbers(tuple(sizes), pay)
 
 
+ENTRY_UNITS = 4
+"""The units of work that an entry of a mapping takes."""
 CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered,
     "torch._utils._rebuild_tensor": _tensor,

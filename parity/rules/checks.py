@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parity.display import plain
 from parity.errors import (
     ConversionError,
     MissingKeysError,
@@ -43,11 +44,12 @@ def check_arrays(
     """
     ignored = set(ignored)
     problems: list[tuple[type[ConversionError], str]] = []
-    problems += [(MissingKeysError, f"missing: {n} {e.shape}") for n, e in expected.items() if n not in arrays]
-    problems += [(MissingKeysError, f"listed as ignored, but not there: {n}") for n in sorted(ignored - set(arrays))]
+    problems += [(MissingKeysError, f"missing: {plain(n)} {e.shape}") for n, e in expected.items() if n not in arrays]
+    absent = sorted(ignored - set(arrays))
+    problems += [(MissingKeysError, f"listed as ignored, but not there: {plain(name)}") for name in absent]
     for name, array in arrays.items():
         if name not in expected and name not in ignored:
-            problems.append((UnexpectedKeysError, f"unexpected: {name} {array.shape}"))
+            problems.append((UnexpectedKeysError, f"unexpected: {plain(name)} {array.shape}"))
     for name, (shape, dtypes) in expected.items():
         if name in arrays:
             problems += _unsound(name, arrays[name], shape, dtypes)
@@ -68,16 +70,16 @@ def _unsound(
     name: str, array: np.ndarray, shape: Shape, dtypes: Sequence[np.dtype]
 ) -> Iterator[tuple[type[ConversionError], str]]:
     if array.shape != shape:
-        yield ShapeMismatchError, f"shape: {name} is {array.shape}, expected {shape}"
+        yield ShapeMismatchError, f"shape: {plain(name)} is {array.shape}, expected {shape}"
     if array.dtype not in dtypes:
         allowed = " or ".join(str(dtype) for dtype in dtypes)
         hint = "JAX_ENABLE_X64=1 keeps float64; dtype= of parity.convert converts floating-point types on purpose"
         hint = f" ({hint})" if any(dtype.kind == "f" for dtype in dtypes) else ""
-        yield UnsupportedDtypeError, f"dtype: {name} is {array.dtype}, expected {allowed}{hint}"
+        yield UnsupportedDtypeError, f"dtype: {plain(name)} is {array.dtype}, expected {allowed}{hint}"
     elif array.dtype.kind == "i":
         if (array < 0).any() or (array > np.iinfo(np.int32).max).any():
-            yield UnsupportedDtypeError, f"range: {name} is {array}, expected a count that fits into int32"
+            yield UnsupportedDtypeError, f"range: {plain(name)} is {array}, expected a count that fits into int32"
     elif not (finite := np.isfinite(array)).all():
         count = array.size - int(finite.sum())
         where = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), array.shape))
-        yield NonFiniteWeightsError, f"not finite: {name} has {count} NaN or infinite entries, first at {where}"
+        yield NonFiniteWeightsError, f"not finite: {plain(name)} has {count} NaN or infinite entries, first at {where}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import io
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,23 +23,28 @@ from parity.store import PARAMS_OF
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = {"dim": 6, "width": 5, "depth": 2, "couplings": 2}
 LARGEST = 4_000_000
-MADE = 8
+MADE = 12
 """The number of sound files that are made here. The rest are real files."""
 
 
 class SoundFile(NamedTuple):
-    """A sound file: its name, kind and bytes, the arrays that they hold, and the model that these belong to, if any."""
+    """A sound file: its name, kind and bytes, the arrays that they hold, and the model that these belong to, if any.
+
+    `inside` is the dictionary that is read, and `beside` has the files that an index names.
+    """
 
     name: str
     kind: str
     content: bytes
     state: dict[str, np.ndarray]
     model: str | None
+    inside: str | None = None
+    beside: Mapping[str, bytes] = {}
 
     @property
     def suffix(self) -> str:
         """The suffix of the file's name."""
-        return ".safetensors" if self.kind == "safetensors" else ".pt"
+        return {"safetensors": ".safetensors", "index": ".index.json"}.get(self.kind, ".pt")
 
 
 def nice_state(seed: int = 0) -> dict[str, np.ndarray]:
@@ -54,16 +61,34 @@ def nice_state(seed: int = 0) -> dict[str, np.ndarray]:
     return state
 
 
-def saved(content: Any, *, legacy: bool = False) -> bytes:
+def saved(content: Any, *, legacy: bool = False, protocol: int = 2) -> bytes:
     """Return the bytes that `torch.save` writes."""
     buffer = io.BytesIO()
-    torch.save(content, buffer, _use_new_zipfile_serialization=not legacy)
+    torch.save(content, buffer, _use_new_zipfile_serialization=not legacy, pickle_protocol=protocol)
     return buffer.getvalue()
 
 
 def tensors(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
     """Return copies of the arrays as tensors."""
     return {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+
+
+def lightning(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return a state with what Lightning keeps beside it: objects of any class, and NumPy's scalars."""
+    return {
+        "state_dict": tensors(state),
+        "hyper_parameters": argparse.Namespace(rate=0.1, sizes={3, 5}, path=Path("runs")),
+        "best": np.float64(0.5),
+    }
+
+
+def sharded(state: Mapping[str, np.ndarray]) -> SoundFile:
+    """Return the index of a state in two files."""
+    names = list(state)
+    parts = {"part-1.safetensors": names[::2], "part-2.safetensors": names[1::2]}
+    index = {"weight_map": {name: part for part, held in parts.items() for name in held}}
+    beside = {part: save_safetensors({name: state[name] for name in held}) for part, held in parts.items()}
+    return SoundFile("sharded", "index", json.dumps(index).encode(), dict(state), "nice", beside=beside)
 
 
 def corpus() -> list[SoundFile]:
@@ -102,6 +127,10 @@ def corpus() -> list[SoundFile]:
         SoundFile("mixed.legacy", "legacy", saved(mixed, legacy=True), mixed_state, None),
         SoundFile("wrapped.zip", "zip", saved(wrapped), state, "nice"),
         SoundFile("wrapped.legacy", "legacy", saved(wrapped, legacy=True), state, "nice"),
+        SoundFile("protocol5.zip", "zip", saved(mixed, protocol=5), mixed_state, None),
+        SoundFile("protocol4.legacy", "legacy", saved(wrapped, legacy=True, protocol=4), state, "nice"),
+        SoundFile("lightning.zip", "zip", saved(lightning(state), protocol=5), state, "nice", "state_dict"),
+        sharded(state),
     ]
     folder = Path(os.environ.get("MATHDNN_SHARED", REPOSITORY.parent / "shared")) / "checkpoints"
     models = {"mlp_vae_fashion_mnist": "vae", "lenet_cifar": "lenet", "dcgan_digits_generator": "dcgan-generator"}

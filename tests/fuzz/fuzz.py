@@ -1,4 +1,4 @@
-"""Spoil checkpoints and read them: `python -m tests.fuzz.fuzz --count 10000 --seed 0`.
+"""Spoil and amplify checkpoints, and read them: `python -m tests.fuzz.fuzz --count 10000 --seed 0`.
 
 The files are read by child processes with bounded memory. If a child dies or hangs, that is a broken promise, and the
 next one goes on after that file. `--only INDEX` reads a single file again, in this process, and keeps it.
@@ -15,7 +15,11 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .corpus import SoundFile
+    from .mutations import SpoiltFile
 
 BATCH = 2500
 PATIENCE = 10.0
@@ -28,7 +32,7 @@ def child(first: int, last: int, seed: int) -> None:
     """Judge a range of files, and print a line before and after each of them."""
     from .corpus import corpus
     from .judge import Watch, judge
-    from .mutations import SpoiltFile, make
+    from .mutations import SpoiltFile
 
     sound_files, watch = corpus(), Watch()
     with tempfile.TemporaryDirectory() as name:
@@ -39,13 +43,23 @@ def child(first: int, last: int, seed: int) -> None:
         limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for index in range(first, last):
-            spoilt = make(sound_files, seed, index)
+            spoilt = case(sound_files, seed, index)
             print(json.dumps({"begin": index}), flush=True)
             verdict = judge(spoilt, folder, watch, rebuilt=index % 8 == 0)
-            print(
-                json.dumps({"index": index, "how": spoilt.how, "of": spoilt.sound.name, **verdict._asdict()}),
-                flush=True,
-            )
+            said = {"index": index, "how": spoilt.how, "of": _name(spoilt), "bytes": len(spoilt.content)}
+            print(json.dumps({**said, **verdict._asdict()}), flush=True)
+
+
+def case(sound_files: list[SoundFile], seed: int, index: int) -> SpoiltFile:
+    """Return one file of a run: in turn a spoilt one, and one that asks for more work than it has bytes."""
+    from .amplification import amplified
+    from .mutations import make
+
+    return amplified(seed, index // 2) if index % 2 else make(sound_files, seed, index)
+
+
+def _name(spoilt: SpoiltFile) -> str:
+    return spoilt.sound.name if spoilt.sound else "no sound file"
 
 
 def run(count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -90,11 +104,10 @@ def only(index: int, seed: int) -> int:
     """Judge a single file again."""
     from .corpus import corpus
     from .judge import Watch, judge
-    from .mutations import make
 
-    spoilt = make(corpus(), seed, index)
+    spoilt = case(corpus(), seed, index)
     folder = Path(tempfile.mkdtemp(prefix=f"case-{index}-"))
-    print(f"{spoilt.how} of {spoilt.sound.name}, {len(spoilt.content):,} bytes, in {folder}")
+    print(f"{spoilt.how} of {_name(spoilt)}, {len(spoilt.content):,} bytes, in {folder}")
     verdict = judge(spoilt, folder, Watch(), rebuilt=True)
     print(verdict)
     return len(verdict.broken)
@@ -117,10 +130,11 @@ def main() -> int:
     results, lost = run(options.count, options.seed)
     for outcome, number in Counter(result["outcome"] for result in results).most_common():
         print(f"{number:7,} {outcome}")
-    slowest = max(results, key=lambda r: float(r["seconds"]))
-    hungriest = max(results, key=lambda r: int(r["memory"]))
-    print(f"slowest {slowest['seconds']:.2f} s ({slowest['how']}), most memory {hungriest['memory'] / 2**20:.1f} MiB "
-          f"({hungriest['how']})")  # fmt: skip
+    # Relative to the size of the file: what is left of 1 s + 1 µs a byte, and of 2 bytes a byte + 64 MiB.
+    slowest = max(results, key=lambda r: float(r["seconds"]) / (1 + 1e-6 * r["bytes"]))
+    hungriest = max(results, key=lambda r: int(r["memory"]) / (2**26 + 2 * r["bytes"]))
+    print(f"slowest {slowest['seconds']:.2f} s for {slowest['bytes']:,} bytes ({slowest['how']}), most memory "
+          f"{hungriest['memory'] / 2**20:.1f} MiB for {hungriest['bytes']:,} bytes ({hungriest['how']})")  # fmt: skip
     broken = [f"case {r['index']} ({r['how']} of {r['of']}): {'; '.join(r['broken'])}" for r in results if r["broken"]]
     for line in [*lost, *broken]:
         print(line)

@@ -24,12 +24,15 @@ NAMES = ("../../evil", "/etc/passwd", "C:\\evil", "a/../../b", "", "x" * 5000, "
 
 
 class SpoiltFile(NamedTuple):
-    """A spoilt file. A `forged` one has valid checksums, so no reader can distinguish it from an intended one."""
+    """A spoilt file. A `forged` one has valid checksums, so no reader can distinguish it from an intended one.
+
+    `sound` is the file that was spoilt; a file that was hostile from the beginning has none.
+    """
 
     how: str
     content: bytes
     suffix: str
-    sound: SoundFile
+    sound: SoundFile | None
     forged: bool
 
 
@@ -38,7 +41,7 @@ def make(files: list[SoundFile], number: int, index: int) -> SpoiltFile:
     rng = np.random.default_rng((number, index))
     # The small files are spoilt more often than the real ones.
     sound = pick(rng, files[:MADE]) if rng.integers(8) else pick(rng, files)
-    forging = {"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS}[sound.kind]
+    forging = {"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS, "index": INDEX}[sound.kind]
     if rng.integers(2):
         how = pick(rng, list(BLIND))
         content = BLIND[how](rng, sound.content)
@@ -195,7 +198,8 @@ def _legacy_claims(rng: Generator, content: bytes) -> bytes:
 
 
 def _inside(rng: Generator, content: bytes) -> bytes:
-    at = content.index(b"\x80\x02}") if not rng.integers(3) else content.index(b"\x80\x02", 30)
+    # The pickles of the file begin there.
+    at = pick(rng, [k for k in range(len(content)) if content[k : k + 2] in (b"\x80\x02", b"\x80\x04")])
     return content[:at] + hostile(rng, legacy=True) + content[at:]
 
 
@@ -261,4 +265,23 @@ SAFETENSORS: dict[str, Callable[[Generator, bytes], bytes]] = {
     "length": lambda rng, c: struct.pack("<Q", pick(rng, [*NUMBERS, 2**22, 10**8, len(c)])) + c[8:],
     "header cut": _header(lambda rng, h: json.dumps(h).encode()[: int(rng.integers(1, 200))]),
     "header spoilt": lambda rng, c: c[:8] + BLIND["bits flipped"](rng, c[8:400]) + c[400:],
+}
+
+
+def _map(rng: Generator, content: bytes) -> bytes:
+    """Change a name of an array, or of a file, in an index."""
+    index = json.loads(content)
+    names = index["weight_map"]
+    name = pick(rng, list(names))
+    part = pick(rng, ["part-1.safetensors", "part-3.safetensors", *NAMES, "case.index.json", ".", 1, None, {}])
+    if rng.integers(2):
+        del names[name]
+    names[pick(rng, [name, *NAMES])] = part
+    return json.dumps(index).encode()
+
+
+INDEX: dict[str, Callable[[Generator, bytes], bytes]] = {
+    "map": _map,
+    "no map": lambda rng, c: c.replace(b"weight_map", b"weight_mop"),
+    "other map": lambda rng, c: b'{"weight_map": ' + pick(rng, [b"[]", b"{}", b"1", b'{"a": 1}', b'"x"']) + b"}",
 }

@@ -14,9 +14,10 @@ import pytest
 pytest.importorskip("torch", reason="the files to spoil are written by PyTorch")
 pytest.importorskip("safetensors", reason="the files to spoil are written by safetensors")
 
+from .amplification import CONTAINERS, KINDS, amplified
 from .corpus import MADE, SoundFile, corpus
 from .judge import Verdict, Watch, judge
-from .mutations import LEGACY, SAFETENSORS, ZIP, SpoiltFile, make, rezip
+from .mutations import INDEX, LEGACY, SAFETENSORS, ZIP, SpoiltFile, make, rezip
 from .pickles import CANARY, PROTO, hostile, mapping, tensor, text
 
 COUNT = 400
@@ -53,10 +54,11 @@ def test_spoilt_files_give_the_same_weights_or_a_named_error(
     assert outcomes["UnsafeCheckpointError"] >= 10
 
 
-@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "index"])
 def test_each_way_to_forge_a_file(sound_files: list[SoundFile], watch: Watch, tmp_path: Path, kind: str) -> None:
     sound = next(sound for sound in sound_files if sound.kind == kind)
-    for number, (how, forge) in enumerate({"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS}[kind].items()):
+    ways = {"zip": ZIP, "legacy": LEGACY, "safetensors": SAFETENSORS, "index": INDEX}[kind]
+    for number, (how, forge) in enumerate(ways.items()):
         content = forge(np.random.default_rng(number), sound.content)
         verdict = judge(SpoiltFile(how, content, sound.suffix, sound, True), tmp_path, watch, rebuilt=False)
         assert verdict.broken == (), how
@@ -72,13 +74,34 @@ def test_hostile_pickles_run_nothing(sound_files: list[SoundFile], watch: Watch,
     assert refused >= 50
 
 
+def test_work_is_in_proportion_to_the_file(watch: Watch, tmp_path: Path) -> None:
+    outcomes: Counter[str] = Counter()
+    for number in range(2 * len([*KINDS, *CONTAINERS])):
+        spoilt = amplified(3, number, most=2000)
+        verdict = judge(spoilt, tmp_path, watch, rebuilt=False)
+        assert verdict.broken == (), spoilt.how
+        outcomes[verdict.outcome] += 1
+    # What asks for little is read, or refused for other reasons.
+    assert outcomes["UnsupportedCheckpointError"] >= 5
+    assert outcomes["read"] + outcomes["NotAStateDictError"] >= 20
+
+
+def test_a_reader_whose_work_grows_faster_than_the_file_is_caught(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = amplified(3, [*KINDS].index("a size of a list"), most=800)
+    assert judge(spoilt, tmp_path, watch, rebuilt=False).broken == ()
+    monkeypatch.setattr("parity.containers.budget.ALLOWANCE", 10**12)
+    assert "MiB for a file of" in "; ".join(judge(spoilt, tmp_path, watch, rebuilt=False).broken)
+
+
 def test_a_reader_that_runs_pickles_is_caught(
     sound_files: list[SoundFile], watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = PROTO + f"c{CANARY}\nsing\n(".encode() + text("hello") + b"tR."
     spoilt = SpoiltFile("pickle", content, ".pt", sound_files[0], True)
     assert judge(spoilt, tmp_path, watch, rebuilt=False).broken == ()
-    monkeypatch.setattr("parity.load", lambda path: pickle.loads(path.read_bytes()))
+    monkeypatch.setattr("parity.load", lambda path, **_: pickle.loads(path.read_bytes()))
     assert "a payload ran" in judge(spoilt, tmp_path, watch, rebuilt=False).broken
 
 

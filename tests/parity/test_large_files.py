@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import parity
 from mathdnn_jax.errors import MathdnnError
 from parity import errors
+from parity.containers.budget import ALLOWANCE
 from parity.containers.checkpoint import read
 from parity.containers.mapped import MIN_MAPPED_BYTES
-from parity.containers.pickles import MAX_INSTRUCTIONS, MAX_TEXT_BYTES
-from parity.containers.wrapped import MAX_LISTED
+from parity.containers.stack import MAX_TEXT_BYTES
+from parity.display import MAX_LISTED
 
 from .twins import save, small_state
 
@@ -141,20 +143,35 @@ def test_empty_arrays_of_any_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pickled", "words"),
+    ("pickled", "error", "words"),
     [
-        (b"\x80\x02" + b"]" * (MAX_INSTRUCTIONS + 1) + b".", "instructions"),
-        (b"\x80\x02X" + (MAX_TEXT_BYTES + 1).to_bytes(4, "little") + b"x" * (MAX_TEXT_BYTES + 1) + b".", "a text of"),
-        (b"\x80\x02}(" + b")" + b"q\x00h\x00\x86" * 60 + b"Nu.", "a key of type tuple"),
-        (b"\x80\x02}\x8a\xff" + b"\x7f" * 255 + b"Ns.", "a key of type int"),
-        (b"\x80\x02N", "IndexError"),
-        (b"\x80\x02.", "IndexError"),
-        (b"\x80\x02\x95" + bytes(8) + b"N.", "KeyError"),
+        (b"\x80\x02" + b"]" * ALLOWANCE + b".", errors.UnsupportedCheckpointError, "more steps or memory"),
+        (b"\x80\x02N", errors.CorruptCheckpointError, "IndexError"),
+        (b"\x80\x02.", errors.CorruptCheckpointError, "IndexError"),
+        (b"\x80\x02\x97.", errors.CorruptCheckpointError, "KeyError"),
+        (b"\x80\x04\x8d" + b"\xff" * 8 + b".", errors.CorruptCheckpointError, "ends too early"),
+        (b"\x80\x02}.", errors.UnsupportedCheckpointError, "a pickle of a dict that torch.save did not write"),
     ],
 )
-def test_pickles_beyond_the_limits(tmp_path: Path, pickled: bytes, words: str) -> None:
+def test_pickles_beyond_the_limits(tmp_path: Path, pickled: bytes, error: type[Exception], words: str) -> None:
     (tmp_path / "x.pt").write_bytes(pickled)
-    with pytest.raises(errors.CorruptCheckpointError, match=words):
+    with pytest.raises(error, match=words):
+        parity.load(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (b"X" + (MAX_TEXT_BYTES + 1).to_bytes(4, "little") + b"x" * (MAX_TEXT_BYTES + 1), "str"),
+        (b")" + b"q\x00h\x00\x86" * 60, "tuple"),
+        (b"\x8a\xff" + b"\x7f" * 255, "int"),
+        (b"G" + bytes(8), "float"),
+    ],
+)
+def test_keys_that_take_long_to_hash_or_to_show_are_named_by_their_kind(tmp_path: Path, key: bytes, kind: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02}(" + key + b"Nu.")
+    with pytest.raises(errors.NotAStateDictError, match=f"key of type {kind} is not a string"):
         parity.load(tmp_path / "x.pt")
 
 
