@@ -81,10 +81,9 @@ def _ranges(
             raise CorruptCheckpointError(f"{path} lists a storage twice, or one that does not exist; obtain it again")
         claimed = storages[key]
         width = 1 if isinstance(claimed.dtype, str) else claimed.dtype.itemsize
-        head = b""
-        if position < size:
-            file.seek(position)
-            head = file.read(8)
+        # The end of the one before lies within the file, so this is a position that files have.
+        file.seek(position)
+        head = file.read(8)
         end = position + 8 + claimed.length * width
         if len(head) < 8 or struct.unpack("<q", head)[0] != claimed.length or end > size:
             raise CorruptCheckpointError(
