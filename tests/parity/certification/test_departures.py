@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from parity.capture import INPUT, OUTPUT, Place
-from parity.certification.blame import find_blame, first_departure
+from parity.certification.blame import find_blame, first_departure, judged
 from parity.certification.comparison import Comparison, Values
-from parity.certification.measure import measure
+from parity.certification.measure import measure, verdicts
+from parity.certification.networks import Watch
+from parity.certification.outputs import CHANNELS_FIRST, Pair
+from parity.certification.pairing import Known
 
 ORDER = [
     Place("a", INPUT, "0"),
@@ -68,3 +71,22 @@ def test_the_first_departure_of_any_recording() -> None:
         for spoilt in ({place: off}, {place: off * np.nan}, {place: infinite}, {place: off[:3]}, {}):
             recorded = {**{p: a for p, a in truth.items() if p != place}, **spoilt}
             assert first_departure(right, recorded, keep) == (index, place.layer, place.side)
+
+
+def test_inputs_do_not_make_the_outputs_after_them_narrow() -> None:
+    generator = np.random.default_rng(0)
+    wide, narrow = generator.normal(size=(100, 64)), generator.normal(size=(100, 3))
+    sign = generator.choice([-1, 1], size=wide.shape)
+    evidence = {
+        ORDER[0]: measure(narrow, narrow, narrow, narrow, 0),
+        ORDER[1]: measure(wide, wide + 1e-7 * sign, wide + 2e-7 * sign, wide, 0),
+    }
+    assert judged(evidence)[ORDER[1]] == verdicts({"a": evidence[ORDER[1]]})["a"] != ()
+
+
+def test_an_output_of_another_shape_has_no_counterpart() -> None:
+    watch = Watch(Known({}, frozenset(), {}), {})
+    watch.outputs = [Pair("", "", CHANNELS_FIRST)]
+    array, like = np.zeros((2, 3, 4)), np.zeros((2, 4, 3))
+    assert watch.align(ORDER[5], ORDER[5], array, like) is not None
+    assert watch.align(ORDER[5], ORDER[5], array, array) is None
