@@ -43,6 +43,7 @@ def _transformer(name: str, place: str, convention: str, right: Transformer | No
     return Planted(f"transformer: {name}", right, replace(right, **wrong), place, convention)
 
 
+JAX_CUBIC = "cubic, a = −0.5"
 ROOT_20 = float(np.float32(math.sqrt(20)))
 HEAD = "attention.value → attention.out"
 
@@ -86,7 +87,9 @@ PLANTED = (
     _unet(
         "nearest of the centres", "norm1 → middle", "half_pixel", Unet(down="nearest"), down="nearest of the centres"
     ),
-    _unet("cubic with a = −0.5 and no edges", "norm1 → middle", "cubic_coefficient", Unet(down="cubic"), down="cubic"),
+    _unet(
+        "cubic with a = −0.5 and no edges", "norm1 → middle", "cubic_coefficient", Unet(down="cubic"), down=JAX_CUBIC
+    ),
     _unet("residual branch halved", "norm2 → up", "residual_scale", residual=0.5),
     _unet("residual sum divided by √2", "norm2 → up", "residual_scale", residual_total=1 / math.sqrt(2)),
     _unet("residual branch left out", "norm2 → up", "residual", residual=0.0),

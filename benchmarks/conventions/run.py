@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from benchmarks.conventions.right import IN_BFLOAT16, RIGHT
 from benchmarks.conventions.transformer import LENGTH, VOCABULARY, Transformer
 from benchmarks.conventions.unet import Unet
 from parity.errors import CertificationError
+from parity.rules.table import RuleTable
 
 EVENTS = 64
 
@@ -85,17 +87,22 @@ def _judged(said: str, right: str) -> str:
 
 def certified(theirs: Conventions, ours: Conventions, dtype: Any = torch.float32) -> dict[str, Any]:
     """Return the certificate of a PyTorch network and the Flax network of other conventions, with its weights."""
-    torch.manual_seed(0)
-    module = theirs.torch().eval().to(dtype)
-    right, network, x = theirs.flax(), ours.flax(), inputs(theirs)
-    shapes = jax.eval_shape(right.init, jax.random.key(0), x)
-    state = module.state_dict()
-    rules = parity.infer_rules(state, shapes, apply=right.apply, inputs=jax.ShapeDtypeStruct(x.shape, x.dtype))
-    variables = parity.convert(state, shapes, rules)
+    module, variables, rules = _converted(theirs, dtype)
     try:
-        return parity.certify(module, network.apply, variables, x, rules=rules)
+        return parity.certify(module, ours.flax().apply, variables, inputs(theirs), rules=rules)
     except CertificationError as error:
         return dict(error.certificate)
+
+
+@lru_cache
+def _converted(conventions: Conventions, dtype: Any) -> tuple[Any, Any, RuleTable]:
+    """Return the PyTorch network, its weights for the Flax network of the same conventions, and the rules."""
+    torch.manual_seed(0)
+    module, network, x = conventions.torch().eval().to(dtype), conventions.flax(), inputs(conventions)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x)
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    rules = parity.infer_rules(module.state_dict(), shapes, apply=network.apply, inputs=shape)
+    return module, parity.convert(module.state_dict(), shapes, rules), rules
 
 
 def inputs(conventions: Conventions) -> np.ndarray:

@@ -111,7 +111,8 @@ def halved(x: Any, method: str, antialias: bool) -> Any:
     n, height, width, channels = x.shape
     if method == "nearest":
         return x[:, ::2, ::2]
-    name = {"linear": "linear", "cubic": "cubic", "nearest of the centres": "nearest"}[method]
+    # PyTorch's own cubic kernel, with a = −0.75, is not among those of JAX.
+    name = {"nearest of the centres": "nearest"}.get(method, method.partition(",")[0])
     return jax.image.resize(x, (n, height // 2, width // 2, channels), name, antialias=antialias)
 
 

@@ -65,7 +65,7 @@ def certify(
     and by equal names. Linen modules are seen whatever function calls them, NNX modules if the variables have NNX state
     and the function merges it (`nnx.merge(graph, state)`). Code without modules has no layers to see, and is judged
     by its output, its weights and its gradients. What a loop computes, such as the steps of a recurrent cell, is judged
-    by its result.
+    by its result. Weights in half precision are compared as the float32 numbers that they are.
 
     Both networks must return the same tree: an array or a number, or tuples, lists, dicts, named tuples and dataclasses
     of these and None. All of its leaves are compared, or it is an error. An array of four axes and more is an image,
@@ -105,7 +105,9 @@ def certify(
         "unwatched" the PyTorch layers with weights that could not be paired with a call and are judged only by what
         follows them, and "left_out" the calls of layers without weights for which that is so. Of a failed certificate,
         "blame" is where the networks depart first: in which "layer", or "between" which two places and which "modules"
-        PyTorch has there, and whether it is the "formula", since the float64 runs depart, or the arithmetic alone.
+        PyTorch has there, and whether it is the "formula", since the float64 runs depart, or the arithmetic alone. Its
+        "convention" and "cause" say in which known convention, such as ε, JAX departs from PyTorch's formula: one with
+        which PyTorch's own float64 run, repeated, agrees with JAX's.
 
     Raises:
         CertificationError: a layer, a gradient or a weight fails. The message names the first; the certificate, written

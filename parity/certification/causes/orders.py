@@ -29,7 +29,9 @@ def orders(call: Call, calls: Sequence[Call]) -> Iterator[Change | Number]:
             if list(order) != sorted(order):
                 edit = after(partial(_permuted, order))
                 text = f"takes the {count} parts of {call.name} in the order {order}"
-                yield Change("q_k" if order == (1, 0, 2) else "split_order", text, {call.number: edit})
+                # Three parts are the query, the key and the value.
+                convention = "split_order" if count == 2 else "q_k" if order == (1, 0, 2) else "q_k_v"
+                yield Change(convention, text, {call.number: edit})
 
 
 def _permuted(order: Sequence[int], parts: Sequence[Any]) -> tuple[Any, ...]:

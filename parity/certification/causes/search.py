@@ -25,11 +25,10 @@ REGION = 24
 
 
 class Found(NamedTuple):
-    """A change that explains the departure, its outcome, and at how many places it was made."""
+    """A change that explains the departure, and its outcome."""
 
     change: Change
     outcome: Outcome
-    places: int
 
 
 def likely_cause(
@@ -170,7 +169,7 @@ def _everywhere(
     recorded: Recorded, structural: Sequence[Change | Number], trials: Trials, change: Change, outcome: Outcome
 ) -> Found:
     """Make the same change at the later places of its kind too, if it takes that to agree further."""
-    alone = Found(change, outcome, 1)
+    alone = Found(change, outcome)
     if outcome.departure is None:
         return alone
     first = min(change.edits, default=0)
@@ -194,7 +193,7 @@ def _everywhere(
         frozenset().union(*(other.skipped for other in same)),
     )
     further = trials.outcome(joined)
-    return Found(joined, further, len(same)) if further.reach > outcome.reach else alone
+    return Found(joined, further) if further.reach > outcome.reach else alone
 
 
 def _like(change: Change, options: Iterable[Change | Number]) -> Iterator[Change]:

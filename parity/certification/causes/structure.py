@@ -13,7 +13,8 @@ from parity.certification.causes.cause import Change, Number, after, replaced
 from parity.certification.causes.constants import called
 from parity.certification.causes.norms import ARGUMENTS
 from parity.certification.causes.orders import orders
-from parity.certification.causes.tape import Call, Edit, Recorded, Seen, Span, really
+from parity.certification.causes.rerun import really
+from parity.certification.causes.tape import Call, Edit, Recorded, Seen, Span
 
 FEW_CHANNELS = 4
 

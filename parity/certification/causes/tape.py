@@ -1,4 +1,4 @@
-"""The calls that a PyTorch network makes, one by one, and the same run with some of them changed.
+"""The calls that a PyTorch network makes, one by one.
 
 Calls of functions are seen by a `TorchFunctionMode`, those of modules by hooks, so that neither the network nor its
 weights are touched. A call is known by the call of the module that it is made in and by its number there, which are the
@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -84,26 +84,13 @@ class Recorded(NamedTuple):
     spans: dict[str, Span]
 
 
-class Plan(NamedTuple):
-    """What is changed in a run.
-
-    Calls by their `where`; by the name of a module's call its first input, before anyone sees it, and its output, after
-    everyone has seen what the module itself returned; `skipped` modules return their input and are not seen.
-    """
-
-    calls: Mapping[tuple[str, int], Edit]
-    inputs: Mapping[str, Callable[[Any], Any]]
-    outputs: Mapping[str, Callable[[Any], Any]]
-    skipped: frozenset[str]
-
-
 def name_of(function: Any) -> str:
     """Return the bare name of a function: "add" for `torch.add`, `Tensor.add_` and `Tensor.__radd__` alike."""
     name = getattr(function, "__name__", str(function))
     return name if name in QUESTIONS else name.strip("_")
 
 
-class _Modules:
+class Modules:
     """Which calls of modules are open; hooks keep it up to date."""
 
     def __init__(self) -> None:
@@ -112,6 +99,7 @@ class _Modules:
         self.numbers: list[int] = [0]
 
     def enter(self, name: str) -> str:
+        """Note that a module's call begins, and return the name of the call."""
         self._counts[name] += 1
         count = self._counts[name]
         self.open.append(name if count == 1 else f"{name}#{count}")
@@ -119,10 +107,12 @@ class _Modules:
         return self.open[-1]
 
     def leave(self) -> str:
+        """Note that the latest call ends, and return its name."""
         self.numbers.pop()
         return self.open.pop()
 
     def number(self) -> tuple[str, int]:
+        """Return the `where` of the next call of a function."""
         self.numbers[-1] += 1
         return (self.open[-1] if self.open else "outside"), self.numbers[-1] - 1
 
@@ -131,7 +121,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, own: set[int]) -> None:
         super().__init__()
         self.calls: list[Call] = []
-        self.modules = _Modules()
+        self.modules = Modules()
         self._own = own
         # The number of a tensor may be given to another once the first is gone: the reference tells.
         self._makers: dict[int, tuple[Any, Hashable, int | None]] = {}
@@ -179,25 +169,6 @@ class _Recorder(TorchFunctionMode):
         return value
 
 
-class _Editor(TorchFunctionMode):
-    def __init__(self, edits: Mapping[tuple[str, int], Edit]) -> None:
-        super().__init__()
-        self.modules = _Modules()
-        self._edits = edits
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        del types
-        kwargs = kwargs or {}
-        edit = None if name_of(function) in UNCOUNTED else self._edits.get(self.modules.number())
-        if edit is None:
-            return function(*args, **kwargs)
-        result = edit(function, args, kwargs)
-        # Whoever works in place may look at the tensor and not at what was returned.
-        return args[0].copy_(result) if _in_place(function, kwargs) and result.shape == args[0].shape else result
-
-
 def record(module: torch.nn.Module, run: Callable[[], Any]) -> Recorded:
     """Run, and return the result with every call that was made."""
     recorder = _Recorder({id(tensor) for tensor in [*module.parameters(), *module.buffers()]})
@@ -225,72 +196,6 @@ def record(module: torch.nn.Module, run: Callable[[], Any]) -> Recorded:
         with recorder:
             result = run()
     return Recorded(result, recorder.calls, spans)
-
-
-def rerun(module: torch.nn.Module, run: Callable[[], Any], plan: Plan) -> Any:
-    """Run with the plan's changes, and return the result; afterwards the module is what it was."""
-    editor = _Editor(plan.calls)
-
-    def enter(part: Any, name: str, args: Any, kwargs: Any) -> Any:
-        change = plan.inputs.get(call := editor.modules.enter(name))
-        if (late := plan.outputs.get(call)) is not None:
-            # Registered now and so the last.
-            hooks.callback(part.register_forward_hook(_once(late)).remove)
-        if change is None:
-            return args, kwargs
-        old, new = args[0], change(args[0])
-        # The query is often the key and the value too.
-        return tuple(new if arg is old else arg for arg in args), kwargs
-
-    def leave(part: Any, args: Any, output: Any) -> None:
-        del part, args, output
-        editor.modules.leave()
-
-    hooks = ExitStack()
-    with hooks:
-        for name, part in module.named_modules():
-            if name in plan.skipped:
-                hooks.enter_context(_skipped(part))
-            before = part.register_forward_pre_hook(
-                lambda part, args, kwargs, name=name: enter(part, name, args, kwargs), with_kwargs=True, prepend=True
-            )
-            hooks.callback(before.remove)
-            hooks.callback(part.register_forward_hook(leave, prepend=True).remove)
-        with editor:
-            return run()
-
-
-def _once(change: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Return a hook that changes the next output, and no later one."""
-    done: list[bool] = []
-
-    def hook(part: Any, args: Any, output: Any) -> Any:
-        del part, args
-        if done:
-            return None
-        done.append(True)
-        return change(output)
-
-    return hook
-
-
-@contextmanager
-def _skipped(part: Any) -> Iterator[None]:
-    part.__dict__["_call_impl"] = lambda x, *_, **__: x
-    try:
-        yield
-    finally:
-        del part.__dict__["_call_impl"]
-
-
-def really(part: Any, x: Any) -> Any:
-    """Call a module although a plan skips it; its hooks see the call."""
-    return type(part)._call_impl(part, x)
-
-
-def _in_place(function: Any, kwargs: Mapping[str, Any]) -> bool:
-    name = getattr(function, "__name__", "")
-    return bool(kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
 
 
 def _tensors(value: Any, kind: Any) -> Iterator[Any]:

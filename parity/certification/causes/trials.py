@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from parity.certification.causes.cause import Change
-from parity.certification.causes.tape import Plan, Recorded, rerun
+from parity.certification.causes.rerun import Plan, rerun
+from parity.certification.causes.tape import Recorded
 
 Departure = tuple[int, str, str]
 """The number of the first place that departs, in the order of computation, its layer, and "input" or "output"."""

@@ -132,9 +132,8 @@ def poolings(call: Call, calls: Sequence[Call]) -> Iterator[Change | Number]:
             continue
         edit = replaced(lambda x, *_, asked=asked, **__: _pooled(x, kernel, stride, *asked))
         # Another kind of pooling has a way of its own to treat the padding.
-        differing = (kind != present[0]) or (zeros != present[2])
-        rank = int(differing and bool(said))
-        yield Change(*_pooling_told(asked, present, said), {call.number: edit}, rank)
+        others = (kind != present[0]) or (zeros != present[2])
+        yield Change(*_pooling_told(asked, present, said), {call.number: edit}, rank=int(others and bool(said)))
 
 
 def _pooling_told(asked: Pooling, present: Pooling, said: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ GOOD = Row("CNN: ε", "bn1", "bn1", "yes", "eps", "eps", "yes", "JAX takes eps 0
     ],
 )
 def test_the_page_and_the_status(
-    change: dict[str, str],
+    change: dict[str, Any],
     status: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

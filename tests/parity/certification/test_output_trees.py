@@ -96,6 +96,8 @@ def test_a_leaf_that_differs_fails_by_its_name(case: str) -> None:
 WRONG_TREES: dict[str, tuple[Function, Function, str]] = {
     "an array and a dict": (lambda h: h, lambda h: {"y": h}, "output is a dict (y) in JAX and floating numbers"),
     "a leaf more": (lambda h: (h,), lambda h: (h, h), "output is a tuple of 2 in JAX and a tuple of 1 in PyTorch"),
+    "a name more": (lambda h: {"a": h}, lambda h: {"a": h, "b": h}, "output is a dict (a, b) in JAX and a dict (a)"),
+    "a name less": (lambda h: {"a": h, "b": h}, lambda h: {"a": h}, "output is a dict (a) in JAX and a dict (a, b)"),
     "other names": (lambda h: {"a": {"b": h}}, lambda h: {"a": {"c": h}}, "output/a is a dict (c) in JAX"),
     "a dict and a tuple": (lambda h: {"0": h}, lambda h: (h,), "output is a tuple of 1 in JAX and a dict (0)"),
     "None on one side": (lambda h: (h, None), lambda h: (h, h), "output/1 is floating numbers of shape (64, 4) in JAX"),

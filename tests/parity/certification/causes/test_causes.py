@@ -11,21 +11,24 @@ import pytest
 torch = pytest.importorskip("torch", reason="the search runs the PyTorch network")
 
 from parity.certification.causes import likely_cause  # noqa: E402
+from parity.certification.causes.rerun import Plan, rerun  # noqa: E402
 from parity.certification.causes.search import RUNS  # noqa: E402
-from parity.certification.causes.tape import Plan, record, rerun  # noqa: E402
+from parity.certification.causes.tape import record  # noqa: E402
 
+from .layer_pairs import LAYER_PAIRS  # noqa: E402
 from .pairs import PAIRS, Beside, Network, beside, drawn, on_images  # noqa: E402
 
 F = torch.nn.functional
+ALL = {**PAIRS, **LAYER_PAIRS}
 
 
 def made(name: str) -> tuple[str, Beside]:
-    convention, (right, wrong, x) = PAIRS[name]
+    convention, (right, wrong, x) = ALL[name]
     torch.manual_seed(0)
     return convention, beside(right(), wrong(), x)
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_convention_is_named(name: str) -> None:
     convention, pair = made(name)
     cause = likely_cause(*pair)
