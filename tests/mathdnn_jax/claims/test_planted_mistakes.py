@@ -151,7 +151,7 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ("P5.closed_form", "sine_objective", shifted(1e-3)),
     ("P5.optimum", "SINE_OPTIMUM", lambda known: {**known, "mean": known["mean"] + 1e-6}),
     ("P5.least", "LEAST", lambda known: {**known, "value": known["value"] + 1e-6}),
-    ("P5.least", "sine_objective", lambda f: lambda params: f(params) - jnp.where(params["mean"] > 2, 1e-3, 0.0)),
+    ("P5.least", "sine_objective", lambda f: lambda params: f(params) - jnp.where(params["mean"] < 1, 0.05, 0.0)),
     ("P5.least_value", "SINE_OPTIMUM", lambda known: {**known, "value": known["value"] - 1}),
     ("P5.score_function", "sine_log_prob", scaled(1.1)),
     ("P5.score_function", "score_function_gradient", attribute("gradient", tree_times(1.1))),
