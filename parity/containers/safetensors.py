@@ -94,7 +94,7 @@ def read_safetensors(path: Path, file: BinaryIO, budget: Budget) -> TensorMap:
     try:
         with safe_open(path, "numpy"):
             pass
-        header = json.loads(text)
+        header = json.loads(str(text, "utf-8"))
         metadata = header.pop("__metadata__", None) or {}
     except (SafetensorError, ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
         reason = printable((str(error).strip().splitlines() or ["no further information"])[0][:300])
@@ -120,4 +120,6 @@ def read_safetensors(path: Path, file: BinaryIO, budget: Budget) -> TensorMap:
 
 def json_units(text: bytes) -> int:
     """The units of work that it takes to parse JSON: each number, text, list and object has its punctuation."""
-    return sum(text.count(mark) for mark in JSON_PUNCTUATION)
+    # In memory, a single character may give all others four bytes each.
+    wide = 0 if text.isascii() else len(text) // 12
+    return sum(text.count(mark) for mark in JSON_PUNCTUATION) + wide

@@ -58,7 +58,8 @@ def read_index(path: Path, file: BinaryIO, budget: Budget) -> dict[str, str]:
     text = file.read(size)
     budget.pay(json_units(text))
     try:
-        content = json.loads(text)
+        # Left to itself, the parser would import a decoder for whatever encoding the first bytes look like.
+        content = json.loads(str(text, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(f"{path} is not an index: it is not JSON text; obtain it again") from error
     found: Any = content.get("weight_map") if isinstance(content, dict) else None

@@ -112,14 +112,16 @@ def test_files_of_another_checkpoint_are_noticed(tmp_path: Path) -> None:
     [
         ("{", errors.CorruptCheckpointError, "not JSON"),
         ("[" * 100_000, errors.CorruptCheckpointError, "not JSON"),
+        (b"\x00[\x00]", errors.CorruptCheckpointError, "not JSON"),
         ("[]", errors.NotAStateDictError, "not the index of a checkpoint"),
         ('{"weight_map": {}}', errors.NotAStateDictError, "not the index"),
         ('{"weight_map": {"a": 1}}', errors.NotAStateDictError, "not the index"),
         ('{"weight_map": [' + "[]," * 800_000 + "1]}", errors.UnsupportedCheckpointError, "more steps or memory"),
     ],
 )
-def test_what_is_no_index_is_said(tmp_path: Path, text: str, error: type[Exception], words: str) -> None:
-    (tmp_path / "model.safetensors.index.json").write_text(text)
+def test_what_is_no_index_is_said(tmp_path: Path, text: str | bytes, error: type[Exception], words: str) -> None:
+    content = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "model.safetensors.index.json").write_bytes(content)
     with pytest.raises(error, match=words):
         parity.load(tmp_path)
 
