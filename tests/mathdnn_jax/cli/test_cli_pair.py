@@ -76,9 +76,10 @@ def test_a_pair_of_user_networks(folder: Path, capsys: pytest.CaptureFixture[str
     assert [entry["torch"] for entry in certificate["layers"]] == ["0", "3", "output"]
     assert 'prefix = "module."' in (folder / "rules.toml").read_text()
     np.save("x.npy", np.ones((2, 6, 6, 3), np.float32))
-    assert certify("build", "build", "--inputs", "x.npy", "--rules", "rules.toml", "--json") == 0
+    again = ("--inputs", "x.npy", "--rules", "rules.toml", "--json", "--overwrite")
+    assert certify("build", "build", *again) == 0
     assert json.loads(capsys.readouterr().out)["inputs"]["events"] == 2
-    assert certify("build", "wrong", *SHAPE, "--output-layout", "same") == 1
+    assert certify("build", "wrong", *SHAPE, "--output-layout", "same", "--overwrite") == 1
     said = capsys.readouterr().err
     assert "first in output" in said
     assert "What is wrong is between 3 and the output" in said
