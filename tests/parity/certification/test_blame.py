@@ -8,16 +8,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import parity
 from parity import errors
-from parity.capture import INPUT, OUTPUT, Place
-from parity.certification.blame import find_blame, first_departure
 from parity.certification.certificate import blamed
-from parity.certification.comparison import Comparison, Values
-from parity.certification.measure import measure
 from parity.certification.report import describe
 
 from .pairs import certify, converted, normal
@@ -249,42 +244,6 @@ def test_an_input_that_departs_fails_though_the_output_does_not_tell() -> None:
         )
     assert "between a and b" in str(caught.value)
     assert "input of b" in describe(caught.value.certificate)
-
-
-def comparison(wrong: dict[Place, float], agree: list[Place]) -> Comparison:
-    """The evidence of made-up networks: each place is off in float64 by so much."""
-    places = [*wrong, *agree]
-    places.sort(key=ORDER.index)
-    truth = np.random.default_rng(0).normal(size=(70, 3))
-    torch32 = truth.astype(np.float32).astype(np.float64)
-    off = {place: truth + wrong.get(place, 0.0) for place in places}
-    evidence = {place: measure(truth, torch32, torch32 + wrong.get(place, 0.0), off[place], 0) for place in places}
-    values = Values({}, dict.fromkeys(ORDER, truth), {}, off)
-    return Comparison(evidence, {place: place for place in places}, values)
-
-
-ORDER = [Place("a", INPUT, "0"), Place("a", OUTPUT), Place("r", OUTPUT), Place("b", INPUT, "0"), Place("b", OUTPUT),
-         Place("", OUTPUT)]  # fmt: skip
-
-
-def test_a_layer_whose_input_is_not_seen_is_blamed_with_what_is_before_it() -> None:
-    kinds = {"a": "Linear", "r": "ReLU", "b": "Linear"}
-    found = find_blame(comparison({ORDER[4]: 0.1, ORDER[5]: 0.1}, ORDER[:2]), kinds)
-    assert found is not None
-    assert (found.place, found.modules) == ("between a and b", ("r (ReLU)", "b (Linear)"))
-    assert find_blame(comparison({}, ORDER), kinds) is None
-
-
-def test_the_first_departure_of_any_recording() -> None:
-    right = comparison({}, ORDER)
-    truth = {place: array.copy() for place, array in right.values.truth.items()}
-    keep: Any = lambda place, other, array, like: array if array.shape == like.shape else None  # noqa: E731
-    assert first_departure(right, truth, keep) is None
-    for index, place in enumerate(ORDER):
-        off = truth[place] + 1e-9
-        for spoilt in ({place: off}, {place: off * np.nan}, {place: off[:3]}, {}):
-            recorded = {**{p: a for p, a in truth.items() if p != place}, **spoilt}
-            assert first_departure(right, recorded, keep) == (index, place.layer, place.side)
 
 
 def test_values_that_are_not_finite_are_neither_the_formula_nor_the_arithmetic() -> None:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -129,6 +130,20 @@ def test_gradients_need_the_same_inputs_on_both_sides() -> None:
         run((x, x))
     # An argument by its position is one by its name.
     assert run({"x": x})["passed"]
+
+
+def test_frozen_weights_have_gradients_too() -> None:
+    module = torch_dense(torch.tanh).requires_grad_(False)
+    certificate = parity.certify(module, Dense(jnp.tanh).apply, dense_variables(module), X, rules=RULES, gradients=True)
+    slopes = {entry["layer"]: entry["greatest_magnitude"] for entry in certificate["gradients"]}
+    assert slopes.keys() == {"inputs", "params/dense/kernel", "params/dense/bias"}
+    assert min(slopes.values()) > 0
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_a_module_that_pytorch_cannot_differentiate_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot differentiate this module: .* by an inplace"):
+        certify(lambda h: h.relu_().mul_(h), lambda h: jax.nn.relu(h) ** 2, gradients=True)
 
 
 def test_a_module_that_does_not_take_the_inputs_is_named() -> None:
