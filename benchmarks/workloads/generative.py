@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload
+from benchmarks.case import COMPARED_STEPS, Case, Settings, Workload, check_least_batch
 from benchmarks.frameworks import on_jax, on_torch
 from benchmarks.frameworks.train_jax import fit_contender
 from benchmarks.frameworks.train_torch import Objective, training_baselines
@@ -53,6 +53,7 @@ def vae_cases(settings: Settings) -> Iterator[Case]:
 
 def gan_cases(settings: Settings) -> Iterator[Case]:
     """Steps of both players in turn, by `fit` in one dispatch, including the noise."""
+    check_least_batch(settings, 2, "a batch norm in training mode needs the variance of several images")
     for batch in settings.batches or ((4,) if settings.quick else (BATCH,)):
         yield _gan(batch, settings)
 

@@ -13,9 +13,9 @@ pytest.importorskip("torch", reason="the benchmark runs PyTorch beside JAX")
 ANY = [
     "nice-log-prob", "nice-sample", "nice-step", "nice-epoch", "inpainting", "real-nvp-step", "real-nvp-sample",
     "glow-step", "glow-sample", "flow-1d", "autoencoder-epoch", "small-net", "small-net-folded", "net1", "net2",
-    "vae-step", "gan-step", "dcgan-sample", "plu", "growth",
+    "vae-step", "dcgan-sample", "plu", "growth",
 ]  # fmt: skip
-LEAST = {"small-net-step": 2, "gamblers-ruin": 2000, "gradient-estimators": 4000}
+LEAST = {"small-net-step": 2, "gan-step": 2, "gamblers-ruin": 2000, "gradient-estimators": 4000}
 
 
 def measured(name: str, batch: int) -> int:
@@ -35,9 +35,8 @@ def measured(name: str, batch: int) -> int:
 @pytest.mark.parametrize(
     "name", ["small-net", *(pytest.param(name, marks=pytest.mark.long) for name in ANY if name != "small-net")]
 )
-def test_any_batch_is_timed(name: str) -> None:
-    for batch in (3,) if name == "small-net" else (1, 3, 7):
-        assert measured(name, batch) > 0
+def test_a_batch_that_divides_nothing_is_timed(name: str) -> None:
+    assert measured(name, 3) > 0
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100, 3000])
