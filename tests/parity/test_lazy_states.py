@@ -15,7 +15,7 @@ from parity import errors
 from parity.containers.checkpoint import read
 from parity.containers.mapped import WINDOW, Located, MappedState
 from parity.containers.positional import PositionalFile
-from parity.containers.tensor_map import StoredArray
+from parity.containers.tensor_map import StoredArray, check_claim
 
 from ..fuzz.pickles import mapping, tensor
 from .twins import save, small_state
@@ -107,6 +107,29 @@ def test_a_strided_array_is_read_in_windows(tmp_path: Path, monkeypatch: pytest.
     assert max(asked) <= WINDOW
     assert sum(asked) < 2 * array.extent
     assert len(asked) < 2 * array.extent / WINDOW + 2
+
+
+@pytest.mark.parametrize(
+    ("name", "compact", "nested"),
+    [
+        ("as it is", True, True),
+        ("axes of one", True, True),
+        ("transposed", False, True),
+        ("repeated", False, True),
+        ("overlapping", False, False),
+        ("sliding", False, False),
+    ],
+)
+def test_how_arrays_lie_in_a_file(name: str, compact: bool, nested: bool) -> None:
+    assert (STRIDED[name].compact, STRIDED[name].nested) == (compact, nested)
+
+
+def test_overlapping_arrays_count_with_all_that_is_read_for_them() -> None:
+    # Of 400 MB, read by way of 800 MB.
+    arrays = {"x": stored((10_000, 10_000), (10_000, 10_000))}
+    check_claim("x.pt", arrays, 600_000_000)
+    with pytest.raises(errors.NotAStateDictError, match="1 tensors claim 1,199,9"):
+        check_claim("x.pt", arrays, 590_000_000)
 
 
 @pytest.mark.parametrize("axes", [((2,), (499_999,), 2500), ((300, 300), (800, 800), 1)])
