@@ -23,9 +23,10 @@ from parity.rules.conversion import (
     export_by_table,
     outline,
 )
+from parity.rules.prefixes import expand, find_prefix, without_prefix
 from parity.rules.table import RuleTable
 from parity.rules.tree import flatten, unflatten
-from parity.rules.wrappers import check_keys, dense_arrays, without_prefix
+from parity.rules.wrappers import check_keys, dense_arrays
 
 
 @overload
@@ -61,16 +62,18 @@ def convert(
 
     `convert(state, "nice")` is for the models of `parity.MODELS`, whose rule tables are built in. `convert(state,
     variables, rules)` is for any tree: Linen variables, NNX state or nested dicts, of arrays or of shapes. Every leaf
-    is filled exactly once and every key is used exactly once. Keys that the table ignores or ties must be present, and
-    tied arrays must be equal.
+    is filled exactly once and every key is used exactly once. Keys that the table ignores must be present. Of tied keys
+    one is enough, as safetensors files have it, and the arrays of those that are there must be equal.
 
     Args:
         state: names to arrays, as `load` or `module.state_dict()` returns them; if the table names wrapper
             dictionaries, the arrays may be inside them. For a model of `parity.MODELS`, a prefix shared by all keys
-            ("module.", "_orig_mod.", "model.") is left out.
+            ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.") is left out, and so is the count `n_averaged`
+            of an `AveragedModel`.
         model: a name in `parity.MODELS`; or the variables.
         rules: the rule table, from `infer_rules`, or the path of a TOML file; only together with variables.
-        ignore: source keys, without that prefix, to leave out on purpose; every other key must be used.
+        ignore: source keys to leave out on purpose, or patterns of them as in `fnmatch` ("*.running_*"), without that
+            prefix; every other key must be used.
         dtype: None keeps float32 (and float64, where JAX has it enabled) and, with a table, half precision. A
             floating-point dtype converts all weights to it, which is the only way to take any other such type.
 
@@ -110,7 +113,8 @@ def export(params: Any, model: str | RuleTable | os.PathLike[str] = "nice") -> S
 
     `export(params, "nice")` is for the models of `parity.MODELS`. With a rule table, or the `pathlib.Path` of one, any
     tree is exported, inside the wrapper dictionaries that the table names. A `weight_norm` comes back as the pair
-    (‖w‖, w), a sum of two biases as (b, 0); keys that the table ignores do not come back.
+    (‖w‖, w), a `spectral_norm` as (w, u/σ, v) with the singular vectors u, v of the largest singular value σ, a sum of
+    two biases as (b, 0); keys that the table ignores do not come back.
 
     Returns:
         Names to arrays, in PyTorch's order, for `module.load_state_dict` or `save_state`.
@@ -146,11 +150,11 @@ def exported(arrays: Mapping[str, np.ndarray], model: str) -> Exported:
 def _convert_model(state: Mapping[str, Any], model: str, ignore: Collection[str], dtype: DTypeLike | None) -> Params:
     specification = find_model(model)
     _check_collection(ignore)
-    ignore = tuple(ignore)
     if not isinstance(state, MappedState | Exported):
         check_keys(state)
         state = dense_arrays(state)
     arrays = without_prefix(state)
+    ignore = expand(ignore, arrays, find_prefix(list(state)))
     config = specification.infer_config({name: a for name, a in outline(arrays).items() if name not in ignore})
     targets, table = target_shapes(specification, config), specification.table(config)
     check_rule_table(table, targets, ignore)

@@ -17,8 +17,8 @@ from parity.containers.checkpoint import Checkpoint, announce, read
 from parity.conversion import convert, export, exported
 from parity.models import Config, find_model
 from parity.rules.conversion import outline
+from parity.rules.prefixes import expand, without_prefix
 from parity.rules.tree import flatten, unflatten
-from parity.rules.wrappers import without_prefix
 
 PARAMS_OF = "mathdnn_jax params"
 """Metadata key under which `save_params` stores the model. There is one entry, as the order of several is not fixed."""
@@ -88,7 +88,7 @@ def rebuild(checkpoint: Checkpoint, model: str = "nice", *, ignore: Collection[s
         unflatten(dict.fromkeys(state))
         state = exported(state, model)
     params = convert(state, model, ignore=ignore)
-    state = _without(state, ignore)
+    state = _without(state, expand(ignore, state))
     config = specification.infer_config(outline(state))
     return Restored(specification.build(**config), params, state, config)
 

@@ -22,7 +22,11 @@ def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
 def add_ignore_argument(parser: argparse.ArgumentParser) -> None:
     """Add the options to ignore keys of a checkpoint and to choose one of its dictionaries."""
     parser.add_argument(
-        "--ignore", action="append", default=[], metavar="KEY", help="ignore this key deliberately; may be repeated"
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="ignore this key, or all that match this pattern; may be repeated",
     )
     parser.add_argument(
         "--inside", metavar="NAME", help="the dictionary in the file that holds the weights, such as model_state"

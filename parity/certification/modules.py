@@ -21,10 +21,10 @@ from parity.certification.pairing import in_jax_layout, pair_layers
 from parity.containers.checkpoint import to_numpy
 from parity.inference import infer_rules
 from parity.inference.units import module_of_source, module_of_target
+from parity.rules.adapting import for_module
 from parity.rules.conversion import convert_by_table
 from parity.rules.table import RuleTable, read_rules
 from parity.rules.targets import rebuild, target_leaves, widened
-from parity.rules.wrappers import own_prefix
 
 SILENT = ("Flatten", "Dropout", "Dropout2d", "Identity")
 """PyTorch layers that compute nothing; the order of a flattened image is judged by the layer that reads it."""
@@ -53,8 +53,7 @@ def certify_modules(
     if rules is None:
         rules = infer_rules(state, variables, apply=apply, inputs=jax.ShapeDtypeStruct(x.shape, x.dtype))
     table = rules if isinstance(rules, RuleTable) else read_rules(rules)
-    # The module's own state has no wrapper, and only that part of the prefix that comes from the module itself.
-    table = table._replace(wrapper=(), prefix=own_prefix(table.prefix, state))
+    table = for_module(table, state)
     converted = target_leaves(convert_by_table(state, variables, table))
     differing = differing_bits(converted, target_leaves(variables))
 

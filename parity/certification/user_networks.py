@@ -17,9 +17,10 @@ from parity.containers import Inside
 from parity.containers.checkpoint import load
 from parity.errors import WrongModelError
 from parity.inference import infer_rules
+from parity.rules.adapting import own_keys
 from parity.rules.conversion import convert_by_table
 from parity.rules.table import RuleTable, read_rules
-from parity.rules.wrappers import own_prefix, unwrap
+from parity.rules.wrappers import unwrap
 
 
 class UserNetworks(NamedTuple):
@@ -75,12 +76,15 @@ def load_user_networks(
 def _load(module: Any, state: dict[str, np.ndarray], table: RuleTable, name: str) -> None:
     import torch
 
-    own = set(module.state_dict())
+    own = module.state_dict(keep_vars=True)
+    arrays = unwrap(state, table.wrapper, table.prefix, table.ignored)
     # The prefix may be the module's own, as "model." is in a Lightning module: its keys tell.
-    prefix = own_prefix(table.prefix, own)
-    arrays = {prefix + key: array for key, array in unwrap(state, table.wrapper, table.prefix).items()}
-    foreign = {prefix + key for key in table.ignored} - own
-    tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items() if key not in foreign}
+    names = own_keys(table, arrays, own)
+    foreign = {key for key in table.ignored if key not in names}
+    tensors = {names.get(k, k): torch.from_numpy(np.array(array)) for k, array in arrays.items() if k not in foreign}
+    # Of parameters that share their memory, one is enough.
+    shared = {id(own[key]): tensor for key, tensor in tensors.items() if key in own}
+    tensors |= {key: shared[id(value)] for key, value in own.items() if key not in tensors and id(value) in shared}
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

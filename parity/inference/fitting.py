@@ -4,96 +4,150 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
+from parity.inference.attention import attention_rules
+from parity.inference.recurrent import cell_rules, gate_rules
+from parity.inference.roles import BIAS, COUNT, MEAN, SIDES, VAR, WEIGHT
 from parity.inference.structure import Use
-from parity.inference.units import BIAS, COUNT, GATES, MEAN, SIDES, VAR, WEIGHT, Unit
+from parity.inference.units import Unit
 from parity.rules.layouts import LAYOUTS, Shape
 from parity.rules.table import Rule
 
 Candidate = tuple[Rule, ...]
-Uses = Mapping[str, Use]
+Layouts = Iterator[tuple[str, dict[str, int]]]
+REPARAMETRIZED = {"weight_norm": ("g", "v"), "spectral_norm": ("orig", "u", "v")}
+"""The roles of the arrays from which PyTorch makes a weight, in the order in which a rule names them."""
+FIRST_AXIS = {"linear": -1, "flattened": -1, "convolution": -1, "transposed_convolution": -2, "same": 0}
+"""The axis of a kernel that is the first axis of PyTorch's weight."""
 
 
-def candidates(target: Unit, source: Unit, uses: Uses, images: set[int]) -> list[Candidate]:
-    """All ways in which the source's arrays can fill the target's, each with a rule for every array.
+class Evidence(NamedTuple):
+    """What is known about a network besides the shapes of its layers.
 
-    `images` are the possible channel counts of a flattened image, if the structure does not determine them.
+    `uses` comes from its trace. `images` are the possible channel counts of a flattened image, if the trace does not
+    say. `chosen` are the caller's layouts by target path, and `mixed` says that by these the state keeps some weights
+    as JAX does, untransposed, so that of a square one nothing is known.
     """
+
+    uses: Mapping[str, Use]
+    images: frozenset[int] = frozenset()
+    chosen: Mapping[str, tuple[str, Mapping[str, int]]] = {}
+    mixed: bool = False
+
+
+def candidates(target: Unit, source: Unit, evidence: Evidence) -> list[Candidate]:
+    """All ways in which the source's arrays can fill the target's, each with a rule for every array."""
     if any("." in role for role in target.arrays):
         return [candidate] if (candidate := _composite(target, source)) else []
-    if source.roles >= {"g", "v"}:
-        return [
-            tuple(_weight_norm(rule, source) for rule in candidate)
-            for candidate in _plain(target, _without_pair(source), uses, images)
-        ]
-    return list(_plain(target, source, uses, images))
+    for combine, roles in REPARAMETRIZED.items():
+        if source.roles - {BIAS} == set(roles) and "g" not in target.roles:
+            return [
+                _combined(rules, source, combine) for rules in _plain(target, _as_weight(source, combine), evidence)
+            ]
+    return [candidate for candidate in _plain(target, source, evidence) if _scale_fits(candidate, target, evidence)]
 
 
-def _plain(target: Unit, source: Unit, uses: Uses, images: set[int]) -> Iterator[Candidate]:
+def _as_weight(source: Unit, combine: str) -> Unit:
+    """The layer with the array that has the weight's shape as its weight."""
+    roles = REPARAMETRIZED[combine]
+    kept = {role: array for role, array in source.arrays.items() if role not in roles}
+    return source._replace(arrays={**kept, WEIGHT: source.arrays["v" if combine == "weight_norm" else "orig"]})
+
+
+def _combined(rules: Candidate, source: Unit, combine: str) -> Candidate:
+    keys = tuple(source.arrays[role][0] for role in REPARAMETRIZED[combine])
+    return tuple(rule._replace(sources=keys, combine=combine) if rule.sources[0] in keys else rule for rule in rules)
+
+
+def _plain(target: Unit, source: Unit, evidence: Evidence) -> Iterator[Candidate]:
     if target.roles != source.roles or (COUNT in target.arrays and COUNT not in source.arrays):
         return
     choices = []
     for role, (path, shape) in target.arrays.items():
         key, given = source.arrays[role]
-        fitting = [
-            Rule((key,), path, layout, options)
-            for layout, options in _layouts(role, path, shape, given, uses, images)
+        found = [
+            (layout, options)
+            for layout, options in _layouts(role, path, shape, given, evidence)
             if LAYOUTS[layout].source_shape(shape, options) == given
         ]
-        choices.append(fitting)
+        if path in evidence.chosen:
+            found = _chosen(*evidence.chosen[path], shape, given, found) or found
+        choices.append([Rule((key,), path, layout, options) for layout, options in found])
     yield from itertools.product(*choices)
 
 
-def _layouts(
-    role: str, path: str, shape: Shape, given: Shape, uses: Uses, images: set[int]
-) -> Iterator[tuple[str, dict[str, int]]]:
-    use, leaf = uses.get(path), path.rpartition("/")[2]
+def _chosen(
+    name: str, options: Mapping[str, int], shape: Shape, given: Shape, found: list[tuple[str, dict[str, int]]]
+) -> list[tuple[str, dict[str, int]]]:
+    """The caller's layout, with its options or with those that were found; [] if it does not fit this source."""
+    named = [(layout, own) for layout, own in found if layout == name and (not options or own == options)]
+    whole = options.keys() == set(LAYOUTS[name].options)
+    return named or ([(name, dict(options))] if whole and LAYOUTS[name].source_shape(shape, options) == given else [])
+
+
+def _layouts(role: str, path: str, shape: Shape, given: Shape, evidence: Evidence) -> Layouts:
+    use, leaf = evidence.uses.get(path), path.rpartition("/")[2]
+    ones = {"count": max(1, len(given) - len(shape))}
     if role == COUNT:
         yield "counter", {}
     elif role in (BIAS, MEAN, VAR) and not (role == BIAS and len(shape) == 2):
         yield "same", {}
     elif role == BIAS:
         yield "heads_bias", {}
+    elif role == "g":
+        yield "trailing_ones", ones
     elif role == "array":
         yield "same", {}
-        yield "trailing_ones", {"count": max(1, len(given) - len(shape))}
-        yield "leading_ones", {"count": max(1, len(given) - len(shape))}
+        if len(shape) == 2 and use and use.kind in ("linear", "linear_untransposed", "unknown"):
+            # A parameter that a module multiplies by itself has no convention.
+            yield "linear", {}
+        yield "trailing_ones", ones
+        yield "leading_ones", ones
     elif leaf == "negative_slope" and not shape:
         yield "trailing_ones", {"count": 1}
-    elif leaf == "embedding" or len(shape) < 2 or (use is not None and use.kind in ("lookup", "linear_untransposed")):
+    elif leaf in ("embedding", "scale") or len(shape) < 2 or (use and use.kind in ("lookup", "linear_untransposed")):
         yield "same", {}
     elif len(shape) == 3 and len(given) == 2:
-        yield "heads_in", {}
-        yield "heads_out", {}
+        yield from (("heads_in", {}), ("heads_out", {})) if use is None else _heads(use)
+    elif len(shape) == 2 and len(given) > 2:
+        yield "pointwise", {"count": len(given) - 2}
     elif len(shape) == 2:
-        yield from _dense(shape, use, images)
+        yield from _dense(shape, use, evidence)
     else:
         yield from _convolution(shape, given, use)
 
 
-def _dense(shape: Shape, use: Use | None, images: set[int]) -> Iterator[tuple[str, dict[str, int]]]:
-    if use is not None and use.kind == "other":
-        yield "same", {}
-        return
-    if use is not None and use.flat is not None:
+def _heads(use: Use) -> Layouts:
+    """The one axis of a query's input is contracted, and both axes of the heads before an output."""
+    if use.contracted != {0, 1}:
+        yield "heads_in", {}
+    if use.contracted != {0}:
+        yield "heads_out", {}
+
+
+def _dense(shape: Shape, use: Use | None, evidence: Evidence) -> Layouts:
+    if use is not None and use.kind == "linear" and use.flat is not None:
         channels, last = use.flat
         # With a single channel or a single pixel, both orders are the same.
         moved = last and 1 < channels < shape[0] and shape[0] % channels == 0
         yield ("flattened", {"channels": channels}) if moved else ("linear", {})
-        return
-    yield "linear", {}
-    if use is None or use.kind == "linear":
-        for channels in sorted(images):
+    else:
+        yield "linear", {}
+        for channels in sorted(evidence.images):
             if 1 < channels < shape[0] and shape[0] % channels == 0:
                 yield "flattened", {"channels": channels}
+    if evidence.mixed or (use is not None and use.kind != "linear"):
+        # What is not seen in a product may be a matrix of either orientation.
+        yield "same", {}
 
 
-def _convolution(shape: Shape, given: Shape, use: Use | None) -> Iterator[tuple[str, dict[str, int]]]:
+def _convolution(shape: Shape, given: Shape, use: Use | None) -> Layouts:
     kind = use.kind if use is not None else "convolution?"
-    if kind in ("convolution", "convolution?"):
+    if kind in ("convolution", "convolution?", "unknown", "other"):
         yield "convolution", {}
-    if kind in ("transposed_convolution", "convolution?"):
-        groups = [use.groups] if use is not None else _groups(shape, given)
+    if kind in ("transposed_convolution", "convolution?", "unknown", "other"):
+        groups = [use.groups] if use is not None and kind != "unknown" else _groups(shape, given)
         for count in groups:
             yield "transposed_convolution", {"groups": count}
 
@@ -103,79 +157,32 @@ def _groups(shape: Shape, given: Shape) -> list[int]:
     return [given[0] // shape[-2]] if len(given) == len(shape) and given[0] % shape[-2] == 0 else []
 
 
-def _without_pair(source: Unit) -> Unit:
-    arrays = {role: array for role, array in source.arrays.items() if role not in ("g", "v")}
-    return source._replace(arrays={**arrays, WEIGHT: source.arrays["v"]})
+def _scale_fits(candidate: Candidate, target: Unit, evidence: Evidence) -> bool:
+    """Whether the scale of a weight norm goes along the kernel's axis that is the first one of PyTorch's weight."""
+    if "g" not in target.arrays:
+        return True
+    (scale, (length,)), (kernel, shape) = target.arrays["g"], target.arrays["v"]
+    layout = next(rule.layout for rule in candidate if rule.target == kernel)
+    axis = FIRST_AXIS.get(layout)
+    use = evidence.uses.get(scale)
+    known = use is None or use.along is None or use.along == (kernel, (axis or 0) % len(shape))
+    return axis is not None and known and shape[axis] == length
 
 
-def _weight_norm(rule: Rule, source: Unit) -> Rule:
-    g, v = source.arrays["g"][0], source.arrays["v"][0]
-    return rule._replace(sources=(g, v), combine="weight_norm") if rule.sources == (v,) else rule
-
-
-def _composite(target: Unit, source: Unit) -> Candidate | None:
-    """An attention layer or an RNN cell, whose arrays PyTorch stacks along the first axis."""
+def _composite(target: Unit, source: Unit) -> Candidate:
+    """An attention or a cell of an RNN, whose arrays PyTorch stacks along the first axis; () if it does not fit."""
     if {"query.weight", "out.weight"} <= set(target.arrays):
-        candidate = _attention(target, source)
+        rules = attention_rules(target, source)
     elif any({f"{side}.weight" for side in sides} <= set(target.arrays) for sides in SIDES):
-        candidate = _cell(target, source)
+        rules = cell_rules(target, source)
     else:
-        kind = "lstm" if any(role.startswith("ig") for role in target.arrays) else "gru"
-        candidate = _rnn(target, source, kind)
-    if candidate is None or {rule.target for rule in candidate} != {path for path, _ in target.arrays.values()}:
-        return None
+        rules = gate_rules(target, source)
+    if {rule.target for rule in rules} != {path for path, _ in target.arrays.values()}:
+        return ()
     shapes = dict(target.arrays.values())
     given = dict(source.arrays.values())
-    for rule in candidate:
+    for rule in rules:
         inner = LAYOUTS[rule.layout].source_shape(shapes[rule.target], rule.options)
         if inner is None or any(given[key] != (inner[0] * rule.part[1], *inner[1:]) for key in rule.sources):
-            return None
-    return candidate
-
-
-def _attention(target: Unit, source: Unit) -> Candidate | None:
-    if source.roles - {"in_bias", "out_bias"} != {"in_weight", "out_weight"}:
-        return None
-    rules = []
-    for role, (path, _) in target.arrays.items():
-        part, kind = role.split(".")
-        side = "out" if part == "out" else "in"
-        if f"{side}_{kind}" not in source.arrays:
-            return None
-        k = (0, 1) if side == "out" else (("query", "key", "value").index(part), 3)
-        layout = ("same" if side == "out" else "heads_bias") if kind == BIAS else f"heads_{side}"
-        rules.append(Rule((source.arrays[f"{side}_{kind}"][0],), path, layout, part=k))
-    return tuple(rules)
-
-
-def _cell(target: Unit, source: Unit) -> Candidate | None:
-    """A cell that stacks its gates in PyTorch's order, but has a single bias."""
-    if source.roles != {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}:
-        return None
-    rules = []
-    for role, (path, _) in target.arrays.items():
-        part, what = role.split(".")
-        names = ("bias_ih", "bias_hh") if what == BIAS else (f"weight_{part[-1]}h",)
-        keys = tuple(source.arrays[name][0] for name in names)
-        layout, joined = ("same", "sum") if what == BIAS else ("linear", "")
-        rules.append(Rule(keys, path, layout, combine=joined))
-    return tuple(rules)
-
-
-def _rnn(target: Unit, source: Unit, kind: str) -> Candidate | None:
-    gates = GATES[kind]
-    biases = {"bias_ih", "bias_hh"}
-    if source.roles != {"weight_ih", "weight_hh", *biases}:
-        return None
-    rules = []
-    for role, (path, _) in target.arrays.items():
-        part, what = role.split(".")
-        k = (gates.index(part[1]), len(gates))
-        if what == WEIGHT:
-            rules.append(Rule((source.arrays[f"weight_{part[0]}h"][0],), path, "linear", part=k))
-            continue
-        # The two biases of the GRU's new gate are on either side of the reset; all others are only added.
-        both = ("bias_ih", "bias_hh") if (kind, part[1]) != ("gru", "n") else (f"bias_{part[0]}h",)
-        keys = tuple(source.arrays[name][0] for name in both)
-        rules.append(Rule(keys, path, "same", part=k, combine="sum" if len(keys) == 2 else ""))
+            return ()
     return tuple(rules)

@@ -1,22 +1,25 @@
-"""What is known about an array in a trace: the leaf it still equals, or the axis of its channels."""
+"""What is known about an array in a trace: the leaves in it, what it depends on, and the axis of its channels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-SAME = ("convert_element_type", "copy", "copy_p", "stop_gradient", "optimization_barrier", "sharding_constraint")
 
 
 class Leaf(NamedTuple):
-    """A leaf of the tree, possibly with permuted axes: `axes` are its original axes, or None once it was reshaped."""
+    """A leaf of the tree inside an array: `axes` has, for every axis of the array, the leaf's own axis.
+
+    None stands for an axis that the leaf has not, along which it is repeated. `axes` is None if the leaf's axes can no
+    longer be told apart, as after a sum or a product over one of them.
+    """
 
     path: str
-    axes: tuple[int, ...] | None
+    axes: tuple[int | None, ...] | None
 
 
 class Intermediate(NamedTuple):
-    """An intermediate value: the axis of its channels, and how they were flattened, if they were.
+    """The axis of the channels of an array that was computed from the inputs, and how they were flattened, if so.
 
     `flat` is (number of channels, whether they vary fastest); (1, True) for a vector that is not a flattened image.
     """
@@ -25,24 +28,33 @@ class Intermediate(NamedTuple):
     flat: tuple[int, bool] | None = None
 
 
-def leaf_after(equation: Any, operands: list[Any]) -> Leaf | None:
-    """The leaf that an equation's result still equals, if the equation only moves the entries of a leaf."""
-    name = equation.primitive.name
-    if len(operands) != 1 or not isinstance(operands[0], Leaf):
-        return None
-    leaf = operands[0]
-    if name in SAME:
-        return leaf
-    if name == "transpose":
-        order = equation.params["permutation"]
-        return leaf._replace(axes=None if leaf.axes is None else tuple(leaf.axes[k] for k in order))
-    if name in ("reshape", "broadcast_in_dim", "squeeze", "rev", "slice"):
-        return leaf._replace(axes=None)
-    return None
+class Known(NamedTuple):
+    """What is known about an array.
+
+    `leaves` are in it if it was computed from the tree alone; with `data` it depends on the inputs too, and `image`
+    tells about its channels. `after` has a bit for every leaf that it depends on, and `turned` says whether it was
+    computed from a sequence in reverse.
+    """
+
+    leaves: tuple[Leaf, ...] = ()
+    image: Intermediate | None = None
+    after: int = 0
+    data: bool = False
+    turned: bool = False
 
 
-def intermediate_after(equation: Any, operands: list[Any], result: Any) -> Intermediate | None:
-    """What is known about an equation's result."""
+def joined(operands: Sequence[Known]) -> Known:
+    """What is known about anything that was computed from these."""
+    after = 0
+    for operand in operands:
+        after |= operand.after
+    return Known(
+        after=after, data=any(operand.data for operand in operands), turned=any(operand.turned for operand in operands)
+    )
+
+
+def intermediate_after(equation: Any, operands: Sequence[Known], result: Any) -> Intermediate | None:
+    """What is known about the channels of an equation's result."""
     name, parameters, shape = equation.primitive.name, equation.params, result.aval.shape
     if name == "conv_general_dilated":
         return Intermediate(parameters["dimension_numbers"].out_spec[1])
@@ -51,9 +63,9 @@ def intermediate_after(equation: Any, operands: list[Any], result: Any) -> Inter
     if name == "gather":
         return Intermediate(len(shape) - 1) if len(shape) > 2 else None
     known = [
-        (operand, atom.aval.shape)
+        (operand.image, atom.aval.shape)
         for operand, atom in zip(operands, equation.invars, strict=True)
-        if isinstance(operand, Intermediate) and (operand.channels is not None or operand.flat is not None)
+        if operand.image is not None and (operand.image.channels is not None or operand.image.flat is not None)
     ]
     if not known:
         return None
@@ -77,16 +89,16 @@ def intermediate_after(equation: Any, operands: list[Any], result: Any) -> Inter
     return operand if before == shape or operand.flat is None else Intermediate(axis)
 
 
-def _after_product(equation: Any, operands: list[Any], shape: tuple[int, ...]) -> Intermediate | None:
+def _after_product(equation: Any, operands: Sequence[Known], shape: tuple[int, ...]) -> Intermediate | None:
     """The features of a layer are the last axis; any other product, such as a resizing, preserves the channels."""
-    if any(isinstance(operand, Leaf) for operand in operands):
+    if any(operand.leaves for operand in operands):
         return Intermediate(None, (1, True)) if len(shape) == 2 else Intermediate(len(shape) - 1)
     contracting, batch = equation.params["dimension_numbers"]
     start = len(batch[0])
     for side, (operand, atom) in enumerate(zip(operands, equation.invars, strict=True)):
         taken = {*contracting[side], *batch[side]}
         free = [axis for axis in range(len(atom.aval.shape)) if axis not in taken]
-        axis = operand.channels if isinstance(operand, Intermediate) else None
+        axis = operand.image.channels if operand.image is not None else None
         if axis in batch[side]:
             return Intermediate(tuple(batch[side]).index(axis))
         if axis in free:

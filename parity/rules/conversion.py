@@ -23,8 +23,10 @@ from parity.errors import (
 from parity.rules.checks import Expected, check_arrays
 from parity.rules.combining import combine, part_of, separate, source_shapes
 from parity.rules.layouts import LAYOUTS, Shape
+from parity.rules.prefixes import expand
 from parity.rules.table import Rule, RuleTable, read_rules
 from parity.rules.targets import rebuild, target_leaves
+from parity.rules.ties import with_ties
 from parity.rules.wrappers import unwrap, wrap
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -43,8 +45,11 @@ def convert_by_table(
     table = rules if isinstance(rules, RuleTable) else read_rules(rules)
     targets = {path: tuple(leaf.shape) for path, leaf in target_leaves(variables).items()}
     check_rule_table(table, targets, {*table.ignored, *ignore})
-    arrays = unwrap(state, table.wrapper, table.prefix)
-    return rebuild(variables, convert_arrays(arrays, targets, table, ignore=ignore, dtype=dtype, halves=HALVES))
+    arrays = unwrap(state, table.wrapper, table.prefix, {*table.ignored, *ignore})
+    named = expand(ignore, arrays, table.prefix)
+    arrays, table = with_ties(arrays, table, {*table.ignored, *named})
+    check_rule_table(table, targets, {*table.ignored, *named})
+    return rebuild(variables, convert_arrays(arrays, targets, table, ignore=named, dtype=dtype, halves=HALVES))
 
 
 def export_by_table(variables: Any, rules: RuleTable | str | os.PathLike[str]) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def convert_arrays(
     changed = flat if dtype is not None else [rule.target for rule in table.rules if rule.combine]
     spoiled = [path for path in changed if not bool(jnp.isfinite(flat[path]).all())]
     if spoiled:
-        why = "a weight_norm of zeros" if dtype is None else f"too large for {np.dtype(dtype)}"
+        why = "a norm of zeros" if dtype is None else f"too large for {np.dtype(dtype)}"
         raise NonFiniteWeightsError(f"weights are not finite after the conversion: {', '.join(spoiled)} ({why})")
     return flat
 

@@ -104,6 +104,13 @@ def _same_shape(target: Shape, options: Options) -> Shape | None:
 LAYOUTS: dict[str, Layout] = {
     "same": Layout("unchanged", _reshape, _reshape, _same_shape),
     "linear": Layout("(out, in) -> (in, out)", _linear, _linear, lambda t, _: t[::-1] if len(t) == 2 else None),
+    "pointwise": Layout(
+        "(out, in, 1, …) -> (in, out)",
+        lambda a, shape, _: a.reshape(shape[::-1]).T,
+        lambda a, shape, _: a.T.reshape(shape),
+        lambda t, options: (*t[::-1], *(1,) * options["count"]) if len(t) == 2 else None,
+        options=("count",),
+    ),
     "flattened": Layout(
         "(out, C * H * W) -> (H * W * C, out)", _flattened, _unflattened, _flattened_shape, options=("channels",)
     ),

@@ -14,15 +14,17 @@ from parity.errors import RuleTableError
 from parity.rules.layouts import LAYOUTS
 
 FORMAT = "mathdnn rules 1"
-COMBINATIONS = ("", "weight_norm", "sum")
+COMBINATIONS = {"": 1, "weight_norm": 2, "sum": 2, "spectral_norm": 3}
+"""The ways to make one array of several, and of how many."""
 
 
 class Rule(NamedTuple):
     """The arrays `sources`, after `combine` and then `part`, fill the leaf `target` in the layout called `layout`.
 
-    `combine` is "" for a single source; "weight_norm" for the pair (g, v), whose weight is g v/‖v‖; "sum" for two
-    biases that PyTorch keeps apart and JAX keeps as one. `part` (k, n) takes the k-th of n equal slices along the first
-    axis, such as a gate of an RNN or the queries of an attention. `reason` says why the rule is in the table.
+    `combine` is "" for a single source; "weight_norm" for the pair (g, v), whose weight is g v/‖v‖; "spectral_norm" for
+    (W, u, v), whose weight is W/(uᵀ W v); "sum" for two biases that PyTorch keeps apart and JAX keeps as one. `part`
+    (k, n) takes the k-th of n equal slices along the first axis, such as a gate of an RNN or the queries of an
+    attention. `reason` says why the rule is in the table.
     """
 
     sources: tuple[str, ...]
@@ -40,7 +42,7 @@ class RuleTable(NamedTuple):
     `wrapper` lists the names of the dictionaries around the arrays, outermost first. `prefix` is what every key begins
     with and the rules leave out, such as DataParallel's "module.". `ignored` maps each key that is left out to the
     reason, and `tied` maps each key that repeats another key's array to that key. All of these keys are written
-    without the prefix.
+    without the prefix, except for ignored ones that are beside what has it.
     """
 
     rules: tuple[Rule, ...]
@@ -144,9 +146,10 @@ def _rule(content: Mapping[str, Any]) -> Rule:
     part, combine, reason = content.get("part", [0, 1]), content.get("combine", ""), content.get("reason", "")
     if not (isinstance(part, list) and len(part) == 2 and all(_whole(k, 0) for k in part) and part[0] < part[1]):
         raise RuleTableError(f"{target}: part is [k, n] with 0 <= k < n, got {part!r}")
-    if combine not in COMBINATIONS or len(sources) != (2 if combine else 1):
+    if len(sources) != COMBINATIONS.get(combine if isinstance(combine, str) else "?"):
         raise RuleTableError(
-            f"{target}: a rule has 1 source, or 2 sources with combine = 'weight_norm' or 'sum'; got {source}"
+            f"{target}: a rule has 1 source, 2 sources with combine = 'weight_norm' or 'sum', or 3 sources with "
+            f"combine = 'spectral_norm'; got {source} and combine = {combine!r}"
         )
     return Rule(tuple(sources), target, layout, options, (part[0], part[1]), combine, str(reason))
 

@@ -1,4 +1,4 @@
-"""Finds the arrays of a state inside the dictionaries around them, and the prefix that all of its keys share."""
+"""Finds the arrays of a state inside the dictionaries around them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.containers import MappedState
 from parity.containers.checkpoint import State, to_numpy
 from parity.errors import AmbiguousRulesError, MissingKeysError, UnexpectedKeysError, UnsupportedDtypeError
-
-PREFIXES = ("module.", "_orig_mod.", "model.")
-"""The prefixes that DataParallel, torch.compile and, most often, a Lightning module put before every key."""
+from parity.rules.prefixes import expand
 
 
 def find_wrapper(state: Mapping[str, Any]) -> tuple[str, ...]:
@@ -31,33 +28,10 @@ def find_wrapper(state: Mapping[str, Any]) -> tuple[str, ...]:
     return found[0]
 
 
-def find_prefix(keys: Mapping[str, Any]) -> str:
-    """Return what DataParallel and the like put before every key, such as "module.", or ""."""
-    prefix = ""
-    while match := [p for p in PREFIXES if keys and all(key.startswith(prefix + p) for key in keys)]:
-        prefix += match[0]
-    return prefix
-
-
-def without_prefix(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Remove from every key the prefix that DataParallel and the like put before it."""
-    prefix = find_prefix(state)
-    if not prefix:
-        return state
-    if isinstance(state, MappedState):
-        return state.without_prefix(prefix)
-    return {key.removeprefix(prefix): value for key, value in state.items()}
-
-
-def own_prefix(prefix: str, keys: Collection[str]) -> str:
-    """Return the end of a table's prefix that the module's own keys start with: "module.model.", "model." or ""."""
-    while prefix and not all(key.startswith(prefix) for key in keys):
-        prefix = prefix.partition(".")[2]
-    return prefix
-
-
-def unwrap(state: Mapping[str, Any], wrapper: tuple[str, ...], prefix: str) -> State:
+def unwrap(state: Mapping[str, Any], wrapper: tuple[str, ...], prefix: str, ignored: Collection[str] = ()) -> State:
     """Return the arrays inside the wrapper by their keys without the prefix; a state from `load` has no wrapper.
+
+    Keys that are `ignored` need not have the prefix, and then keep their names.
 
     Raises:
         MissingKeysError: there is no such dictionary, or a key does not begin with the prefix.
@@ -71,7 +45,8 @@ def unwrap(state: Mapping[str, Any], wrapper: tuple[str, ...], prefix: str) -> S
             raise MissingKeysError(f"the rule table expects the arrays inside {'/'.join(wrapper)}, which is not there")
         inner = inner[name]
     check_keys(inner)
-    other = [key for key in inner if not key.startswith(prefix)]
+    allowed = expand(ignored, inner)
+    other = [key for key in inner if not key.startswith(prefix) and key not in allowed]
     if other:
         raise MissingKeysError(f"the rule table expects keys that begin with {prefix!r}, got {', '.join(other)}")
     return {name.removeprefix(prefix): array for name, array in dense_arrays(inner, _dense).items()}
