@@ -130,8 +130,7 @@ def test_the_order_of_computation_decides_where_pytorch_numbers_by_it() -> None:
         named = arrays({f"{name}.weight": (4, 4) for name in order})
         with pytest.raises(errors.AmbiguousRulesError, match="neither the names nor the order") as caught:
             parity.infer_rules(named, variables, apply=apply, inputs=shape(2, 4))
-        written = f"sources={dict(zip(names, order, strict=True))}"
-        assert str(caught.value).endswith(written)
+        assert str(caught.value).endswith(f"sources={dict(zip(names, order, strict=True))}")
         chosen = dict(zip(names, "bca", strict=True))
         table = parity.infer_rules(named, variables, apply=apply, inputs=shape(2, 4), sources=chosen)
         assert pairs(table) == {f"params/{name}/kernel": f"{source}.weight" for name, source in chosen.items()}
@@ -273,8 +272,9 @@ def test_what_fits_nothing_is_named_with_its_shapes() -> None:
     variables = {"params": {"fc": dense(4, 3)}}
     with pytest.raises(errors.UnmatchedArraysError, match=r"nothing against source extra \{weight \(9, 9\)\}"):
         parity.infer_rules(state, variables)
-    ignored = parity.infer_rules(state, variables, ignore=["extra.weight"]).ignored
-    assert ignored == {"extra.weight": "ignored deliberately"}
+    assert parity.infer_rules(state, variables, ignore=["extra.weight"]).ignored == {
+        "extra.weight": "ignored deliberately"
+    }
     with pytest.raises(errors.UnmatchedArraysError, match=r"target fc \{bias.*the other side's fc has"):
         parity.infer_rules({**state, "fc.weight": state["extra.weight"]}, variables, ignore=["extra.weight"])
     with pytest.raises(errors.MissingKeysError, match="not there: extar"):
