@@ -200,6 +200,21 @@ def test_layers_and_directions_of_an_lstm_go_by_the_order_of_computation() -> No
     np.testing.assert_allclose(y, want, rtol=1e-5, atol=5e-6)
 
 
+class Forward(nn.Module):
+    """Two layers that both read the sequence as it comes."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.RNN(nn.LSTMCell(4))(x) + nn.RNN(nn.LSTMCell(4))(x)
+
+
+def test_the_directions_of_an_lstm_are_those_that_the_trace_shows() -> None:
+    layer = torch.nn.LSTM(4, 4, bidirectional=True, batch_first=True)
+    variables = jax.eval_shape(Forward().init, jax.random.key(0), SEQUENCE)
+    with pytest.raises(errors.AmbiguousRulesError, match="LSTMCell_1 may be filled by l0, l0_reverse"):
+        parity.infer_rules(layer.state_dict(), variables, apply=Forward().apply, inputs=SEQUENCE)
+
+
 class Tied(nn.Module):
     """A language model's: the table of words is its last layer too."""
 
