@@ -156,3 +156,15 @@ def test_parameters_of_another_shape_are_refused(name: str) -> None:
     for function in (actnorm(2).forward, actnorm(2).inverse):
         with pytest.raises(ParameterStructureError, match=r"of shape \(2,\)"):
             jax.eval_shape(function, params, np.zeros((1, 1, 2), np.float32))
+
+
+def test_a_channel_on_the_boundary_of_the_floor_is_constant() -> None:
+    # Deviations of 8 and 9 ε around a greatest value of 1, and variances of 1 and just above: all are exact numbers.
+    eps = np.float32(EPS_32)
+    x = np.array([[1, 1], [1 - 16 * eps, 1 - 18 * eps]], np.float32)
+    params = compiled(1, 2)[0](FRESH, x)
+    np.testing.assert_array_equal(np.asarray(params["log_scale"]) == 0, [True, False])
+    bijector = actnorm(2, 1, variance_floor=1.0)
+    assert bijector.init_from_data is not None
+    params = jax.jit(bijector.init_from_data)(FRESH, np.array([[-1, -1 - 2 * eps], [1, 1 + 2 * eps]], np.float32))
+    np.testing.assert_array_equal(np.asarray(params["log_scale"]) == 0, [True, False])
