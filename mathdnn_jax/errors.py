@@ -6,8 +6,19 @@ that a program, such as the command line, can tell a mistake that it can explain
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def _rebuilt(kind: type[BaseException], arguments: tuple[Any, ...]) -> BaseException:
+    # The built-in class whose memory layout it has; of several, `kind.__new__` may be another's.
+    built_in: Any = kind
+    while built_in.__module__ != "builtins":
+        built_in = built_in.__base__
+    error: BaseException = built_in.__new__(kind, *arguments)
+    error.args = arguments
+    return error
 
 
 class MathdnnError(Exception):
@@ -15,6 +26,10 @@ class MathdnnError(Exception):
 
     exit_code = 2
     """The exit code of a command that ends with this error."""
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...], dict[str, Any]]:
+        """Pickle attributes as they are, since the arguments of a class's own constructor are not `args`."""
+        return _rebuilt, (type(self), self.args), self.__dict__
 
 
 class MathdnnWarning(UserWarning):
@@ -71,6 +86,18 @@ class MissingDependencyError(MathdnnError, ImportError):
 
 class OutputError(MathdnnError, OSError):
     """A file could not be written."""
+
+
+class FolderInUseError(OutputError):
+    """Another process writes to the same folder."""
+
+
+class UnpicklableError(MathdnnError, TypeError):
+    """An object holds functions that exist in this process only, so that it cannot be sent to another one."""
+
+
+class ProcessesError(ConfigurationError, RuntimeError):
+    """The processes that train together have not all met, or one of them was lost."""
 
 
 class BijectorCheckError(MathdnnError, AssertionError):
@@ -145,4 +172,22 @@ class UnsavedError(OutputError):
 
     def __init__(self, message: str, *, checkpoint: Path | None = None, result: Any = None) -> None:
         super().__init__(message)
+        self.checkpoint, self.result = checkpoint, result
+
+
+class TrainingStoppedError(MathdnnError):
+    """Training stopped between two steps because it was asked to, by a signal, say. Nothing is lost.
+
+    Attributes:
+        step: the number of completed steps, over the whole run.
+        epoch: the number of completed epochs.
+        checkpoint: the checkpoint that holds all of it, or None if the run writes none.
+        result: a `FitResult` with everything as it was.
+    """
+
+    def __init__(
+        self, message: str, *, step: int, epoch: int, checkpoint: Path | None = None, result: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.step, self.epoch = step, epoch
         self.checkpoint, self.result = checkpoint, result

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mathdnn_jax.errors import MathdnnError, OutputError
+
+_temporaries: set[Path] = set()
 
 
 def check_writable(path: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> Path:
@@ -47,15 +52,15 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the file cannot be written.
     """
     target = check_writable(path)
+    temporary = target.with_name(f".{target.stem}-{uuid.uuid4().hex[:12]}{target.suffix}")
+    _temporaries.add(temporary)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {str(target)!r}: {error}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+        try:
+            temporary.touch(0o600, exist_ok=False)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot write {str(target)!r}: {error}") from error
         yield temporary
-        # mkstemp makes private files, but the result should have the permissions of any new file.
+        # The temporary file is private, but the result should have the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -67,4 +72,25 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise
         raise OutputError(f"cannot write {target}: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError):  # an impossible name, say
+            temporary.unlink()
+        _temporaries.discard(temporary)
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder in `parent`, which is removed in the end, also where a signal ends the process."""
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
+        folder = Path(name)
+        _temporaries.add(folder)
+        try:
+            yield folder
+        finally:
+            _temporaries.discard(folder)
+
+
+def discard_temporaries() -> None:
+    """Remove the temporary files and folders of this process, which is about to end without unwinding its stack."""
+    for path in list(_temporaries):
+        with contextlib.suppress(OSError, ValueError):
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)

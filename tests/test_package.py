@@ -20,7 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Ground floor first; a room imports only what stands before it. The command line is the roof.
 ROOMS = [
-    "errors", "events", "seeds", "versions", "files", "memory", "probability", "nets", "bijectors", "surgery", "flows",
+    "errors", "events", "seeds", "versions", "files", "folder_lock", "signals", "pickling", "memory", "probability",
+    "nets", "bijectors", "surgery", "flows",
     "training", "generative", "data", "tasks", "recipes", "plots", "progress", "testing", "claims", "parity", "cli",
     "__main__",
 ]  # fmt: skip

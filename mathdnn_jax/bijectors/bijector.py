@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from mathdnn_jax.errors import EventShapeError
+from mathdnn_jax.pickling import reduce_functions
 
 Params = Any
 """A parameter tree: a plain nested dict of arrays."""
@@ -57,6 +58,15 @@ class Bijector(NamedTuple):
     def latent_ndims(self) -> int:
         """The number of trailing axes that make up one z."""
         return self.event_ndims if self.latent_event_ndims is None else self.latent_event_ndims
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_functions(self)
+
+    def __copy__(self) -> Bijector:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Bijector:
+        return self  # it is immutable, like the functions in it
 
 
 def no_params(key: jax.Array) -> Params:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Any
 
 import mathdnn_jax
 from mathdnn_jax.errors import MathdnnError, MathdnnWarning
+from mathdnn_jax.signals import watch_signals
 
 COMMANDS = {
     "anomaly": "Detect anomalies by likelihood, and report threshold, type I and II errors, AUROC and images per "
@@ -41,7 +40,6 @@ ARGUMENTS = {"train": "train_arguments"}
 """The modules of arguments that are separate from what the command imports."""
 
 INTERRUPTED = 130
-TERMINATED = 143
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -62,20 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit status: 0, 1 for a failed certificate, 2 for input that cannot be processed.
 
     An error of this library becomes one message on standard error; any other error is a bug and keeps its traceback.
+    SIGINT and SIGTERM end the process with status 130 and 143: at once, or in `train` once the epoch is saved.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     # No option of the program itself takes a value, so the first other argument is the command.
     chosen = next((argument for argument in given if not argument.startswith("-")), None)
     options = build_parser(chosen).parse_args(given)
+    _, restore = watch_signals()
     try:
-        with _terminate_by_exception(), _notes():
+        with _notes():
             return int(options.run(options))
     except MathdnnError as error:
         print(f"mathdnn: {type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"mathdnn: MemoryError: there is not enough memory for this: {error}", file=sys.stderr)
+        return MathdnnError.exit_code
     except KeyboardInterrupt:
         print("mathdnn: interrupted", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        restore()
 
 
 @contextmanager
@@ -93,20 +98,3 @@ def _notes() -> Iterator[None]:
         warnings.simplefilter("always", MathdnnWarning)
         warnings.showwarning = show
         yield
-
-
-@contextmanager
-def _terminate_by_exception() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as a keyboard interrupt does, so that no temporary file is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(*_: object) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

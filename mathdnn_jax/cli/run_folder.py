@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +16,13 @@ from mathdnn_jax.errors import ConfigurationError, OutputError, ParameterStructu
 from mathdnn_jax.files import replace_file
 from mathdnn_jax.recipes import Task, find_recipe, read_config, resolve
 from mathdnn_jax.recipes.recipe import Settings
+from mathdnn_jax.recipes.settings import read_toml, shown
 from mathdnn_jax.training.update import Tree
 from mathdnn_jax.versions import versions
 
 CONFIG, WEIGHTS, CHECKPOINTS, EVALUATION = "config.toml", "weights.safetensors", "checkpoints", "evaluation.json"
+MOST_PIXELS = 2**16
+"""The greatest height or width of images."""
 CHANGEABLE = ("epochs", "keep", "checkpoint_epochs", "data_dir")
 """Settings that may be changed when a run is resumed."""
 
@@ -55,13 +57,18 @@ def write_config(folder: Path, model: str, settings: Settings, image_shape: tupl
     """Write `config.toml`, which can be passed as `--config` to train the same model again.
 
     Raises:
+        ConfigurationError: A setting is a name that is not text, as Unix allows names of files.
         OutputError: It cannot be written.
     """
     lines = [f"model = {_toml(model)}", *(f"{key} = {_toml(value)}" for key, value in settings.items())]
     lines += ["", "[images]", f"shape = {_toml(list(image_shape))}"]
     lines += ["", "[versions]", *(f"{name} = {_toml(text)}" for name, text in versions().items())]
+    try:
+        content = ("\n".join(lines) + "\n").encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"a setting holds bytes that are not text, which TOML cannot: {error}") from error
     with replace_file(folder / CONFIG) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def holds_run(folder: Path) -> bool:
@@ -83,14 +90,16 @@ def resolve_settings(folder: Path, model: str, given: Mapping[str, Any], *, resu
     if not resume:
         raise ConfigurationError(f"{folder} already has a run: pass --resume to continue it, or name another folder")
     before = read_config(folder / CONFIG, model)
+    resolve(model, recipe, before)  # before anything is compared, in case the file was edited
     settings = resolve(model, recipe, {**before, **given})
     differ = [
-        f"{key}={settings[key]!r} instead of {value!r}"
+        f"{key}={shown(settings[key])} instead of {shown(value)}"
         for key, value in before.items()
         if settings[key] != value and key not in CHANGEABLE
     ]
-    if settings["epochs"] != before["epochs"] and settings["schedule"] != "constant":
-        differ.append(f"epochs={settings['epochs']} instead of {before['epochs']}, on which the schedule depends")
+    epochs = before.get("epochs", settings["epochs"])
+    if settings["epochs"] != epochs and settings["schedule"] != "constant":
+        differ.append(f"epochs={settings['epochs']} instead of {epochs}, on which the schedule depends")
     if differ:
         raise ConfigurationError(f"a resumed run keeps its settings; for {folder} you gave {', '.join(differ)}")
     return settings
@@ -132,11 +141,13 @@ def read_run(folder: Path) -> TrainedRun:
 
     if not (folder / CONFIG).exists():
         raise ConfigurationError(f"{folder} has no `mathdnn train` run: there is no {CONFIG}")
-    try:
-        content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        model, image_shape = content["model"], tuple(content["images"]["shape"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{folder / CONFIG} was not written by `mathdnn train`: {error!r}") from error
+    content = read_toml(folder / CONFIG)
+    model, image_shape = content.get("model"), _image_shape(content.get("images"))
+    if not isinstance(model, str) or image_shape is None:
+        raise ConfigurationError(
+            f"{folder / CONFIG} is not as `mathdnn train` wrote it: expected a model's name, given "
+            f"{shown(model)}, and [images] with a shape of 0, 2 or 3 sizes, given {shown(content.get('images'))}"
+        )
     if not (folder / WEIGHTS).exists():
         raise ConfigurationError(
             f"the run in {folder} has not finished: continue it with mathdnn train {model} -o {folder} --resume"
@@ -177,8 +188,17 @@ def _filled(tree: Mapping[str, Any], arrays: Mapping[str, Any], path: str = "") 
     }
 
 
+def _image_shape(images: object) -> tuple[int, ...] | None:
+    """The size of images that a configuration states, () for numbers; None if it is not one."""
+    shape = images.get("shape") if isinstance(images, Mapping) else None
+    if not isinstance(shape, list) or len(shape) not in (0, 2, 3):
+        return None
+    return tuple(shape) if all(type(size) is int and 0 < size <= MOST_PIXELS for size in shape) else None
+
+
 def _toml(value: Any) -> str:
     """Format a setting as TOML, in which strings, numbers and lists are written as in JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return json.dumps(value)
+    # JSON's escapes for characters beyond 16 bits are not TOML's, and TOML escapes one control character more.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

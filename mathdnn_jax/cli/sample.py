@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     import jax
 
+    from mathdnn_jax.cli.drawing import draw_samples
     from mathdnn_jax.cli.run_folder import read_run
     from mathdnn_jax.cli.run_pictures import sample_figure
 
@@ -41,10 +42,8 @@ def run(options: argparse.Namespace) -> int:
     if not 0 < options.temperature < math.inf:
         raise ConfigurationError(f"the temperature must be a positive number, given {options.temperature}")
     found = read_run(Path(options.run_folder))
-    if found.task.sample is None:
-        raise ConfigurationError(f"the model {found.model} cannot draw samples; flows, VAEs and GANs can")
     key = jax.random.key(options.seed)
-    drawn = found.task.sample(found.params, found.state, key, options.count, options.temperature)
+    drawn = draw_samples(found, key, options.count, options.temperature, pictured=not as_array)
     if as_array:
         with replace_file(target) as temporary:
             np.save(temporary, drawn)

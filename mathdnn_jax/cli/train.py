@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import sys
@@ -15,42 +16,80 @@ from jax.sharding import Mesh
 from mathdnn_jax.cli import run_folder
 from mathdnn_jax.cli.run_log import run_log
 from mathdnn_jax.cli.run_pictures import check_grid, write_pictures
-from mathdnn_jax.errors import MissingDependencyError
+from mathdnn_jax.errors import MathdnnError, MissingDependencyError, TrainingStoppedError
+from mathdnn_jax.folder_lock import locked_folder
 from mathdnn_jax.progress import epoch_progress
 from mathdnn_jax.recipes import Sets, Task, find_recipe, parse_assignments, read_config, train, trained
 from mathdnn_jax.recipes.recipe import Settings
 from mathdnn_jax.recipes.train import count, steps_per_epoch
+from mathdnn_jax.signals import end_process, stop_request
 from mathdnn_jax.training import Checkpoints, EpochReport, FitResult, device_mesh, join_processes
 
 OPTIONS = ("data", "data_dir", "epochs", "batch_size", "learning_rate", "seed", "precision")
 """Settings with their own option, which takes precedence over --set, as --set does over --config."""
 
+WHEN_LOST = (
+    "mathdnn: if a process is lost, the others end with an error, or JAX's runtime ends them with 'Terminating "
+    "process' and a C++ stack; then start all of them again with --resume"
+)
+
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command."""
-    several = join_processes(options.coordinator, options.processes, options.process_id)
+    """Run the command.
+
+    A signal ends it at once as long as this process has nothing new to save, and also when everything is saved.
+    """
+    several = join_processes(
+        options.coordinator, options.processes, options.process_id, timeout=options.coordinator_timeout
+    )
+    if not several:
+        return _run(options, several)
+    print(WHEN_LOST, file=sys.stderr)
+    try:
+        return _run(options, several)
+    except MathdnnError as error:
+        # An orderly end would wait minutes for the other processes, which wait for this one.
+        end_process(error.exit_code, f"{type(error).__name__}: {error}")
+
+
+def _run(options: argparse.Namespace, several: bool) -> int:
     mesh = device_mesh(options.devices) if several or options.devices is not None else None
     folder = Path(options.output or Path("runs") / options.model)
     first = jax.process_index() == 0
     # The first process creates the folder, so the others may find that it exists.
-    settings = run_folder.resolve_settings(
-        folder, options.model, given_settings(options), resume=bool(options.resume) or not first
-    )
+    resume, given = bool(options.resume) or not first, given_settings(options)
+    settings = run_folder.resolve_settings(folder, options.model, given, resume=resume)
     recipe = find_recipe(options.model)
     sets = recipe.load(settings)
     task = recipe.build(settings, sets.image_shape)
-    if first:
-        check_safetensors()
-        check_grid(sets.image_shape)
-        run_folder.make_folder(folder)
-        run_folder.write_config(folder, options.model, settings, sets.image_shape)
-        print(describe_sets(options.model, settings, sets), file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        if first:
+            check_safetensors()
+            check_grid(sets.image_shape)
+            run_folder.make_folder(folder)
+            stack.enter_context(locked_folder(folder))
+            # Another run may have begun and ended there meanwhile.
+            settings = run_folder.resolve_settings(folder, options.model, given, resume=resume)
+            run_folder.write_config(folder, options.model, settings, sets.image_shape)
+            print(describe_sets(options.model, settings, sets), file=sys.stderr)
+        try:
+            result = fit_with_log(options, settings, task, sets, folder, mesh)
+        except TrainingStoppedError as error:
+            if first:
+                epochs = settings["epochs"]
+                print(f"mathdnn: stopped after epoch {error.epoch} of {epochs}; --resume continues", file=sys.stderr)
+            return stop_request().status
+        return _finish(options, settings, task, sets, result, folder)
 
-    result = fit_with_log(options, settings, task, sets, folder, mesh)
+
+def _finish(
+    options: argparse.Namespace, settings: Settings, task: Task, sets: Sets, result: FitResult, folder: Path
+) -> int:
+    """Evaluate, and write what the run's folder holds besides checkpoints."""
     params, state = trained(result)
     # Every process evaluates, so that none times out waiting for the first one.
     figures = task.evaluate(params, state, sets)
-    if not first:
+    if jax.process_index() != 0:
         return 0
     written = run_folder.write_weights(folder, task, params, state)
     run_folder.write_json(folder / run_folder.EVALUATION, figures)
@@ -84,18 +123,23 @@ def fit_with_log(
         resume=options.resume,
         config={"model": options.model, **settings},
     )
-    first = jax.process_index() == 0
+    first, request = jax.process_index() == 0, stop_request()
     with (
         run_log(folder) as log,
         epoch_progress(f"{options.model}, epochs", settings["epochs"], quiet=not first) as tell,
     ):
 
         def watch(report: EpochReport) -> None:
+            # Until now there was nothing to save, and a signal ended the process at once.
+            request.postpone("stopping at the end of this epoch; a second signal stops at once")
             if first:
                 log(report)
             tell(report.epoch, describe_epoch(report))
 
-        return train(task, settings, sets, mesh=mesh, checkpoints=checkpoints, callback=watch)
+        result = train(task, settings, sets, mesh=mesh, checkpoints=checkpoints, callback=watch, stop=request)
+    # Everything is saved.
+    request.act()
+    return result
 
 
 def describe_sets(model: str, settings: Settings, sets: Sets) -> str:
@@ -117,7 +161,7 @@ def describe_sets(model: str, settings: Settings, sets: Sets) -> str:
 def describe_epoch(report: EpochReport) -> str:
     """The metrics of an epoch as readable text."""
     measured = ", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in report.metrics.items())
-    return f"{measured}; {report.examples / report.seconds:,.0f} examples/s"
+    return f"{measured}; {report.examples / max(report.seconds, 1e-9):,.0f} examples/s"
 
 
 def describe(figures: dict[str, float]) -> str:

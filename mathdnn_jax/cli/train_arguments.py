@@ -78,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--process-id", type=int, metavar="I", help="index of this process, from 0 (default: $MATHDNN_PROCESS_ID)"
     )
+    parser.add_argument(
+        "--coordinator-timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long processes wait for each other (default: 300)",
+    )
     parser.add_argument("--json", action="store_true", help="print the final evaluation as one JSON object")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 from mathdnn_jax.data.root import ENVIRONMENT_VARIABLE
 from mathdnn_jax.errors import DataUnavailableError
+from mathdnn_jax.files import temporary_folder
 
 # torchvision's own error, those of the file system and the network, and those of a damaged archive.
 _FAILURES = (RuntimeError, OSError, http.client.HTTPException, EOFError, zlib.error)
@@ -60,12 +60,12 @@ def fetch_atomically(fetch: Callable[[str], object], root: Path, files: Sequence
     try:
         with _removed_if_empty_on_failure(folder):
             root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
+            with temporary_folder(root, ".download-") as temporary:
                 with _silence():
-                    fetch(temporary)
+                    fetch(str(temporary))
                 folder.mkdir(parents=True, exist_ok=True)
                 for file in files:
-                    (Path(temporary) / file.relative_to(root)).replace(file)
+                    (temporary / file.relative_to(root)).replace(file)
     except _FAILURES as error:
         raise _unavailable(folder, files, example, error) from error
 

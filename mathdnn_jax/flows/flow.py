@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from mathdnn_jax.bijectors import Bijector, Params
 from mathdnn_jax.bijectors.bijector import Map
 from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from mathdnn_jax.events import Shape, batch_shape_of, check_event
+from mathdnn_jax.pickling import reduce_functions
 from mathdnn_jax.probability import Distribution
 
 
@@ -45,6 +46,15 @@ class Flow(NamedTuple):
     sample_and_log_prob: Callable[..., tuple[jax.Array, jax.Array]]
     bijector: Bijector
     prior: Distribution
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_functions(self)
+
+    def __copy__(self) -> Flow:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Flow:
+        return self  # it is immutable, like the functions in it
 
 
 def flow(

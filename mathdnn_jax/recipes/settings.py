@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.recipes.recipe import Recipe, Value
 from mathdnn_jax.seeds import check_seed
@@ -48,6 +50,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 COUNTS = ("epochs", "batch_size", "checkpoint_epochs", "keep")
+GREATEST_COUNT = 2**31 - 1
+"""The greatest whole number that a setting can be, apart from the seed: steps and sizes are computed in int32."""
+LEAST, GREATEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""The least positive and the greatest number of float32, in which the optimiser computes."""
+LONGEST_SHOWN = 80
 KINDS = {
     int: "an integer",
     float: "a number",
@@ -92,18 +99,64 @@ def resolve(name: str, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, An
     settings = {key: _typed(key, value, defaults[key]) for key, value in {**defaults, **for_data, **given}.items()}
     for key, choices in {**CHOICES, **recipe.choices}.items():
         if settings[key] not in choices:
-            raise ConfigurationError(f"{key} of {name} is one of {', '.join(choices)}; given {settings[key]!r}")
+            raise ConfigurationError(f"{key} of {name} is one of {', '.join(choices)}; given {shown(settings[key])}")
+    _check_whole_numbers(settings)
+    _check_numbers(settings)
+    return settings
+
+
+def _check_whole_numbers(settings: Mapping[str, Any]) -> None:
     check_seed(settings["seed"])
     few = [f"{key}={settings[key]}" for key in COUNTS if settings[key] < 1]
     if few:
         raise ConfigurationError(f"{', '.join(COUNTS)} must be at least 1, given {', '.join(few)}")
-    if not (settings["learning_rate"] > 0 and math.isfinite(settings["learning_rate"])):
-        raise ConfigurationError(f"a learning rate must be a positive number, given {settings['learning_rate']}")
+    for key, value in settings.items():
+        several = value if isinstance(value, list) else [value] if type(value) is int and key != "seed" else []
+        if any(not 0 <= number <= GREATEST_COUNT for number in several):
+            raise ConfigurationError(
+                f"{key} must be whole numbers from 0 to {GREATEST_COUNT}, given {shown(value)}"
+                if isinstance(value, list)
+                else f"{key} must be a whole number from 0 to {GREATEST_COUNT}, given {shown(value)}"
+            )
+
+
+def _check_numbers(settings: Mapping[str, Any]) -> None:
+    """Check the numbers as float32, where 1 − 1e-9 is 1, and 1e-50 is 0."""
+    for key in ("learning_rate", "eps"):
+        if not settings[key] >= LEAST:
+            raise ConfigurationError(f"{key} must be a positive number, at least {LEAST:.4g}, given {settings[key]}")
+    for key in ("b1", "b2", "ema_decay"):
+        if not (settings[key] >= 0 and np.float32(settings[key]) < 1):
+            raise ConfigurationError(
+                f"{key} is the decay of an average and must be in [0, 1) in float32, given {settings[key]}"
+            )
+    if not settings["clip_norm"] >= 0:
+        raise ConfigurationError(
+            f"clip_norm must be a positive number, or 0 for no clipping, given {settings['clip_norm']}"
+        )
     if not 0 <= settings["validation"] < 1:
         raise ConfigurationError(
             f"the fraction held out for validation must be in [0, 1), given {settings['validation']}"
         )
-    return settings
+    for key, value in settings.items():
+        if type(value) is float and not abs(value) <= GREATEST:
+            raise ConfigurationError(f"{key} must be a number that float32 can hold, given {value}")
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigurationError: it cannot be read, is not TOML, or is nested deeper than any settings are.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the settings in {path} cannot be read: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(
+            f"the settings in {path} cannot be read: their brackets are nested too deeply"
+        ) from None
 
 
 def read_config(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
@@ -117,13 +170,10 @@ def read_config(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: the file cannot be read, is not TOML, or is for another model.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the settings in {path} cannot be read: {error}") from error
+    content = read_toml(path)
     model = content.pop("model", name)
     if model != name:
-        raise ConfigurationError(f"{path} has the settings of {model!r}, not of {name!r}")
+        raise ConfigurationError(f"{path} has the settings of {shown(model)}, not of {name!r}")
     return {key: value for key, value in content.items() if not isinstance(value, dict)}
 
 
@@ -147,7 +197,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
             raise ConfigurationError(f"the setting {key!r} is given twice")
         try:
             given[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # not TOML, or numbers and brackets beyond all measure
             given[key] = value
     return given
 
@@ -160,10 +210,19 @@ def _typed(key: str, value: Any, default: Value) -> Any:
     """
     kind = type(default)
     if kind is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf
     right = type(value) is kind
     if right and kind is list:
         right = all(type(entry) is int for entry in value)
     if not right:
-        raise ConfigurationError(f"{key} must be {KINDS[kind]}, such as {default!r}; given {value!r}")
+        raise ConfigurationError(f"{key} must be {KINDS[kind]}, such as {default!r}; given {shown(value)}")
     return value
+
+
+def shown(value: object) -> str:
+    """The value as messages show it, cut where it is long; Python refuses to print very long or deep ones."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too long to print"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -24,6 +24,7 @@ def train(
     mesh: Mesh | None = None,
     checkpoints: Checkpoints | None = None,
     callback: Callable[[EpochReport], bool | None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> FitResult:
     """Train as the settings say; `settings["seed"]` determines the initial parameters and the order of the examples.
 
@@ -58,6 +59,7 @@ def train(
         evaluate=_validation(task, sets),
         callback=callback,
         checkpoints=checkpoints,
+        stop=stop,
     )
 
 

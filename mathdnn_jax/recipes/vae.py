@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.generative import dense_decoder, dense_trunk, vae
 from mathdnn_jax.recipes.images import GREATEST, load_images, unit_pixels, with_events
 from mathdnn_jax.recipes.maximum_likelihood import log_likelihood
@@ -42,8 +43,16 @@ def build(settings: Settings, image_shape: tuple[int, ...]) -> Task:
     The metrics on the test images, in nats, are the mean ELBO and the mean importance-weighted bound with
     `importance_samples` draws, which lies between the ELBO and log p.
 
+    Raises:
+        ConfigurationError: `variance` or `importance_samples` is not positive.
+
     Source: course 000, Q6; Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2015.
     """
+    if settings["importance_samples"] < 1 or not settings["variance"] > 0:
+        raise ConfigurationError(
+            f"a variational autoencoder needs importance_samples of at least 1 and a positive variance, given "
+            f"importance_samples={settings['importance_samples']}, variance={settings['variance']}"
+        )
     dim, hidden = math.prod(image_shape), settings["hidden"]
     model = vae(
         (dim,),

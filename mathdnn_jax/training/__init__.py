@@ -1,5 +1,6 @@
 """Training in one compiled program, on one device or many, with checkpoints to resume a killed run from."""
 
+from mathdnn_jax.signals import stop_on_signals
 from mathdnn_jax.training.checkpoints import Checkpoints
 from mathdnn_jax.training.fit import fit
 from mathdnn_jax.training.guard import all_finite
@@ -25,5 +26,6 @@ __all__ = [
     "gradient_update",
     "join_processes",
     "shard_wide_layers",
+    "stop_on_signals",
     "stream",
 ]

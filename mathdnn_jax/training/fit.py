@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from mathdnn_jax.training.batches import Remainder, count_examples, plan_batches
 from mathdnn_jax.training.checkpoints import Checkpoints
 from mathdnn_jax.training.history import FitResult
 from mathdnn_jax.training.loss_signature import check_loss
-from mathdnn_jax.training.run import Callback, Evaluate, Observers, Run, Start, train
+from mathdnn_jax.training.run import MOST_STEPS, Callback, Evaluate, Observers, Run, Start, train
 from mathdnn_jax.training.stream import Stream
 from mathdnn_jax.training.update import Loss, Tree, Update, alternating_update, gradient_update
 
@@ -40,13 +40,14 @@ def fit(
     evaluate: Evaluate | None = None,
     callback: Callback | None = None,
     checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> FitResult:
     """Minimise the mean of a loss over a data set: whole epochs, shuffled on the device, in one compiled program.
 
-    As long as nothing has to happen between epochs (no `callback`, no `evaluate`, no checkpoint due), several epochs
-    run in a single dispatch. The result is a function of the arguments alone: the same call on the same machine gives
-    the same bits, even if the run was killed and resumed from its checkpoints. Runs with the same loss and optimiser
-    objects share one compilation.
+    As long as nothing has to happen between epochs (no `callback`, `evaluate` or `stop`, no checkpoint due), several
+    epochs run in a single dispatch. The result is a function of the arguments alone: the same call on the same machine
+    gives the same bits, even if the run was killed and resumed from its checkpoints. Runs with the same loss and
+    optimiser objects share one compilation.
 
     Args:
         loss: A pure function `loss(params, batch, key)` that returns a scalar or (scalar, dict of scalar metrics). With
@@ -84,6 +85,9 @@ def fit(
         callback: Called after every epoch with an `EpochReport`; training ends there if it returns True. After a killed
             run is resumed, it may be called again for an epoch that it has already seen.
         checkpoints: Where and when to write checkpoints, and whether to resume from one; see `Checkpoints`.
+        stop: Asked after every epoch and between dispatches whether to stop here, for a reason outside of training; see
+            `stop_on_signals`. If so, a checkpoint is written, from which the run can be resumed as if it had not
+            stopped. If there are several processes, all stop as soon as one of them is asked to.
 
     Returns:
         The final parameters and everything else that training produced; see `FitResult`.
@@ -92,8 +96,11 @@ def fit(
         ConfigurationError: The arguments are inconsistent or invalid, or a loss cannot be called as above.
         DataSetError: The data have no common length, or do not fill a single batch.
         DivergedError: The loss or a gradient became NaN or infinite. The error holds the results up to that step.
+        TrainingStoppedError: `stop` said so. The error holds the results up to that step.
+        ProcessesError: Another process of the run was lost.
         ResumeError: The checkpoint to resume from is damaged or belongs to another run.
-        OutputError: Checkpoints cannot be written; an `UnsavedError` if there are results, which it holds.
+        OutputError: Checkpoints cannot be written; an `UnsavedError` if there are results, which it holds; a
+            `FolderInUseError` if another run writes them there.
         MissingDependencyError: Checkpoints were requested without orbax, or a stream without grain.
 
     Example:
@@ -119,8 +126,12 @@ def fit(
     examples = len(data.source) if isinstance(data, Stream) else count_examples(data)
     batching = plan_batches(examples, batch_size, remainder, shuffle)
     check_loss(loss, has_state=state is not None, masked=batching.masked)
+    if epochs * batching.per_epoch > MOST_STEPS:
+        raise ConfigurationError(
+            f"given epochs={epochs} of {batching.per_epoch} steps: a run has at most {MOST_STEPS} steps"
+        )
     run = Run(update, batching, epochs, ema_decay, mesh)
-    return train(run, Start(params, state, param_specs, key), data, Observers(evaluate, callback, checkpoints))
+    return train(run, Start(params, state, param_specs, key), data, Observers(evaluate, callback, checkpoints, stop))
 
 
 def _update(

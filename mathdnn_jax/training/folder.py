@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from mathdnn_jax.errors import ConfigurationError, MathdnnError, MissingDependencyError, OutputError, ResumeError
+from mathdnn_jax.folder_lock import locked_folder
 from mathdnn_jax.training.checkpoints import Checkpoints, outdated
 from mathdnn_jax.training.fingerprint import fingerprints
 from mathdnn_jax.training.history import History
@@ -46,7 +48,7 @@ class CheckpointFolder:
 
     Raises:
         MissingDependencyError: orbax is not installed.
-        OutputError: The folder cannot be created.
+        OutputError: The folder cannot be created; a `FolderInUseError` if another run writes there.
         ConfigurationError: The folder already has checkpoints, and `resume` is False.
     """
 
@@ -54,17 +56,19 @@ class CheckpointFolder:
         self._orbax = _import_orbax()
         self._settings, self._run = settings, dict(run)
         self.folder = Path(settings.folder).absolute()  # orbax requires an absolute path
-        self._tidy()
-        self._checkpointer = self._orbax.AsyncCheckpointer(self._orbax.CompositeCheckpointHandler())
         self._pending: tuple[int, float | None] | None = None
-        found = self.steps()
-        if found and settings.resume is False:
-            raise ConfigurationError(
-                f"{self.folder} already has checkpoints (steps {', '.join(map(str, found))}): pass resume=True to "
-                "continue from the newest, or choose another folder"
-            )
-        self._values = {} if settings.best is None else self._read_values(found)
         self.last: Path | None = None
+        with contextlib.ExitStack() as stack:
+            self._tidy(stack)
+            found = self.steps()
+            if found and settings.resume is False:
+                raise ConfigurationError(
+                    f"{self.folder} already has checkpoints (steps {', '.join(map(str, found))}): pass resume=True to "
+                    "continue from the newest, or choose another folder"
+                )
+            self._checkpointer = self._orbax.AsyncCheckpointer(self._orbax.CompositeCheckpointHandler())
+            self._values = {} if settings.best is None else self._read_values(found)
+            self._lock = stack.pop_all()
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, oldest first."""
@@ -158,8 +162,11 @@ class CheckpointFolder:
                 shutil.rmtree(_rename(self.folder / str(old), self.folder, DISCARDED), ignore_errors=True)
 
     def close(self) -> None:
-        """Release orbax's threads. Call this at the end, whatever happened."""
-        self._checkpointer.close()
+        """Release orbax's threads and the lock. Call this at the end, whatever happened."""
+        try:
+            self._checkpointer.close()
+        finally:
+            self._lock.close()
 
     def _read(self, path: Path, like: Carry) -> RestoredRun:
         meta = self._read_meta(path)
@@ -215,16 +222,19 @@ class CheckpointFolder:
                 values[step] = float(best["value"])
         return values
 
-    def _tidy(self) -> None:
-        """Create the folder, and remove what a killed run left unfinished."""
+    def _tidy(self, locked: contextlib.ExitStack) -> None:
+        """Create the folder, lock it, and remove what a killed run left unfinished."""
         try:
             if jax.process_index() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                locked.enter_context(locked_folder(self.folder))
                 self._remove(f"*{UNFINISHED}*", f"{DISCARDED}*")
                 probe = self.folder / f".probe-{uuid.uuid4().hex}"
                 probe.touch()
                 probe.unlink()
         except OSError as error:
+            if isinstance(error, MathdnnError):
+                raise
             raise OutputError(f"checkpoints cannot be written in {self.folder}: {error}") from error
         self._synchronise("tidy")
 

@@ -12,7 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from mathdnn_jax.errors import ConfigurationError, DivergedError, OutputError, UnsavedError
+from mathdnn_jax.errors import (
+    ConfigurationError,
+    DivergedError,
+    OutputError,
+    TrainingStoppedError,
+    UnsavedError,
+)
 from mathdnn_jax.training.batches import Batching, examples_per_step
 from mathdnn_jax.training.checkpoints import Checkpoints, check_checkpoints
 from mathdnn_jax.training.feed import Feed, feed
@@ -20,11 +26,15 @@ from mathdnn_jax.training.folder import CheckpointFolder
 from mathdnn_jax.training.history import EpochReport, FitResult, HistoryBuilder
 from mathdnn_jax.training.placement import carry_shardings, check_mesh, place, place_leaf
 from mathdnn_jax.training.plan import Plan
+from mathdnn_jax.training.processes import agreed, lost_processes_named
 from mathdnn_jax.training.program import Carry, ProgramKey
 from mathdnn_jax.training.update import Tree, Update
 
 MAX_STEPS_PER_DISPATCH = 10_000
 """Maximum length of a dispatch: enough steps to hide its cost, and few enough to waste after a run has diverged."""
+
+MOST_STEPS = 2**31 - 1
+"""Maximum length of a run: steps are numbered in int32."""
 
 Evaluate = Callable[[Tree, Tree], Mapping[str, Any]]
 Callback = Callable[[EpochReport], bool | None]
@@ -50,11 +60,12 @@ class Start(NamedTuple):
 
 
 class Observers(NamedTuple):
-    """Evaluation, callback and checkpoints of a run: everything that happens between dispatches."""
+    """Everything that happens between the dispatches of a run: evaluation, callback, checkpoints, a request to stop."""
 
     evaluate: Evaluate | None
     callback: Callback | None
     checkpoints: Checkpoints | None
+    stop: Callable[[], bool] | None = None
 
 
 def train(run: Run, start: Start, data: Tree, observers: Observers) -> FitResult:
@@ -65,7 +76,8 @@ def train(run: Run, start: Start, data: Tree, observers: Observers) -> FitResult
         key = jax.random.wrap_key_data(key)
     carry, program_key = _prepare(run, start, str(jax.random.key_impl(key)))
     if observers.checkpoints is None:
-        return _Loop(run, observers, carry, None).go(program_key, data, key)
+        with lost_processes_named():
+            return _Loop(run, observers, carry, None).go(program_key, data, key)
     check_checkpoints(observers.checkpoints)
     identity = {
         "examples": run.batching.examples,
@@ -78,7 +90,8 @@ def train(run: Run, start: Start, data: Tree, observers: Observers) -> FitResult
     }
     folder = CheckpointFolder(observers.checkpoints, identity)
     try:
-        return _Loop(run, observers, carry, folder).go(program_key, data, key)
+        with lost_processes_named():
+            return _Loop(run, observers, carry, folder).go(program_key, data, key)
     finally:
         folder.close()
 
@@ -122,7 +135,10 @@ class _Loop:
             self._history.add(measured)
             if stop % self._run.batching.per_epoch == 0 and self._observed():
                 self._end_epoch(stop // self._run.batching.per_epoch)
-            self._save(stop)
+            asked = stop < self._plan().steps and not self._stopped and self._asked_to_stop()
+            self._save(stop, asked)
+            if asked:
+                self._stop_as_asked()
             if self._stopped:
                 return
 
@@ -132,7 +148,7 @@ class _Loop:
         return Plan(
             per_epoch=self._run.batching.per_epoch,
             epochs=self._run.epochs,
-            every_epochs=1 if self._observed() else every_epochs,
+            every_epochs=1 if self._observed() or self._observers.stop is not None else every_epochs,
             every_steps=None if settings is None else settings.every_steps,
             max_steps=MAX_STEPS_PER_DISPATCH,
         )
@@ -175,12 +191,29 @@ class _Loop:
             self._stopped = self._observers.callback(report) is True
         self._epoch_start = time.perf_counter()
 
-    def _save(self, step: int) -> None:
+    def _asked_to_stop(self) -> bool:
+        return self._observers.stop is not None and agreed(bool(self._observers.stop()))
+
+    def _stop_as_asked(self) -> None:
+        self._finish()
+        step, last = self._history.step, None if self._folder is None else self._folder.last
+        epoch = step // self._run.batching.per_epoch
+        raise TrainingStoppedError(
+            f"training was asked to stop, and did after step {step}, in which {epoch} of {self._run.epochs} epochs are "
+            f"complete; {f'continue from {last} with resume=True' if last else 'no checkpoint was asked for'}. The "
+            "parameters are in this error's `result`",
+            step=step,
+            epoch=epoch,
+            checkpoint=last,
+            result=self._result(),
+        )
+
+    def _save(self, step: int, asked: bool = False) -> None:
         settings = self._observers.checkpoints
         if self._folder is None or settings is None:
             return
         epoch, within = divmod(step, self._run.batching.per_epoch)
-        due = step == self._plan().steps or self._stopped
+        due = step == self._plan().steps or self._stopped or asked
         if within == 0:
             due |= epoch % settings.every_epochs == 0 or settings.every_steps is not None
         else:
