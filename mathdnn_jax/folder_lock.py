@@ -60,13 +60,22 @@ def _open_locked(path: Path) -> int:
                 )
             # Its last holder may have removed the file after it was opened here.
             if _same(path, descriptor):
-                os.truncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+                _sign(descriptor, path)
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _sign(descriptor: int, path: Path) -> None:
+    """Write into the locked file who locked it."""
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError:  # the disk is full, say
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _same(path: Path, descriptor: int) -> bool:

@@ -23,6 +23,7 @@ from mathdnn_jax.training.checkpoints import Checkpoints, outdated
 from mathdnn_jax.training.fingerprint import fingerprints
 from mathdnn_jax.training.history import History
 from mathdnn_jax.training.named_leaves import check_leaves, describe, named_leaves, with_leaves
+from mathdnn_jax.training.orbax_threads import failures_raised_alone
 from mathdnn_jax.training.program import Carry
 from mathdnn_jax.versions import versions
 
@@ -68,7 +69,8 @@ class CheckpointFolder:
                 )
             self._checkpointer = self._orbax.AsyncCheckpointer(self._orbax.CompositeCheckpointHandler())
             self._values = {} if settings.best is None else self._read_values(found)
-            self._lock = stack.pop_all()
+            stack.enter_context(failures_raised_alone())
+            self._held = stack.pop_all()
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, oldest first."""
@@ -163,10 +165,9 @@ class CheckpointFolder:
 
     def close(self) -> None:
         """Release orbax's threads and the lock. Call this at the end, whatever happened."""
-        try:
+        # `finish` has raised what failed, or another error is on its way: orbax's own must not take its place.
+        with self._held, contextlib.suppress(Exception):
             self._checkpointer.close()
-        finally:
-            self._lock.close()
 
     def _read(self, path: Path, like: Carry) -> RestoredRun:
         meta = self._read_meta(path)
@@ -292,4 +293,6 @@ def _digest_json(meta: Mapping[str, Any]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+    line = (str(error).splitlines() or [""])[0]
+    # The beginning says what was done, and the end why it failed.
+    return f"{type(error).__name__}: {line if len(line) <= 300 else f'{line[:150]} … {line[-150:]}'}"

@@ -197,6 +197,8 @@ def test_a_failed_write_loses_nothing(copied: Path, monkeypatch: pytest.MonkeyPa
 def test_a_disk_that_fills_up_during_a_run(tmp_path: Path) -> None:
     said = trainers.end(trainers.begin("full", tmp_path / "run"))
     assert "File too large" in said
+    assert "Traceback" not in said
+    assert "ERROR" not in said
     assert f"the last good one is {tmp_path / 'run' / '12'}" in said
     assert "left over: []; the same in the end: True" in said
 
