@@ -39,6 +39,7 @@ def dry(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float
     return read_results(target), time.monotonic() - began
 
 
+@pytest.mark.long
 def test_every_step_is_done_in_less_than_two_minutes(dry: tuple[dict[str, Any], float]) -> None:
     results, seconds = dry
     assert {name: step["status"] for name, step in results["gpu"]["steps"].items()} == {
@@ -47,6 +48,7 @@ def test_every_step_is_done_in_less_than_two_minutes(dry: tuple[dict[str, Any], 
     assert seconds < 120
 
 
+@pytest.mark.long
 def test_every_row_compares_both_frameworks_including_what_only_a_gpu_has(dry: tuple[dict[str, Any], float]) -> None:
     rows = dry[0]["rows"]
     assert {row["workload"] for row in rows} == {step.workload for step in PLAN if step.workload}
@@ -63,6 +65,7 @@ def test_every_row_compares_both_frameworks_including_what_only_a_gpu_has(dry: t
     assert {row["precision"] for row in rows} == {"f32", "tf32", "bf16"}
 
 
+@pytest.mark.long
 def test_what_was_compared_is_counted(dry: tuple[dict[str, Any], float]) -> None:
     gpu = dry[0]["gpu"]
     assert [entry["passed"] for entry in gpu["certificates"]] == [True, True]
