@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,14 @@ def quick_compilation(_forget_compiled_programs: None) -> Iterator[None]:
 def _quickly_where_programs_are_small(request: pytest.FixtureRequest) -> None:
     if compiled_quickly(request.path):
         request.getfixturevalue("quick_compilation")
+
+
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Heed SIGINT, here and in processes that the test starts; a shell's background jobs are born to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
