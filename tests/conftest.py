@@ -108,6 +108,14 @@ def _quickly_where_programs_are_small(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("quick_compilation")
 
 
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Heed SIGINT, here and in processes that the test starts; a shell's background jobs are born to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data sets and checkpoints, which a clone of the repository does not have."""

@@ -13,6 +13,7 @@ import pytest
 import mathdnn_jax
 from mathdnn_jax.signals import STATUS, stop_on_signals
 
+pytestmark = pytest.mark.usefixtures("heeded_interrupts")
 REPOSITORY = Path(mathdnn_jax.__file__).parents[1]
 # No handler of Python runs until the hash is computed, which would take minutes.
 WORK = "print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 300_000_000)"

@@ -44,6 +44,7 @@ def run(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "run"))
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 @pytest.mark.parametrize("number", STATUS)
 def test_a_signal_stops_the_run_after_its_epoch(
     number: signal.Signals,
