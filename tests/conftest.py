@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,11 +36,6 @@ _unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesi
 hypothesis.settings.register_profile("fixed", _unhurried, derandomize=True, max_examples=15, database=None)
 hypothesis.settings.register_profile("random", _unhurried, max_examples=200)
 hypothesis.settings.load_profile(os.environ.get("MATHDNN_HYPOTHESIS", "fixed"))
-
-
-# A shell starts what it runs in the background with SIGINT ignored, and so would be all processes that tests start.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
