@@ -15,6 +15,8 @@ import parity
 from parity import errors
 from parity.rules.targets import target_leaves
 
+from .tied_network import Tied, tied_module
+
 torch = pytest.importorskip("torch", reason="the other side is PyTorch")
 
 # Many small programs, each run a few times.
@@ -215,27 +217,8 @@ def test_the_directions_of_an_lstm_are_those_that_the_trace_shows() -> None:
         parity.infer_rules(layer.state_dict(), variables, apply=Forward().apply, inputs=SEQUENCE)
 
 
-class Tied(nn.Module):
-    """A language model's: the table of words is its last layer too."""
-
-    @nn.compact
-    def __call__(self, x: Any) -> Any:
-        embed = nn.Embed(7, 4, name="embed")
-        return embed.attend(nn.relu(nn.Dense(4, name="fc")(embed(x))))
-
-
 def test_tied_weights_compute_the_same() -> None:
-    class Module(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.embed, self.fc = torch.nn.Embedding(7, 4), torch.nn.Linear(4, 4)
-            self.head = torch.nn.Linear(4, 7, bias=False)
-            self.head.weight = self.embed.weight
-
-        def forward(self, x: Any) -> Any:
-            return self.head(torch.relu(self.fc(self.embed(x))))
-
-    module = randomised(Module())
+    module = randomised(tied_module())
     variables = jax.eval_shape(Tied().init, jax.random.key(0), WORDS)
     table = parity.infer_rules(module.state_dict(), variables, apply=Tied().apply, inputs=WORDS)
     assert table.tied == {"head.weight": "embed.weight"}

@@ -15,6 +15,8 @@ from parity import errors
 from parity.rules.prefixes import expand, find_prefix, module_prefix
 from parity.rules.table import parse_rules
 
+from .tied_network import Tied, tied_module
+
 torch = pytest.importorskip("torch", reason="a certificate runs the PyTorch network")
 
 # Many small programs, each run a few times.
@@ -156,27 +158,9 @@ def test_names_that_only_look_like_prefixes_stay() -> None:
     assert expand(["a[0]"], ["a[0]", "a0"]) == ["a[0]"]
 
 
-class Tied(nn.Module):
-    @nn.compact
-    def __call__(self, x: Any) -> Any:
-        embed = nn.Embed(7, 4, name="embed")
-        return embed.attend(nn.relu(nn.Dense(4, name="fc")(embed(x))))
-
-
-class TiedModule(torch.nn.Module):  # type: ignore[misc, name-defined]
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.fc = torch.nn.Embedding(7, 4), torch.nn.Linear(4, 4)
-        self.head = torch.nn.Linear(4, 7, bias=False)
-        self.head.weight = self.embed.weight
-
-    def forward(self, x: Any) -> Any:
-        return self.head(torch.relu(self.fc(self.embed(x))))
-
-
 def test_of_tied_keys_a_file_may_have_only_one() -> None:
     torch.manual_seed(0)
-    module = TiedModule().eval()
+    module = tied_module().eval()
     whole = module.state_dict()
     shapes = jax.eval_shape(Tied().init, jax.random.key(0), WORDS)
     states = {left: {name: value for name, value in whole.items() if name != left} for left in ("", "head.weight")}
