@@ -87,7 +87,8 @@ def _case(settings: Settings, batch: int, *, shuffle: bool) -> Case:
         jax=run,
         torch=training_baselines(negative_log_likelihood_of(module), RATE, order, settings, restart=True, read=read),
         others=others,
-        tolerance=0.02 if shuffle else 1e-4,
+        # A mean over a few batches says little about another order.
+        tolerance=1e-4 if not shuffle else None if settings.quick else 0.02,
         targets={"eager": 40.0},
     )
 

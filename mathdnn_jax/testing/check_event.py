@@ -26,7 +26,7 @@ from mathdnn_jax.testing.check_gradients import check_finite_gradients, gradient
 from mathdnn_jax.testing.condition import Slack, matrix_slack, no_slack, tolerance_of, unlimited
 from mathdnn_jax.testing.differences import differences
 from mathdnn_jax.testing.exact_failures import derivative_failure, finite_failure, log_det_failure
-from mathdnn_jax.testing.exact_gradients import exactly
+from mathdnn_jax.testing.exact_gradients import Place, is_confirmed
 from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.float64_alone import Float32, certainly_singular, has_zero_pattern, in_float32
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
@@ -37,6 +37,9 @@ from mathdnn_jax.testing.support import Support
 
 SPECULATIVE_WORK = 1e6
 """The work, about a second, that one check spends on cases in which float64 finds nothing wrong and cannot decide."""
+
+SHORTER = 64
+"""A short step for central differences is this many times shorter than `STEP`."""
 
 
 class CheckState:
@@ -99,9 +102,9 @@ class EventChecker:
         """Whether float64 would notice a log_det that is off by a hundredth."""
         return is_decisive(self.analysis, self.state.tolerance)
 
-    def at(self, x: np.ndarray, step: float | np.ndarray = STEP) -> EventChecker:
-        """Return the checker of another event, with central differences of this step."""
-        analysis = self.direction.analyse(self.case.params, self.case.context, x, step)
+    def at(self, x: np.ndarray, step: float | np.ndarray = STEP, least: float = 1.0) -> EventChecker:
+        """Return the checker of another event, with central differences of this step, see `Direction.analyse`."""
+        analysis = self.direction.analyse(self.case.params, self.case.context, x, step, least)
         return EventChecker(self.state, self.direction, self.support, self.case, analysis)
 
     def float64_suffices(self, failure: Failure) -> bool:
@@ -203,11 +206,14 @@ class EventChecker:
             return None
         failure = gradient_failure(self.direction, self.analysis, found)
         try:
-            exact = exactly(found, self.direction, self.case, self.analysis, self.state.spend, self._tolerance)
+            exact = Place(found, self.direction, self.case, self.analysis, self.state.spend)
+            wrong = is_confirmed(exact, self._tolerance)
         except UnresolvedError as error:
             self.state.unresolved = str(error)
-            return failure if self.float64_suffices(failure) else None
-        return failure if exact.is_wrong else None
+            # A step may be far longer than an entry that is divided by, so entries are moved by parts of themselves.
+            parts = self.at(self.analysis.x.reshape(self.direction.shape), SHORTER * STEP, least=0.0)
+            wrong = wrong_gradient(parts.analysis, self.slack()) is not None and self.float64_suffices(failure)
+        return failure if wrong else None
 
     def slack(self) -> Slack:
         """Return how far two evaluations in float64 may differ beyond what moving the arguments explains.
@@ -254,7 +260,7 @@ class EventChecker:
         Around a value it is at most the change that a step of the origin causes. Beyond the values of the events that
         are tried, it does not matter what the inverse of, say, tanh + 10⁻¹⁰ x is.
         """
-        short = np.full(self.direction.shape, STEP / 64)
+        short = np.full(self.direction.shape, STEP / SHORTER)
         if self.origin is None:
             return short
         first, z = self.origin.analysis, np.abs(self.analysis.x)

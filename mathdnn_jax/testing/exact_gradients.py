@@ -1,4 +1,10 @@
-"""Gradients beside central differences in high precision, for values whose float64 differences are lost in rounding."""
+"""Gradients beside central differences in high precision.
+
+In float64 both may be lost in rounding, and a step of float32 size may be longer than the range in which the map is
+close to its tangent: the inverse of θ = 10⁻⁹ has another sign at θ − 10⁻⁶. So the program of the gradient itself is
+evaluated in high precision, and compared with the difference of the exact values for a step as short as the digits
+allow.
+"""
 
 from __future__ import annotations
 
@@ -9,50 +15,120 @@ import numpy as np
 
 from mathdnn_jax.testing.cases import Case, is_float
 from mathdnn_jax.testing.condition import EPS
-from mathdnn_jax.testing.gradients import Comparison, weights
-from mathdnn_jax.testing.high_precision.numbers import UnresolvedError
-from mathdnn_jax.testing.high_precision.point import Point
-from mathdnn_jax.testing.high_precision.settle import Spend
-from mathdnn_jax.testing.programs import Analysis, Direction
+from mathdnn_jax.testing.gradients import TOLERANCE, Comparison, weights
+from mathdnn_jax.testing.high_precision.interpreter import machine
+from mathdnn_jax.testing.high_precision.machine import Machine
+from mathdnn_jax.testing.high_precision.numbers import Number, UnresolvedError, finite
+from mathdnn_jax.testing.high_precision.settle import LEVELS, MORE_WORK, Spend
+from mathdnn_jax.testing.programs import Analysis, Direction, as_arrays
+
+DIGITS = LEVELS[2]
+"""The number of digits of values and gradients."""
+
+SHORT = 2.0**-100
+"""How much shorter the short step is. Its square is left with a third of the digits."""
 
 
-def exactly(
-    found: Comparison, direction: Direction, case: Case, analysis: Analysis, spend: Spend, tolerance: float
-) -> Comparison:
-    """Return a comparison with the exact difference of the values in place of that of float64.
+class Place:
+    """A map at one event, and a tangent along which event, parameters and context are moved.
 
-    The value of a program that iterates is only right to some tolerance of its own, so it is allowed that of the check.
+    Args:
+        found: the comparison of float64.
+        direction: the map.
+        case: its parameters and context, which are taken as exact.
+        analysis: the map in float64.
+        spend: a function that is told how much work has been done.
+    """
+
+    def __init__(self, found: Comparison, direction: Direction, case: Case, analysis: Analysis, spend: Spend) -> None:
+        self.found = found
+        self.direction = direction
+        self.spend = spend
+        self.arguments = as_arrays(case.params), as_arrays(case.context)
+        self.x = analysis.x.reshape(direction.shape)
+        self.turn = analysis.tangents[found.tangent].reshape(direction.shape)
+        slopes = analysis.slopes
+        self.turns = [turn[found.tangent] for turn in slopes.turns] if found.joint and slopes is not None else None
+
+    def gradient(self) -> tuple[Number, Number]:
+        """Return Σ_j g_j t_j of the gradient g along the tangent t, and Σ_j |g_j t_j|.
+
+        Raises:
+            UnresolvedError: the program of the gradient cannot be followed, or the gradient is not finite.
+        """
+        used = machine(DIGITS, MORE_WORK)
+        forward, reverse = self._run(used, self.direction.slopes, 0.0)
+        pairs = [(forward, self.turn)]
+        if self.turns is not None:
+            leaves, x = reverse[0 if self.found.of == "value" else 1]
+            pairs = [*zip(leaves, self.turns, strict=True), (x, self.turn)]
+        terms = [used.exact(gradient).reshape(-1) * used.exact(turn).reshape(-1) for gradient, turn in pairs]
+        if not all(finite(term).all() for term in terms):
+            raise UnresolvedError("the gradient is not finite in high precision")
+        return _total(used, terms), _total(used, [np.abs(term) for term in terms])
+
+    def sides(self, step: float) -> tuple[list[Number], bool]:
+        """Return the function's values one step ahead, here, and one step behind, and whether its program iterates.
+
+        Raises:
+            UnresolvedError: the program of the value cannot be followed.
+        """
+        numbers, approximate = [], False
+        for sign in (1, 0, -1):
+            used = machine(DIGITS, MORE_WORK)
+            value, log_det = self._run(used, self.direction.single, sign * step)
+            if used.narrow:
+                raise UnresolvedError("the value is rounded to less than float64")
+            value = used.exact(value).reshape(-1)
+            weighted = used.exact(np.asarray(weights(self.direction.value_shape))).reshape(-1) @ value
+            numbers.append(used.exact(log_det)[()] if self.found.of == "log_det" else weighted)
+            approximate |= used.approximate
+        return numbers, approximate
+
+    def _run(self, used: Machine, program: Any, step: float) -> Any:
+        """Evaluate a compiled function of (params, context, x), so many steps along the tangent."""
+        work = used.work
+        try:
+            traced = program.trace(*self.arguments, jax.ShapeDtypeStruct(self.x.shape, np.float64))
+            x = used.exact(self.x) + used.exact(step * self.turn)
+            inputs = jax.tree.leaves(self.arguments)
+            if self.turns is not None:
+                turns = iter(self.turns)
+                inputs = [_moved(used, leaf, step * next(turns)) if is_float(leaf) else leaf for leaf in inputs]
+            outputs = used.start(traced.jaxpr, [*inputs, x])
+        except UnresolvedError:
+            raise
+        except Exception as error:
+            # As for values, the interpreter must not fail on other people's programs.
+            raise UnresolvedError(f"high precision failed: {type(error).__name__}: {error}") from error
+        finally:
+            self.spend(work - used.work)
+        return jax.tree.unflatten(jax.tree.structure(traced.out_info), outputs)
+
+
+def is_confirmed(place: Place, tolerance: float) -> bool:
+    """Return whether a gradient that float64 finds wrong is wrong in high precision too.
+
+    The value of a program that iterates is only right to some tolerance of its own, so it is allowed that of the check,
+    and compared for the step of float64.
 
     Raises:
-        UnresolvedError: high precision cannot follow the program.
+        UnresolvedError: high precision cannot follow the program of the value or that of the gradient.
     """
-    ahead, here, behind = (_exact(found, sign, direction, case, analysis, spend) for sign in (1, 0, -1))
-    rounding = 0.0
-    if any(number[1] for number in (ahead, here, behind)):
-        rounding = max(4 * EPS, tolerance) * (1 + abs(float(here[0])))
-    bend = abs(float(ahead[0] - 2 * here[0] + behind[0]))
-    return found._replace(difference=float((ahead[0] - behind[0]) / 2), bend=bend, rounding=rounding)
+    along, scale = place.gradient()
+    step = SHORT
+    (ahead, here, behind), approximate = place.sides(step)
+    if approximate:
+        step = 1.0
+        (ahead, here, behind), _ = place.sides(step)
+    rounding = max(4 * EPS, tolerance) * (1 + abs(here)) if approximate else 0
+    allowed = step * TOLERANCE * scale + abs(ahead - 2 * here + behind) + rounding
+    return bool(abs(step * along - (ahead - behind) / 2) > allowed)
 
 
-def _exact(
-    found: Comparison, sign: int, direction: Direction, case: Case, analysis: Analysis, spend: Spend
-) -> tuple[Any, bool]:
-    """Return the function's exact value on one side of the tangent, or here, and whether it is only approximate."""
-    x = (analysis.x + sign * analysis.tangents[found.tangent]).reshape(direction.shape)
-    params, context = case.params, case.context
-    if found.joint and analysis.slopes is not None:
-        turns = iter(analysis.slopes.turns)
+def _moved(used: Machine, leaf: Any, turn: np.ndarray) -> np.ndarray:
+    return used.exact(leaf) + used.exact(turn).reshape(leaf.shape)
 
-        def turned(leaf: Any) -> Any:
-            if not is_float(leaf):
-                return leaf
-            value = np.asarray(leaf, np.float64)
-            return value + sign * next(turns)[found.tangent].reshape(value.shape)
 
-        params, context = jax.tree.map(turned, (params, context))
-    value = Point(direction, params, context, x, spend=spend).value
-    if value.narrow:
-        raise UnresolvedError("the value is rounded to less than float64")
-    if found.of == "log_det":
-        return value.log_det, value.approximate
-    return sum(float(w) * z for w, z in zip(weights(analysis.value.shape), value.value, strict=True)), value.approximate
+def _total(used: Machine, terms: list[np.ndarray]) -> Number:
+    return used.numbers.context.fsum(np.concatenate(terms))

@@ -82,9 +82,8 @@ def compared(
     The values are those (ahead, here, behind).
     """
     ahead, here, behind = (float(side) for side in sides)
-    with np.errstate(all="ignore"):
-        terms = gradient * tangent
-        bend = abs(ahead - 2 * here + behind)
-        return Comparison(
-            *name, float(terms.sum()), (ahead - behind) / 2, float(np.abs(terms).sum()), bend, float(rounding)
-        )
+    terms = gradient * tangent
+    bend = abs(ahead - 2 * here + behind)
+    return Comparison(
+        *name, float(terms.sum()), (ahead - behind) / 2, float(np.abs(terms).sum()), bend, float(rounding)
+    )

@@ -62,13 +62,15 @@ class Direction(NamedTuple):
     """A map in one direction: its name, the shapes of its event and value, and its compiled functions.
 
     - `call(params, context, x) -> (value, log_det)`: the plain function, not compiled;
-    - `analyse(params, context, x, step=STEP) -> Analysis`: `step` is that of `ahead` and `behind`, one number for all
-      entries of x or one for each;
+    - `analyse(params, context, x, step=STEP, least=1.0) -> Analysis`: `step` is that of `ahead` and `behind`, relative
+      to `least` + |entry|, one number for all entries of x or one for each;
     - `batch(params, contexts, xs) -> (batches, vmapped)` for `BATCH` events: `vmapped` is (value, log_det) of all of
       them, and `batches` has {batch shape: (value, log_det) of its first events, flattened over the batch}. It is empty
       if leading axes are not batch axes;
     - `single(params, context, x) -> (value, log_det)`: compiled, for float32 and for high precision, which traces it;
-    - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`: likewise.
+    - `derived(params, context, x) -> (value, log_det, ∂value/∂x)`: likewise;
+    - `slopes(params, context, x) -> (∂log_det/∂x, gradients)`: likewise, where `gradients` are those by reverse mode of
+      `weights` · value and of log_det, each with respect to the float leaves and x, or None.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Direction(NamedTuple):
     batch: Callable[..., Any]
     single: Any
     derived: Any
+    slopes: Any
 
 
 def direction(
@@ -112,6 +115,11 @@ def direction(
         jacobian, (value, log_det) = _derivative(twice, x, has_aux=True)
         return value, log_det, jacobian
 
+    def slopes(params: Tree, context: Tree, x: jax.Array, /) -> Any:
+        forward = _derivative(lambda x: call(params, context, x)[1], x)
+        floats, rest = _split((params, context))
+        return forward, _pulled(lambda leaves, x: joined(leaves, rest, x), floats, x, name) if gradients else None
+
     @_compiled
     def everything(params: Tree, context: Tree, x: jax.Array, elsewhere: tuple[list[Any], jax.Array]) -> Any:
         value, log_det = call(params, context, x)
@@ -121,18 +129,20 @@ def direction(
         pulled = _pulled(lambda leaves, x: joined(leaves, rest, x), floats, x, name) if gradients else None
         return value, log_det, jacobian, log_det_gradient, there, pulled
 
-    def analyse(params: Tree, context: Tree, x: np.ndarray, step: float | np.ndarray = STEP) -> Analysis:
+    def analyse(
+        params: Tree, context: Tree, x: np.ndarray, step: float | np.ndarray = STEP, least: float = 1.0
+    ) -> Analysis:
         rng = np.random.default_rng(0)
         floats = [np.asarray(leaf, np.float64) for leaf in _split((params, context))[0]]
         moved_leaves = [_move(rng, leaf) for leaf in floats]
         moved_xs = support.keep_inside(x, _move(rng, x))
-        tangents = step * (1 + np.abs(x)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *x.shape))
+        tangents = step * (least + np.abs(x)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *x.shape))
         sides = np.concatenate([x + tangents, x - tangents])
         if support.outside(sides).any():
             tangents, sides = tangents * np.nan, np.broadcast_to(x, sides.shape)
         # Parameters and context are moved together with the event, by steps of the same relative size.
         size = float(np.min(step))
-        turns = [size * (1 + np.abs(leaf)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *leaf.shape)) for leaf in floats]
+        turns = [size * (least + np.abs(leaf)) * rng.choice([-1.0, 1.0], (DIFFERENCES, *leaf.shape)) for leaf in floats]
         # All other points are evaluated at once: moved, beside x alone, and beside everything together.
         leaves = [
             np.concatenate([moved, np.broadcast_to(leaf, (len(sides), *leaf.shape)), leaf + turn, leaf - turn])
@@ -188,7 +198,8 @@ def direction(
             batches[batch_shape] = value.reshape(count, *value_shape), log_det.reshape(count)
         return batches, vmapped
 
-    return Direction(name, shape, value_shape, call, analyse, batch, _compiled(call), _compiled(derived))
+    traced = _compiled(call), _compiled(derived), _compiled(slopes)
+    return Direction(name, shape, value_shape, call, analyse, batch, *traced)
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

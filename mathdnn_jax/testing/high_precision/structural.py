@@ -23,6 +23,12 @@ def _nothing(machine: Machine, equation: Any, *inputs: np.ndarray) -> list[np.nd
     return []
 
 
+def _empty(machine: Machine, equation: Any) -> np.ndarray:
+    """Return zeros, which is what JAX fills an array with whose entries nobody reads."""
+    aval = equation.outvars[0].aval
+    return machine.numbers.zeros(aval.shape) if is_real(aval) else np.zeros(aval.shape, aval.dtype)
+
+
 def _reduce_precision(machine: Machine, equation: Any, x: np.ndarray) -> np.ndarray:
     p = equation.params
     machine.narrow |= p["mantissa_bits"] < 52 or p["exponent_bits"] < 11
@@ -222,6 +228,7 @@ NEUTRAL: dict[str, Rule] = {
     **dict.fromkeys(("copy", "stop_gradient", "optimization_barrier", "name", "sharding_constraint"), _same),
     "reduce_precision": _reduce_precision,
     **dict.fromkeys(("debug_callback", "debug_print"), _nothing),
+    **dict.fromkeys(("empty", "empty2"), _empty),
     "reshape": _reshape,
     "transpose": _transpose,
     "broadcast_in_dim": _broadcast,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,37 @@ def test_a_gradient_that_is_not_finite_is_found_in_the_inverse_too() -> None:
     assert caught.value.direction == "inverse"
 
 
+def scaled(params: jax.Array, x: jax.Array, part: float = 0.0) -> Result:
+    """z = θ x, with `part` of the gradient with respect to θ missing."""
+    scales = stopped(params, part)
+    return scales * x, jnp.broadcast_to(jnp.log(jnp.abs(scales)).sum(), x.shape[:-1])
+
+
+def beyond_high_precision(x: jax.Array) -> jax.Array:
+    """x, by way of complex numbers, which high precision does not follow."""
+    return jnp.real(jax.lax.complex(x, jnp.zeros_like(x)))
+
+
+def steep(scale: float) -> dict[str, Any]:
+    """Options with θ so small that log θ is not close to its tangent within one step, which is 4 · 10⁻⁶."""
+    return {"params": st.just(np.array([scale])), "event_shape": (1,), "examples": 1}
+
+
+@pytest.mark.parametrize("way", [lambda x: x, beyond_high_precision])
+def test_a_right_gradient_passes_where_a_step_is_too_long(way: Callable[[jax.Array], jax.Array]) -> None:
+    check_bijector(lambda p, x: scaled(way(p), x), **steep(3e-8))
+
+
+def test_high_precision_finds_a_wrong_gradient_where_a_step_is_too_long() -> None:
+    with pytest.raises(BijectorCheckError, match="must be the derivatives"):
+        check_bijector(lambda p, x: scaled(p, x, 0.5), **steep(2e-7))
+
+
+def test_a_wrong_gradient_is_found_that_high_precision_cannot_follow() -> None:
+    with pytest.raises(BijectorCheckError, match="must be the derivatives"):
+        check_bijector(lambda p, x: scaled(beyond_high_precision(p), x, 0.5), **steep(3.0))
+
+
 def test_the_second_difference_is_allowed() -> None:
     """At the kink of |x|, autodiff's slope is ±1, and the central difference 0; one step beyond it they agree."""
     name = ("∂ value / ∂x", "value", 0, False)
@@ -120,3 +153,11 @@ def test_only_an_inverse_may_lack_reverse_mode() -> None:
     with pytest.raises(ConfigurationError, match=r"forward has no gradients by reverse mode.*gradients=False"):
         check_bijector(looped, halved, event_shape=(2,), examples=1)
     check_bijector(looped, halved, event_shape=(2,), examples=1, gradients=False)
+
+
+def test_values_that_overflow_one_step_away_are_not_compared() -> None:
+    def grown(params: jax.Array, x: jax.Array) -> Result:
+        value = jnp.exp(params) * x
+        return value, jnp.full(x.shape[:-1], x.shape[-1] * params)
+
+    check_bijector(grown, params=st.just(np.array(709.78)), event_shape=(2,), float32=False, examples=8)

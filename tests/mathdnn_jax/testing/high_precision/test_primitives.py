@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import primitives
 
 from mathdnn_jax.testing.high_precision import ordering, solves, structural, sums
 from mathdnn_jax.testing.high_precision.interpreter import machine
@@ -37,6 +38,11 @@ def strided(x: Any, kernel: Any) -> Any:
 
 def called_back(x: Any) -> Any:
     return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), np.float64), x)
+
+
+def anything() -> Any:
+    """A number that nobody reads, as in the gradient of a diagonal."""
+    return primitives.empty2_p.bind(dtype=np.dtype(np.float64), memory_space=jax.memory.Space.Device)
 
 
 def conv(x: Any, kernel: Any, **options: Any) -> Any:
@@ -105,6 +111,8 @@ OTHERS: dict[str, list[tuple[Callable[..., Any], tuple[Any, ...]]]] = {
     "sharding_constraint": [],
     "reduce_precision": [(lambda x: lax.reduce_precision(x, 8, 7), (LINE,))],
     "debug_callback": [],
+    "empty": [(lambda: lax.empty((2, 3), np.float64), ())] if hasattr(lax, "empty") else [],
+    "empty2": [(anything, ())] if hasattr(primitives, "empty2_p") else [],
     "debug_print": [(lambda x: (jax.debug.print("{}", x), 2 * x)[1], (LINE,))],
     "reduce_max": [(lambda x: x.max((0, 2)), (WIDE,))],
     "reduce_min": [(lambda x: x.min((0, 2)), (WIDE,))],
