@@ -22,7 +22,7 @@ from mathdnn_jax.testing.check_float64 import (
     is_decisive,
     neighbours,
 )
-from mathdnn_jax.testing.check_gradients import check_finite_gradients, gradient_failure, wrong_gradient
+from mathdnn_jax.testing.check_gradients import check_finite_gradients, gradient_failure, wrong_gradients
 from mathdnn_jax.testing.condition import Slack, matrix_slack, no_slack, tolerance_of, unlimited
 from mathdnn_jax.testing.differences import differences
 from mathdnn_jax.testing.exact_failures import derivative_failure, finite_failure, log_det_failure
@@ -199,21 +199,21 @@ class EventChecker:
             return failure
         none = no_slack(self.analysis)
         for place in self._around():
-            if wrong_gradient(place.analysis, none) is None:
+            if not any(wrong_gradients(place.analysis, none)):
                 return None
-        found = wrong_gradient(self.analysis, self.slack())
-        if found is None:
-            return None
-        failure = gradient_failure(self.direction, self.analysis, found)
-        try:
-            exact = Place(found, self.direction, self.case, self.analysis, self.state.spend)
-            wrong = is_confirmed(exact, self._tolerance)
-        except UnresolvedError as error:
-            self.state.unresolved = str(error)
-            # A step may be far longer than an entry that is divided by, so entries are moved by parts of themselves.
-            parts = self.at(self.analysis.x.reshape(self.direction.shape), SHORTER * STEP, least=0.0)
-            wrong = wrong_gradient(parts.analysis, self.slack()) is not None and self.float64_suffices(failure)
-        return failure if wrong else None
+        slack = self.slack()
+        for found in wrong_gradients(self.analysis, slack):
+            failure = gradient_failure(self.direction, self.analysis, found)
+            try:
+                wrong = is_confirmed(Place(found, self.direction, self.case, self.analysis, self.state.spend))
+            except UnresolvedError as error:
+                self.state.unresolved = str(error)
+                # A step may be longer than an entry that is divided by, so entries are moved by parts of themselves.
+                parts = self.at(self.analysis.x.reshape(self.direction.shape), SHORTER * STEP, least=0.0)
+                wrong = any(wrong_gradients(parts.analysis, slack)) and self.float64_suffices(failure)
+            if wrong:
+                return failure
+        return None
 
     def slack(self) -> Slack:
         """Return how far two evaluations in float64 may differ beyond what moving the arguments explains.

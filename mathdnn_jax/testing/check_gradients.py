@@ -42,12 +42,12 @@ def check_finite_gradients(direction: Direction, analysis: Analysis) -> Failure 
     return failure_at("gradient", direction, analysis, "gradients must be finite", numbers, hints)
 
 
-def wrong_gradient(analysis: Analysis, slack: Slack) -> Comparison | None:
-    """Return the first comparison in which a gradient is not the derivative, within what it allows and `slack`.
+def wrong_gradients(analysis: Analysis, slack: Slack) -> Iterator[Comparison]:
+    """Yield the comparisons in which a gradient is not the derivative, within what they allow and `slack`.
 
     The derivative of the value in forward mode is the Jacobian, which is checked by itself.
     """
-    return next((one for one in _comparisons(analysis, slack) if one.is_wrong), None)
+    return (one for one in _comparisons(analysis, slack) if one.is_wrong)
 
 
 def gradient_failure(direction: Direction, analysis: Analysis, found: Comparison) -> Failure:

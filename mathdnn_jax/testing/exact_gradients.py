@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from mathdnn_jax.testing.cases import Case, is_float
-from mathdnn_jax.testing.condition import EPS
 from mathdnn_jax.testing.gradients import TOLERANCE, Comparison, weights
 from mathdnn_jax.testing.high_precision.interpreter import machine
 from mathdnn_jax.testing.high_precision.machine import Machine
@@ -67,23 +66,23 @@ class Place:
             raise UnresolvedError("the gradient is not finite in high precision")
         return _total(used, terms), _total(used, [np.abs(term) for term in terms])
 
-    def sides(self, step: float) -> tuple[list[Number], bool]:
-        """Return the function's values one step ahead, here, and one step behind, and whether its program iterates.
+    def sides(self) -> list[Number]:
+        """Return the function's values a short step ahead, here, and a short step behind.
 
         Raises:
-            UnresolvedError: the program of the value cannot be followed.
+            UnresolvedError: the program of the value cannot be followed, or it iterates, so that its values are only
+                right to some tolerance of its own.
         """
-        numbers, approximate = [], False
-        for sign in (1, 0, -1):
+        numbers = []
+        for step in (SHORT, 0.0, -SHORT):
             used = machine(DIGITS, MORE_WORK)
-            value, log_det = self._run(used, self.direction.single, sign * step)
-            if used.narrow:
-                raise UnresolvedError("the value is rounded to less than float64")
+            value, log_det = self._run(used, self.direction.single, step)
+            if used.approximate:
+                raise UnresolvedError("the program iterates")
             value = used.exact(value).reshape(-1)
             weighted = used.exact(np.asarray(weights(self.direction.value_shape))).reshape(-1) @ value
             numbers.append(used.exact(log_det)[()] if self.found.of == "log_det" else weighted)
-            approximate |= used.approximate
-        return numbers, approximate
+        return numbers
 
     def _run(self, used: Machine, program: Any, step: float) -> Any:
         """Evaluate a compiled function of (params, context, x), so many steps along the tangent."""
@@ -106,24 +105,18 @@ class Place:
         return jax.tree.unflatten(jax.tree.structure(traced.out_info), outputs)
 
 
-def is_confirmed(place: Place, tolerance: float) -> bool:
+def is_confirmed(place: Place) -> bool:
     """Return whether a gradient that float64 finds wrong is wrong in high precision too.
 
-    The value of a program that iterates is only right to some tolerance of its own, so it is allowed that of the check,
-    and compared for the step of float64.
+    A conversion to a narrower type is the identity here, for the value as for the gradient.
 
     Raises:
         UnresolvedError: high precision cannot follow the program of the value or that of the gradient.
     """
     along, scale = place.gradient()
-    step = SHORT
-    (ahead, here, behind), approximate = place.sides(step)
-    if approximate:
-        step = 1.0
-        (ahead, here, behind), _ = place.sides(step)
-    rounding = max(4 * EPS, tolerance) * (1 + abs(here)) if approximate else 0
-    allowed = step * TOLERANCE * scale + abs(ahead - 2 * here + behind) + rounding
-    return bool(abs(step * along - (ahead - behind) / 2) > allowed)
+    ahead, here, behind = place.sides()
+    allowed = SHORT * TOLERANCE * scale + abs(ahead - 2 * here + behind)
+    return bool(abs(SHORT * along - (ahead - behind) / 2) > allowed)
 
 
 def _moved(used: Machine, leaf: Any, turn: np.ndarray) -> np.ndarray:
