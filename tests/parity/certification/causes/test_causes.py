@@ -108,6 +108,32 @@ def test_nothing_is_named_where_no_convention_explains_it(name: str) -> None:
     assert told(norms(), norms(act=UNKNOWN[name])) is None
 
 
+def test_a_factor_that_explains_only_the_first_of_two_mistakes_is_not_named() -> None:
+    def call(net: Any, x: Any) -> Any:
+        y = 2 * F.gelu(net.norm1(net.dense(x)))
+        return net.out(no_convention(net.norm2(net.middle(y))))
+
+    right, wrong = norms(), norms()
+    wrong.call = call
+    assert told(right, wrong) is None
+
+
+def rows_first(x: Any) -> Any:
+    """A pixel shuffle whose channels are in the order row, column, channel, as TensorFlow has them."""
+    return F.pixel_shuffle(x.unflatten(1, (2, 2, 2)).permute(0, 3, 1, 2, 4, 5).flatten(1, 3), 2)
+
+
+def test_orders_and_scales_are_told_as_they_are() -> None:
+    right, wrong, x = on_images(lambda x: F.pixel_shuffle(x, 2), rows_first)
+    found = told(right(), wrong(), x)
+    assert found is not None
+    assert "has the channels of pixel_shuffle in the order row, column, channel," in found[1]
+    _, (right, wrong, x) = ALL["multi-head attention, scale"]
+    found = told(right(), wrong(), x)
+    assert found is not None
+    assert "scales the scores by 1 " in found[1]
+
+
 def test_networks_that_agree_have_no_cause() -> None:
     assert told(norms(), norms()) is None
 
