@@ -12,8 +12,9 @@ import pytest
 import parity
 from mathdnn_jax.errors import ConfigurationError
 from parity import errors
+from parity.rules.adapting import own_keys
 from parity.rules.prefixes import expand, find_prefix, module_prefix
-from parity.rules.table import parse_rules
+from parity.rules.table import Rule, RuleTable, parse_rules
 
 from .tied_network import Tied, tied_module
 
@@ -186,7 +187,7 @@ def test_of_tied_keys_a_file_may_have_only_one() -> None:
 
 
 def test_a_key_without_a_place_is_tied_only_to_what_it_repeats() -> None:
-    state = {"fc.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "fc.bias": np.zeros(3, np.float32)}
+    state = {"fc.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "fc.bias": np.arange(3, dtype=np.float32)}
     tree = {"params": {"fc": {"kernel": np.empty((4, 3), np.float32), "bias": np.empty(3, np.float32)}}}
     table = parity.infer_rules(state, tree)
     parity.convert({**state, "again.weight": state["fc.weight"].copy()}, tree, table)
@@ -194,10 +195,20 @@ def test_a_key_without_a_place_is_tied_only_to_what_it_repeats() -> None:
         state["fc.weight"] + 1,
         state["fc.weight"].T,
         state["fc.weight"].astype(np.float64),
-        np.zeros(3, np.float32),
+        state["fc.bias"].copy(),
     ):
         with pytest.raises(errors.UnexpectedKeysError, match="unexpected: again"):
             parity.convert({**state, "again": extra}, tree, table)
     zeros = {**state, "fc.weight": np.zeros((3, 4), np.float32)}
     with pytest.raises(errors.UnexpectedKeysError, match="unexpected: again"):
         parity.convert({**zeros, "again": zeros["fc.weight"]}, tree, table)
+
+
+def test_the_own_keys_of_the_bare_module_and_of_an_outer_one() -> None:
+    table = RuleTable(tuple(Rule((f"net.{k}.weight",), f"params/{k}", "same") for k in (0, 2)))
+    names = ["net.0.weight", "net.2.weight"]
+    assert own_keys(table, [], names) == dict(zip(names, names, strict=True))
+    assert own_keys(table, [], ["0.weight", "2.weight"]) == dict(zip(names, ["0.weight", "2.weight"], strict=True))
+    assert own_keys(table, [], ["net.0.weight"]) == {}
+    # The one weight of another module cannot be both.
+    assert own_keys(table, [], ["weight"]) == {}
