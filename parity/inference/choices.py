@@ -35,8 +35,10 @@ def find_candidates(
             f"{', '.join(right)}"
         )
     shapes = {path: shape for unit in left.values() for path, shape in unit.arrays.values()}
-    # A flattened image may have the channels of any convolution's output.
-    images = frozenset(shape[-1] for shape in shapes.values() if len(shape) >= 4)
+    ranks = {len(shape) for unit in right.values() for _, shape in unit.arrays.values()}
+    # A flattened image may have the channels of any convolution's output, or of two that were joined.
+    outputs = {shape[-1] for shape in shapes.values() if len(shape) >= 3 and len(shape) in ranks}
+    images = frozenset(outputs | {a + b for a in outputs for b in outputs})
     patterns = {path: pattern for path in shapes for pattern in layouts if _meant(path, pattern)}
     chosen = {path: _parsed(layouts[pattern]) for path, pattern in patterns.items()}
     mixed = any(

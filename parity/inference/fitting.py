@@ -97,9 +97,9 @@ def _layouts(role: str, path: str, shape: Shape, given: Shape, evidence: Evidenc
         yield "heads_bias", {}
     elif role == "g":
         yield "trailing_ones", ones
-    elif role == "array":
+    elif role == "array" and leaf != "kernel":
         yield "same", {}
-        if len(shape) == 2 and use and use.kind in ("linear", "linear_untransposed", "unknown"):
+        if len(shape) == 2 and (use is None or use.kind in ("linear", "linear_untransposed", "unknown")):
             # A parameter that a module multiplies by itself has no convention.
             yield "linear", {}
         yield "trailing_ones", ones
@@ -113,7 +113,7 @@ def _layouts(role: str, path: str, shape: Shape, given: Shape, evidence: Evidenc
     elif len(shape) == 2 and len(given) > 2:
         yield "pointwise", {"count": len(given) - 2}
     elif len(shape) == 2:
-        yield from _dense(shape, use, evidence)
+        yield from _dense(leaf, shape, use, evidence)
     else:
         yield from _convolution(shape, given, use)
 
@@ -126,7 +126,7 @@ def _heads(use: Use) -> Layouts:
         yield "heads_out", {}
 
 
-def _dense(shape: Shape, use: Use | None, evidence: Evidence) -> Layouts:
+def _dense(leaf: str, shape: Shape, use: Use | None, evidence: Evidence) -> Layouts:
     if use is not None and use.kind == "linear" and use.flat is not None:
         channels, last = use.flat
         # With a single channel or a single pixel, both orders are the same.
@@ -137,7 +137,7 @@ def _dense(shape: Shape, use: Use | None, evidence: Evidence) -> Layouts:
         for channels in sorted(evidence.images):
             if 1 < channels < shape[0] and shape[0] % channels == 0:
                 yield "flattened", {"channels": channels}
-    if evidence.mixed or (use is not None and use.kind != "linear"):
+    if evidence.mixed or (use.kind != "linear" if use is not None else leaf != "kernel"):
         # What is not seen in a product may be a matrix of either orientation.
         yield "same", {}
 

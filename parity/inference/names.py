@@ -19,7 +19,7 @@ FILLERS = frozenset({"c", "dense", "fc", "layer", "lin", "linear", "proj", "proj
 
 def tokens(name: str) -> Tokens:
     """The words and numbers of a name, in lower case."""
-    return tuple(re.findall(r"[a-z]+|[0-9]+", name.lower()))
+    return tuple(re.findall(r"[^\W\d_]+|[0-9]+", name.lower()))
 
 
 def roles(name: str) -> Tokens:

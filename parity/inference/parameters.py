@@ -26,11 +26,27 @@ def leaves_after(equation: Any, operands: Sequence[Known]) -> tuple[Leaf, ...]:
     found: dict[str, Leaf] = {}
     for operand, atom in zip(operands, equation.invars, strict=True):
         for leaf in operand.leaves:
-            moved = leaf._replace(axes=_axes_after(equation, leaf.axes, atom.aval.shape, shape))
-            # W - mean(W) has the leaf twice: what is known of W is known of the difference.
-            if leaf.path not in found or found[leaf.path].axes is None:
-                found[leaf.path] = moved
+            moved = leaf._replace(
+                axes=_axes_after(equation, leaf.axes, atom.aval.shape, shape), reversed=_reversed_after(equation, leaf)
+            )
+            found[leaf.path] = _both(found[leaf.path], moved) if leaf.path in found else moved
     return tuple(found.values())
+
+
+def _both(first: Leaf, second: Leaf) -> Leaf:
+    """What is known of a leaf that is there twice: W - mean(W) has the axes of W, and W - W.T has none."""
+    if first.axes is None or second.axes is None:
+        return second if first.axes is None else first
+    pairs = list(zip(first.axes, second.axes, strict=True))
+    if first.reversed != second.reversed or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        return first._replace(axes=None)
+    return first._replace(axes=tuple(a if b is None else b for a, b in pairs))
+
+
+def _reversed_after(equation: Any, leaf: Leaf) -> frozenset[int]:
+    if equation.primitive.name != "rev" or leaf.axes is None:
+        return leaf.reversed
+    return leaf.reversed ^ {axis for k in equation.params["dimensions"] if (axis := leaf.axes[k]) is not None}
 
 
 def _axes_after(equation: Any, axes: Axes, before: tuple[int, ...], after: tuple[int, ...]) -> Axes:

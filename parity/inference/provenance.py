@@ -11,21 +11,27 @@ class Leaf(NamedTuple):
     """A leaf of the tree inside an array: `axes` has, for every axis of the array, the leaf's own axis.
 
     None stands for an axis that the leaf has not, along which it is repeated. `axes` is None if the leaf's axes can no
-    longer be told apart, as after a sum or a product over one of them.
+    longer be told apart, as after a sum or a product over one of them. `rank` is the number of the leaf's own axes, and
+    `reversed` has those of them that run backwards.
     """
 
     path: str
     axes: tuple[int | None, ...] | None
+    rank: int
+    reversed: frozenset[int] = frozenset()
 
 
 class Intermediate(NamedTuple):
     """The axis of the channels of an array that was computed from the inputs, and how they were flattened, if so.
 
     `flat` is (number of channels, whether they vary fastest); (1, True) for a vector that is not a flattened image.
+    `image` says whether PyTorch has the channels second, as after a convolution, or last, as those of tokens are; None
+    if it may have either.
     """
 
     channels: int | None
     flat: tuple[int, bool] | None = None
+    image: bool | None = None
 
 
 class Known(NamedTuple):
@@ -57,11 +63,11 @@ def intermediate_after(equation: Any, operands: Sequence[Known], result: Any) ->
     """What is known about the channels of an equation's result."""
     name, parameters, shape = equation.primitive.name, equation.params, result.aval.shape
     if name == "conv_general_dilated":
-        return Intermediate(parameters["dimension_numbers"].out_spec[1])
+        return Intermediate(parameters["dimension_numbers"].out_spec[1], image=True)
     if name == "dot_general":
         return _after_product(equation, operands, shape)
     if name == "gather":
-        return Intermediate(len(shape) - 1) if len(shape) > 2 else None
+        return Intermediate(len(shape) - 1, image=False) if len(shape) > 2 else None
     known = [
         (operand.image, atom.aval.shape)
         for operand, atom in zip(operands, equation.invars, strict=True)
@@ -75,25 +81,27 @@ def intermediate_after(equation: Any, operands: Sequence[Known], result: Any) ->
         return _reshaped(operand, before, shape)
     axis = operand.channels
     if name == "transpose":
-        return Intermediate(None if axis is None else parameters["permutation"].index(axis))
+        return operand._replace(channels=None if axis is None else parameters["permutation"].index(axis), flat=None)
     if name == "broadcast_in_dim":
-        return Intermediate(None if axis is None else parameters["broadcast_dimensions"][axis])
+        return operand._replace(channels=None if axis is None else parameters["broadcast_dimensions"][axis], flat=None)
     gone = parameters.get("axes") if name.startswith(("reduce_", "arg")) and len(shape) < len(before) else None
     gone = parameters["dimensions"] if name == "squeeze" else gone
     if gone is not None:
         if len(shape) == 2 and axis is not None and axis not in gone:
             return Intermediate(None, (1, True))
-        return Intermediate(None if axis is None or axis in gone else axis - sum(k < axis for k in gone))
+        left = None if axis is None or axis in gone else axis - sum(k < axis for k in gone)
+        return operand._replace(channels=left, flat=None)
     if len(shape) != len(before):
         return None
-    return operand if before == shape or operand.flat is None else Intermediate(axis)
+    return operand if before == shape else operand._replace(flat=None)
 
 
 def _after_product(equation: Any, operands: Sequence[Known], shape: tuple[int, ...]) -> Intermediate | None:
-    """The features of a layer are the last axis; any other product, such as a resizing, preserves the channels."""
-    if any(operand.leaves for operand in operands):
-        return Intermediate(None, (1, True)) if len(shape) == 2 else Intermediate(len(shape) - 1)
+    """The features of a layer are its kernel's free axis; any other product, such as a resizing, keeps the channels."""
     contracting, batch = equation.params["dimension_numbers"]
+    for side, operand in enumerate(operands):
+        if operand.leaves:
+            return _features(equation, operands[1 - side].image, side, shape)
     start = len(batch[0])
     for side, (operand, atom) in enumerate(zip(operands, equation.invars, strict=True)):
         taken = {*contracting[side], *batch[side]}
@@ -107,14 +115,28 @@ def _after_product(equation: Any, operands: Sequence[Known], shape: tuple[int, .
     return None
 
 
+def _features(equation: Any, given: Intermediate | None, side: int, shape: tuple[int, ...]) -> Intermediate | None:
+    """What a product with a kernel on this side returns; PyTorch's own has its features last, unless of an image."""
+    if len(shape) == 2:
+        return Intermediate(None, (1, True))
+    contracting, batch = equation.params["dimension_numbers"]
+    free = [len(atom.aval.shape) - len(contracting[k]) - len(batch[k]) for k, atom in enumerate(equation.invars)]
+    if not free[side]:
+        return None
+    image = bool(given is not None and given.image and given.channels is not None and len(shape) >= 4)
+    return Intermediate(len(batch[0]) + free[0] - 1 if side == 0 else len(shape) - 1, image=image)
+
+
 def _reshaped(operand: Intermediate, before: tuple[int, ...], after: tuple[int, ...]) -> Intermediate | None:
     axis = operand.channels
     if axis is None:
         return operand if before == after else None
     if len(after) == 2 and len(before) >= 3 and after == (before[0], math.prod(before[1:])):
-        if axis not in (1, len(before) - 1):
+        last = axis == len(before) - 1
+        if operand.image is None or not (last or (axis == 1 and operand.image)):
             return None
-        return Intermediate(None, (before[axis], axis == len(before) - 1))
+        return Intermediate(None, (before[axis], last) if operand.image else (1, True))
     if axis == len(before) - 1 and len(after) >= 3 and after[-1] == before[-1]:
-        return Intermediate(len(after) - 1)
+        # The pixels of an image become tokens, of which PyTorch may have the features last.
+        return Intermediate(len(after) - 1, image=None if len(after) < len(before) else operand.image)
     return operand if before == after else None

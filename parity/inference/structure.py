@@ -25,11 +25,11 @@ class Use(NamedTuple):
 
     `kind` is "linear", "linear_untransposed" (contracted along its second axis, as PyTorch stores it), "convolution",
     "transposed_convolution", "lookup" or "other"; "convolution?" if the trace alone does not distinguish the two;
-    "unknown" if what was done before hides the array's axes. For a linear layer, `flat` describes its input: None if it
-    is not known, else (number of channels of a flattened image, whether they vary fastest); (1, True) if nothing was
-    flattened. `contracted` are the array's axes over which a product sums. An array that scales another along one axis
-    has both in `along`. `after` are the arrays on which the other operands depend, and `turned` says whether these come
-    from a sequence in reverse.
+    "unknown" if what was done before hides the array's axes; "reversed" for a convolution that PyTorch does not have.
+    For a linear layer, `flat` describes its input: None if it is not known, else (number of channels of a flattened
+    image, whether they vary fastest); (1, True) if nothing was flattened. `contracted` are the axes over which a
+    product sums. An array that scales another along one axis has both in `along`. `after` are the arrays on which the
+    other operands depend, and `turned` says whether these come from a sequence in reverse.
     """
 
     order: int
@@ -55,19 +55,25 @@ def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, 
     bits = {path: 1 << k for k, path in enumerate(weights)}
     walk = _Walk(bits)
     known = [
-        Known((Leaf(path, tuple(range(leaf.ndim))),), after=bits[path]) if path in bits else Known()
+        Known((Leaf(path, tuple(range(leaf.ndim)), leaf.ndim),), after=bits[path]) if path in bits else Known()
         for path, leaf in with_paths(variables)
     ]
     # Images have their channels last; an input with three axes could be anything.
     known += [
         Known(
-            image=Intermediate(array.ndim - 1 if array.ndim >= 4 else None, (1, True) if array.ndim == 2 else None),
+            image=Intermediate(
+                array.ndim - 1 if array.ndim >= 4 else None,
+                (1, True) if array.ndim == 2 else None,
+                image=array.ndim >= 4,
+            ),
             data=True,
         )
         for array in jax.tree.leaves(inputs)
     ]
     walk.run(closed.jaxpr, known)
-    return {path: _resolve_kind(path, use, classes) for path, use in {**walk.alone, **walk.uses}.items()}
+    # A product of parameters only does not tell which of its axes is the input's.
+    alone = {path: use._replace(kind="unknown") if "linear" in use.kind else use for path, use in walk.alone.items()}
+    return {path: _resolve_kind(path, use, classes) for path, use in {**alone, **walk.uses}.items()}
 
 
 class _Walk:
@@ -179,9 +185,7 @@ def _use(equation: Any, operands: list[Known], position: int, leaf: Leaf) -> Use
     if None in leaf.axes:
         return Use(0, "other")
     if name == "conv_general_dilated" and position == 1:
-        dilated = any(n != 1 for n in parameters["lhs_dilation"])
-        kind = "transposed_convolution" if dilated else "convolution?"
-        return Use(0, kind, groups=parameters["feature_group_count"])
+        return Use(0, _convolution_kind(parameters, leaf), groups=parameters["feature_group_count"])
     if name == "dot_general":
         contracting, _ = parameters["dimension_numbers"]
         image = operands[1 - position].image
@@ -189,12 +193,28 @@ def _use(equation: Any, operands: list[Known], position: int, leaf: Leaf) -> Use
         if image is not None and (image.channels,) == tuple(contracting[1 - position]):
             flat = (1, True)  # the channels alone, of every pixel
         summed = frozenset(axis for k in contracting[position] if (axis := leaf.axes[k]) is not None)
-        own = {axis for axis in leaf.axes if axis is not None}
         kind = "linear"
-        if len(own) == 2:
+        if leaf.rank == 2:
             kind = {frozenset({0}): "linear", frozenset({1}): "linear_untransposed"}.get(summed, "unknown")
         return Use(0, kind, flat, contracted=summed)
-    return Use(0, "lookup" if name == "gather" and position == 0 else "other")
+    if name == "gather" and position == 0:
+        return Use(0, "lookup" if leaf.axes[0] == 0 else "unknown")
+    return Use(0, "other")
+
+
+def _convolution_kind(parameters: Mapping[str, Any], leaf: Leaf) -> str:
+    """Whether a kernel, whose last axes are the input's and the output's channels, is PyTorch's of a convolution.
+
+    A kernel whose channels are exchanged and whose other axes run backwards is that of the convolution's transpose,
+    which PyTorch keeps as it keeps a convolution's.
+    """
+    out, into = (leaf.axes[k] if leaf.axes else None for k in parameters["dimension_numbers"].rhs_spec[:2])
+    usual = (leaf.rank - 2, leaf.rank - 1)
+    if (into, out) == usual and not leaf.reversed:
+        return "transposed_convolution" if any(n != 1 for n in parameters["lhs_dilation"]) else "convolution?"
+    if (out, into) == usual and leaf.reversed == set(range(leaf.rank - 2)):
+        return "convolution"
+    return "reversed" if leaf.reversed else "unknown"
 
 
 def _along(leaf: Leaf, others: Sequence[Leaf]) -> tuple[str, int] | None:
@@ -212,7 +232,9 @@ def _classes(classes: dict[str, str]) -> Callable[..., Any]:
 
     def note(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        classes["/".join(module.path)] = _class(getattr(module, "layer", module))
+        path, name = "/".join(module.path), _class(getattr(module, "layer", module))
+        # Modules that are applied apart may share a path; of what they share nothing is known.
+        classes[path] = name if classes.get(path, name) == name else ""
         return call(*args, **kwargs)
 
     return note

@@ -40,6 +40,8 @@ BEFORE: dict[str, tuple[Product, Product]] = {
         lambda x, w: x @ np.tanh(w).T,
     ),
     "halves": (lambda x, k: jnp.concatenate([x @ k[:, :3], x @ k[:, 3:]], 1), lambda x, w: x @ w.T),
+    "columns in a loop": (lambda x, k: jax.lax.map(lambda column: x @ column, k.T).T, lambda x, w: x @ w.T),
+    "column by column": (lambda x, k: jnp.stack([x @ k[:, i] for i in range(6)], 1), lambda x, w: x @ w.T),
     "a jitted sign": (lambda x, k: x @ jax.jit(jnp.sign)(k), lambda x, w: x @ np.sign(w).T),
 }
 
@@ -66,12 +68,33 @@ def test_a_square_kernel_is_followed_to_its_product(case: str) -> None:
 @pytest.mark.parametrize(
     "product",
     [
+        lambda x, k: x @ k.T,
+        lambda x, k: jax.lax.map(lambda row: x @ row, k).T,
+        lambda x, k: jnp.stack([x @ k[i] for i in range(6)], 1),
+    ],
+)
+def test_a_kernel_that_is_as_in_pytorch_is_followed_too(product: Product) -> None:
+    table = parity.infer_rules(STATE, TREE, apply=network(product), inputs=X)
+    converted = parity.convert(STATE, TREE, table)
+    np.testing.assert_array_equal(converted["params"]["fc"]["kernel"], WEIGHT)
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
         lambda x, k: x @ (k * x.mean()),
         lambda x, k: x @ (k @ jnp.ones((6, 6))),
         lambda x, k: x * k.sum(0),
         lambda x, k: x @ jnp.sort(k, 0),
+        lambda x, k: x @ (jnp.tril(k) + jnp.tril(k, -1).T),
+        lambda x, k: x @ (k - k.T),
+        lambda x, k: x @ jax.lax.fori_loop(0, 3, lambda _, power: power @ k, jnp.eye(6)),
+        lambda x, k: x @ jnp.linalg.matrix_power(k, 3),
     ],
-    ids=["with the data", "a product of parameters", "summed", "sorted"],
+    ids=[
+        *("with the data", "a product of parameters", "summed", "sorted", "symmetric", "antisymmetric"),
+        *("a power in a loop", "a power"),
+    ],
 )
 def test_what_the_trace_does_not_show_is_asked(product: Product) -> None:
     apply = network(product)
