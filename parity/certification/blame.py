@@ -9,8 +9,9 @@ import numpy as np
 
 from parity.capture import INPUT, OUTPUT, Place
 from parity.certification.comparison import Comparison, real_numbers
-from parity.certification.measure import LEAST_FEATURES, Evidence, departures, float64_bound, verdict
+from parity.certification.measure import LEAST_FEATURES, Evidence, ordinary
 from parity.certification.pairing import bare, kind_of
+from parity.certification.verdict import departures, float64_bound, verdict
 from parity.certification.watched import CONTAINERS
 
 FLOAT32_ROUNDING = 4 * float(np.finfo(np.float32).eps)
@@ -65,7 +66,7 @@ def find_blame(comparison: Comparison, kinds: Mapping[str, str]) -> Blame | None
     formula = wrong and not first.non_finite
     agree = [pairs[place] for place in evidence if place not in bad]
     found = _located(pairs[bad[0]], agree, list(comparison.values.truth), kinds, formula=formula)
-    rounded = first.float64_max <= FLOAT32_ROUNDING * first.truth_max
+    rounded = all(part.float64_max <= FLOAT32_ROUNDING * part.truth_max for part in (first, first.rest))
     return found._replace(float32=formula and rounded, finite=not first.non_finite)
 
 
@@ -107,10 +108,15 @@ def first_departure(
 
 
 def _agree(truth: np.ndarray, jax64: np.ndarray, evidence: Evidence) -> bool:
-    greatest = float(np.abs(truth).max(initial=0.0))
-    difference = float(np.abs(jax64 - truth).max(initial=0.0))
+    same = np.isinf(truth) & (jax64 == truth)
+    truth, jax64 = np.where(same, 0, truth), np.where(same, 0, jax64)
+    difference, size = np.abs(jax64 - truth), np.abs(truth)
+    kept = ordinary(truth)
     # False if a value is NaN or infinite: then so is a side of the comparison.
-    return difference <= float64_bound(evidence.torch_max, greatest)
+    return all(
+        float(difference[part].max(initial=0.0)) <= float64_bound(torch_max, float(size[part].max(initial=0.0)))
+        for part, torch_max in ((..., evidence.torch_max), (kept, evidence.rest.torch_max))
+    )
 
 
 def _located(

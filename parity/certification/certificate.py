@@ -14,7 +14,8 @@ import numpy as np
 from mathdnn_jax.files import replace_file
 from mathdnn_jax.versions import versions
 from parity.certification.comparison import PRECISION
-from parity.certification.measure import MAX_FACTOR, RMS_FACTOR, RULE, Evidence, summary, verdicts
+from parity.certification.measure import Evidence, summary
+from parity.certification.verdict import MAX_FACTOR, RMS_FACTOR, RULE, verdicts
 from parity.errors import CertificationError
 
 

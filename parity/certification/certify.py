@@ -125,7 +125,7 @@ def certify(
     Example:
         >>> import flax.linen as nn, numpy as np, parity, torch
         >>> linear = torch.nn.Linear(4, 3)
-        >>> dense, x = nn.Dense(3), np.ones((64, 4), np.float32)
+        >>> dense, x = nn.Dense(3), np.random.default_rng(0).normal(size=(64, 4))
         >>> variables = {"params": {"kernel": linear.weight.detach().numpy().T, "bias": linear.bias.detach().numpy()}}
         >>> certificate = parity.certify(linear, dense.apply, variables, x)
         >>> certificate["passed"], [entry["layer"] for entry in certificate["layers"]]

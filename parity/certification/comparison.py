@@ -107,19 +107,23 @@ def compare(networks: Networks, batches: Iterable[Batch]) -> Comparison:
             if sides[0] is None or sides[1] is None or not sides[0].size:
                 continue
             values = (sides[0], sides[1], np.asarray(jax32[layer]), jax64[layer])
-            true, torch_value, jax_value, jax_double = (real_numbers(value)[slice(batch.kept)] for value in values)
+            true, torch_value, jax_value, jax_double = (real_parts(value)[slice(batch.kept)] for value in values)
             found = measure(true, torch_value, jax_value, jax_double, batch.first)
             evidence[layer] = merge(evidence[layer], found) if layer in evidence else found
     return Comparison(evidence, pairs, Values(torch32, truth, jax32, jax64))
 
 
-def real_numbers(array: np.ndarray) -> np.ndarray:
-    """Return an array as real numbers with at least one axis: of complex ones both parts, of whole ones float64."""
+def real_parts(array: np.ndarray) -> np.ndarray:
+    """Return an array of real or whole numbers with at least one axis: of complex ones both parts."""
     if np.iscomplexobj(array):
         array = np.stack([array.real, array.imag], axis=-1)
-    if array.dtype.kind in "biu":
-        array = array.astype(np.float64)
     return array if array.ndim else array[None]
+
+
+def real_numbers(array: np.ndarray) -> np.ndarray:
+    """Return `real_parts`, of whole ones as float64."""
+    array = real_parts(array)
+    return array.astype(np.float64) if array.dtype.kind in "biu" else array
 
 
 def widened_array(array: np.ndarray) -> np.ndarray:

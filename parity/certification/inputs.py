@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mathdnn_jax.errors import EventShapeError
+from mathdnn_jax.errors import ConfigurationError, EventShapeError
 from parity.errors import AmbiguousLayoutError
 from parity.nested import children, is_array, kind_of_dtype
 
@@ -62,6 +62,7 @@ def read_arguments(inputs: Any) -> Arguments:
 
     Raises:
         EventShapeError: there is no array, or one of them is empty.
+        ConfigurationError: two arrays have the same name.
     """
     arrays: dict[str, np.ndarray] = {}
     if isinstance(inputs, tuple):
@@ -104,9 +105,18 @@ def as_tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _emptied(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Replace the arrays within an argument by slots, and note them."""
+    """Replace the arrays within an argument by slots, and note them.
+
+    Raises:
+        ConfigurationError: two arrays have the same name.
+    """
     array = _numbers(value)
     if array is not None:
+        if name in arrays:
+            raise ConfigurationError(
+                f"two arrays among the inputs are called {name!r}, so they cannot be told apart: let the keys of dicts "
+                f"be texts without slashes"
+            )
         arrays[name] = array
         return Slot(name)
     inner = children(value)

@@ -1,28 +1,15 @@
-"""Measures how far two float32 computations are from the truth and from each other, and judges the distance."""
+"""Measures how far two float32 computations are from the truth and from each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-RMS_FACTOR = 1.5
-MAX_FACTOR = 3.0
-FLOAT64_FACTOR = 1e-6
-LEAST_EVENTS = 64
 LEAST_FEATURES = 64
-RULE = (
-    f"A layer passes if all of its values are finite; if JAX's float32 root-mean-square error relative to the float64 "
-    f"truth is at most {RMS_FACTOR} x PyTorch's own, and its greatest error at most {MAX_FACTOR} x PyTorch's plus one "
-    f"ulp; and if the two float64 computations agree to {FLOAT64_FACTOR} of PyTorch's greatest float32 error plus 4 "
-    f"float64 ulps: rounding is 5e8 times smaller there, a mistake is not. A single number for all events, such as the "
-    f"log_det of NICE, has no distribution of errors, and fewer than {LEAST_EVENTS} events show too little of it: a "
-    f"lucky rounding on either side would decide, so only the float64 rule is applied. All events and pixels share the "
-    f"weights of a feature and their rounding: from the first layer with fewer than {LEAST_FEATURES} features (entries "
-    f"of its last axis that are not constant), JAX's root-mean-square error may be greater than that by one ulp of the "
-    f"layer's root-mean-square value, since luck would decide there too."
-)
+"""A layer with fewer features than this is narrow, see `verdict.RULE`."""
+FAR = 2.0**20
+"""Values so many times greater than the others are judged apart from them."""
 
 
 class Worst(NamedTuple):
@@ -32,6 +19,24 @@ class Worst(NamedTuple):
     place: tuple[int, ...]
     jax: float
     torch: float
+
+
+class Rest(NamedTuple):
+    """The greatest errors among the values of a layer that are not far greater than the others, and their number."""
+
+    size: int
+    jax_max: float
+    torch_max: float
+    float64_max: float
+    truth_max: float
+
+
+class Whole(NamedTuple):
+    """Of whole numbers and truth values: how many differ from PyTorch's float64 run; none if the layer has no such."""
+
+    jax32: int = 0
+    torch32: int = 0
+    jax64: int = 0
 
 
 class Evidence(NamedTuple):
@@ -53,6 +58,8 @@ class Evidence(NamedTuple):
     absolute: Worst
     relative: Worst
     ulp: Worst
+    rest: Rest
+    whole: Whole = Whole()
 
 
 def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -66,13 +73,24 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return distance
 
 
+def float32_ulp(value: float) -> float:
+    """Return the distance of a number from the next greater one in float32; that of 10³⁸ beyond."""
+    return float(np.spacing(np.float32(min(abs(value), 1e38))))
+
+
 def measure(truth: np.ndarray, torch32: np.ndarray, jax32: np.ndarray, jax64: np.ndarray, first_event: int) -> Evidence:
     """Compare the four values of a layer on one batch, whose first event has the index `first_event`."""
     shape = truth.shape
     for name, array in {"torch float32": torch32, "JAX float32": jax32, "JAX float64": jax64}.items():
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape} where PyTorch's float64 has {shape}")
+    whole = Whole()
+    if all(array.dtype.kind in "biu" for array in (truth, torch32, jax32, jax64)):
+        whole = Whole(*(int((array != truth).sum()) for array in (jax32, torch32, jax64)))
+    truth, torch32, jax32, jax64 = (_floating(array) for array in (truth, torch32, jax32, jax64))
     finite = np.isfinite(truth) & np.isfinite(torch32) & np.isfinite(jax32) & np.isfinite(jax64)
+    infinite = np.isinf(truth) & (torch32 == truth) & (jax32 == truth) & (jax64 == truth)
+    non_finite = int((~finite & ~infinite).sum()) if finite.any() else truth.size
     # The layer fails if values are not finite; they are left out here so that the others can be reported.
     truth, torch32, jax32, jax64 = (np.where(finite, a, 0) for a in (truth, torch32, jax32, jax64))
     jax_error, torch_error = np.abs(jax32 - truth), np.abs(torch32 - truth)
@@ -90,20 +108,49 @@ def measure(truth: np.ndarray, torch32: np.ndarray, jax32: np.ndarray, jax64: np
         events=len(truth),
         size=truth.size,
         distinct=bool(np.ptp(truth) > 0),
-        non_finite=int(finite.size - finite.sum()),
-        jax_squares=float(np.square(jax_error).sum()),
-        torch_squares=float(np.square(torch_error).sum()),
+        non_finite=non_finite,
+        jax_squares=_squares(jax_error),
+        torch_squares=_squares(torch_error),
         jax_max=float(jax_error.max()),
         torch_max=float(torch_error.max()),
-        ulp_at_jax_max=float(np.spacing(np.float32(at_max))),
+        ulp_at_jax_max=float32_ulp(float(at_max)),
         float64_max=float(np.abs(jax64 - truth).max()),
         truth_max=float(np.abs(truth).max()),
-        truth_squares=float(np.square(truth).sum()),
+        truth_squares=_squares(truth),
         features=_features(truth),
         absolute=worst(difference),
         relative=worst(relative),
         ulp=worst(ulp_distance(jax32, torch32)),
+        rest=_rest(truth, torch_error, jax_error, np.abs(jax64 - truth)),
+        whole=whole,
     )
+
+
+def ordinary(truth: np.ndarray) -> np.ndarray:
+    """Return which values are not far greater than the others; these are at least a tenth of all that are not zero.
+
+    The others are those without zeros and without the greatest value, which in most entries may be that of a mask.
+    """
+    magnitude = np.abs(truth)
+    others = magnitude[(magnitude > 0) & (magnitude < magnitude.max(initial=0.0))]
+    if not others.size:
+        return np.ones(truth.shape, bool)
+    return np.asarray(magnitude <= FAR * np.quantile(others, 0.1))
+
+
+def _rest(truth: np.ndarray, torch_error: np.ndarray, jax_error: np.ndarray, float64_error: np.ndarray) -> Rest:
+    kept = ordinary(truth)
+    greatest = (float(a[kept].max(initial=0.0)) for a in (jax_error, torch_error, float64_error, np.abs(truth)))
+    return Rest(int(np.count_nonzero(truth[kept])), *greatest)
+
+
+def _floating(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
+def _squares(errors: np.ndarray) -> float:
+    """Return the sum of squares, which must not overflow: an error of 10¹⁵⁰ is large enough."""
+    return float(np.square(np.clip(errors, -1e150, 1e150)).sum())
 
 
 def merge(a: Evidence, b: Evidence) -> Evidence:
@@ -125,52 +172,9 @@ def merge(a: Evidence, b: Evidence) -> Evidence:
         absolute=max(a.absolute, b.absolute, key=lambda worst: worst.value),
         relative=max(a.relative, b.relative, key=lambda worst: worst.value),
         ulp=max(a.ulp, b.ulp, key=lambda worst: worst.value),
+        rest=Rest(a.rest.size + b.rest.size, *map(max, a.rest[1:], b.rest[1:])),
+        whole=Whole(*(mine + other for mine, other in zip(a.whole, b.whole, strict=True))),
     )
-
-
-def verdicts(evidence: Mapping[str, Evidence]) -> dict[str, tuple[str, ...]]:
-    """Return for every layer, in the order of computation, the reasons why it fails `RULE`, none if it passes."""
-    reasons, features = {}, LEAST_FEATURES
-    for name, layer in evidence.items():
-        features = min(features, layer.features)
-        reasons[name] = verdict(layer, features)
-    return reasons
-
-
-def verdict(evidence: Evidence, features: int = LEAST_FEATURES) -> tuple[str, ...]:
-    """Return why a layer fails; `features` is the smallest number of features of this layer and all before it."""
-    reasons = list(departures(evidence))
-    if evidence.non_finite:
-        return tuple(reasons)
-    if evidence.distinct and evidence.events >= LEAST_EVENTS:
-        jax_rms, torch_rms = rms(evidence.jax_squares, evidence), rms(evidence.torch_squares, evidence)
-        ulp = (
-            float(np.finfo(np.float32).eps) * rms(evidence.truth_squares, evidence) if features < LEAST_FEATURES else 0
-        )
-        if jax_rms > RMS_FACTOR * torch_rms + ulp:
-            more = f" plus one ulp ({ulp:.3g})" if ulp else ""
-            reasons.append(f"JAX's rms error {jax_rms:.3g} exceeds {RMS_FACTOR} × PyTorch's {torch_rms:.3g}{more}")
-        if evidence.jax_max > MAX_FACTOR * evidence.torch_max + evidence.ulp_at_jax_max:
-            reasons.append(
-                f"JAX's greatest error {evidence.jax_max:.3g} exceeds {MAX_FACTOR} × PyTorch's "
-                f"{evidence.torch_max:.3g} plus one ulp ({evidence.ulp_at_jax_max:.3g})"
-            )
-    return tuple(reasons)
-
-
-def departures(evidence: Evidence) -> tuple[str, ...]:
-    """Return why a layer fails whatever the rounding: values that are not finite, or another result in float64."""
-    if evidence.non_finite:
-        return (f"{evidence.non_finite} values are NaN or infinite",)
-    bound = float64_bound(evidence.torch_max, evidence.truth_max)
-    if evidence.float64_max > bound:
-        return (f"in float64 the networks differ by {evidence.float64_max:.3g}, allowed {bound:.3g}",)
-    return ()
-
-
-def float64_bound(torch_max: float, truth_max: float) -> float:
-    """Return how far the float64 runs may be apart, where PyTorch's float32 error is up to `torch_max`."""
-    return FLOAT64_FACTOR * torch_max + 4 * float(np.spacing(truth_max))
 
 
 def _features(truth: np.ndarray) -> int:

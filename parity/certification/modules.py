@@ -17,15 +17,16 @@ from parity.certification.comparison import Batch, Comparison, compare
 from parity.certification.explanation import explained
 from parity.certification.gradients import gradient_evidence
 from parity.certification.inputs import Arguments, in_torch_layout, read_arguments
-from parity.certification.measure import departures, summary
+from parity.certification.measure import summary
 from parity.certification.networks import Sides, Watch, pair_networks
 from parity.certification.pairing import known_layers
 from parity.certification.recording import Recording, describe
+from parity.certification.verdict import departures
 from parity.certification.watched import left_out, unwatched
 from parity.inference import infer_rules
 from parity.nested import name_of
 from parity.rules.adapting import for_module
-from parity.rules.conversion import convert_by_table
+from parity.rules.conversion import convert_by_table, with_own_ties
 from parity.rules.table import RuleTable, read_rules
 from parity.rules.targets import HALF_PRECISION, in_float32, target_leaves, widened
 
@@ -57,7 +58,7 @@ def certify_modules(
     # Half precision is certified by its weights: as float32 they are the same numbers.
     state, variables = in_float32(own), in_float32(variables)
     stored = sorted({str(array.dtype) for array in own.values() if str(array.dtype) in HALF_PRECISION})
-    table = _table(rules, state, apply, variables, arguments)
+    table = with_own_ties(state, _table(rules, state, apply, variables, arguments))
     converted = target_leaves(convert_by_table(state, variables, table))
     differing = differing_bits(converted, target_leaves(variables))
 

@@ -43,6 +43,14 @@ def pair_outputs(jax: Outline, torch: Outline, declared: str | Mapping[str, str]
     found = matched(jax, torch)
     if not any(np.prod(leaf.shape) for leaf, _ in found):
         raise OutputStructureError("there is nothing to compare: the networks return no numbers; let both return some")
+    for leaves in zip(*found, strict=True):
+        paths = [leaf.path for leaf in leaves]
+        if len(set(paths)) < len(paths):
+            twice = next(path for path in paths if paths.count(path) > 1)
+            raise OutputStructureError(
+                f"two leaves of the output are called {name_of(twice)}, so they cannot be told apart: let the names in "
+                f"its dicts be texts without slashes"
+            )
     layouts = _declared(declared, {name_of(leaf.path): theirs.shape for leaf, theirs in found})
     return [
         Pair(ours.path, theirs.path, *_layout(name_of(ours.path), ours.shape, theirs.shape, layouts))

@@ -63,7 +63,13 @@ def in_jax_layout(kind: str, array: np.ndarray, like: np.ndarray) -> np.ndarray 
     if not layouts and array.ndim > like.ndim and array.size == like.size:
         # Pooled to one pixel, for which JAX may keep no axes.
         layouts = [array.reshape(like.shape)] if array.shape[:2] == like.shape else []
-    return min(layouts, key=lambda layout: float(np.abs(layout - like.astype(complex)).sum()), default=None)
+    return min(layouts, key=lambda layout: _distance(layout, like), default=None)
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the sum of the differences; equal infinities, as of a mask, are equal."""
+    same = first == second
+    return float(np.abs(np.where(same, 0, first) - np.where(same, 0, second).astype(complex)).sum())
 
 
 def unflattened(array: np.ndarray, channels: int) -> np.ndarray:

@@ -67,9 +67,18 @@ def describe(module: Any) -> Description:
     return Description(
         type(module).__name__,
         {name: to_numpy(value) for name, value in module.state_dict().items()},
-        {name: type(submodule).__name__ for name, submodule in module.named_modules()},
+        {name: _kind(submodule) for name, submodule in module.named_modules()},
         sum(int(parameter.numel()) for parameter in module.parameters()),
     )
+
+
+def _kind(module: Any) -> str:
+    """Return the name of a module's class, with its own module if PyTorch has another class of that name."""
+    import torch
+
+    kind = type(module)
+    theirs = getattr(torch.nn, kind.__name__, kind)
+    return kind.__name__ if theirs is kind else f"{kind.__module__}.{kind.__name__}"
 
 
 def record(torch_module: Any, inputs: Any, path: str | os.PathLike[str], *, torch_inputs: Any = None) -> Path:

@@ -74,7 +74,8 @@ def in_float64() -> Iterator[None]:
             def lifted(value: Any) -> Any:
                 return torch.float64 if value is torch.float32 else value
 
-            if args and isinstance(args[0], torch.Tensor) and args[0].dtype not in (torch.float16, torch.bfloat16):
+            first = args[0] if args else None
+            if not (isinstance(first, torch.Tensor) and first.dtype in (torch.float16, torch.bfloat16)):
                 function = torch.Tensor.double if function is torch.Tensor.float else function
                 args = tuple(map(lifted, args))
                 kwargs = {name: lifted(value) for name, value in (kwargs or {}).items()}

@@ -20,7 +20,13 @@ def own_keys(table: RuleTable, names: Iterable[str], keys: Collection[str]) -> d
     for prefix in dict.fromkeys((own_prefix(table.prefix, keys), find_prefix(keys), "")):
         own = {without_wrappers(key.removeprefix(prefix)): key for key in keys if key.startswith(prefix)}
         for start in range(depth + 1):
-            found = {name: own.get(without_wrappers(".".join(name.split(".")[start:]))) for name in every}
+            # Another module's names, such as a moving average's, are left as they are.
+            outer = {tuple(key.split(".")[:start]) for key in used}
+            found = {
+                name: own.get(without_wrappers(".".join(parts[start:])))
+                for name in every
+                if tuple((parts := name.split("."))[:start]) in outer
+            }
             found |= {name: name for name in every if name in keys and name.endswith(AVERAGED)}
             if all(found[key] for key in used) and len({found[key] for key in used}) == len(used):
                 return {name: key for name, key in found.items() if key}

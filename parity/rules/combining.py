@@ -31,7 +31,7 @@ def combine(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return weight
     if rule.combine == "spectral_norm":
         whole, u, v = (array.astype(np.float64) for array in arrays)
-        divided: np.ndarray = (whole / (u @ _rows(rule, whole, len(u)) @ v)).astype(arrays[0].dtype)
+        divided: np.ndarray = (whole / (u @ _turned(rule, whole, u, v) @ v)).astype(arrays[0].dtype)
         return divided
     return arrays[0]
 
@@ -63,7 +63,7 @@ def separate(rule: Rule, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield v, array
         return
     if rule.combine == "spectral_norm":
-        left, right = _singular_vectors(_rows(rule, array.astype(np.float64), array.shape[_axis(rule)]), rule.target)
+        left, right = _singular_vectors(_rows(array.astype(np.float64), _axis(rule)), rule.target)
         yield from zip(rule.sources, (array, left.astype(array.dtype), right.astype(array.dtype)), strict=True)
         return
     yield rule.sources[0], array
@@ -99,11 +99,21 @@ def _axis(rule: Rule) -> int:
     return 1 if rule.layout == "transposed_convolution" else 0
 
 
-def _rows(rule: Rule, weight: np.ndarray, count: int) -> np.ndarray:
-    """The weight as a matrix with this many rows, one for each output, or for each entry of another axis."""
-    axes = [k for k in (_axis(rule), *range(weight.ndim)) if weight.shape[k] == count]
-    matrix: np.ndarray = np.moveaxis(weight, axes[0], 0).reshape(count, -1)
+def _rows(weight: np.ndarray, axis: int) -> np.ndarray:
+    """The weight as a matrix with a row for each entry of an axis."""
+    matrix: np.ndarray = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     return matrix
+
+
+def _turned(rule: Rule, weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The weight as a matrix W with a row for each entry of u: of the axes of that length, the one with W v along u."""
+    fitting = [k for k in dict.fromkeys((_axis(rule), *range(weight.ndim))) if weight.shape[k] == len(u)]
+
+    def aligned(axis: int) -> float:
+        image = _rows(weight, axis) @ v
+        return float(abs(u @ image) / max(np.sqrt(image @ image), np.finfo(np.float64).tiny))
+
+    return _rows(weight, max(fitting, key=aligned))
 
 
 def _singular_vectors(matrix: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -52,6 +52,11 @@ def convert_by_table(
     return rebuild(variables, convert_arrays(arrays, targets, table, ignore=named, dtype=dtype, halves=HALVES))
 
 
+def with_own_ties(state: Mapping[str, np.ndarray], table: RuleTable) -> RuleTable:
+    """Return the table with those keys of this state as tied that only repeat the array of a key that it uses."""
+    return with_ties(unwrap(state, table.wrapper, table.prefix, table.ignored), table, table.ignored)[1]
+
+
 def export_by_table(variables: Any, rules: RuleTable | str | os.PathLike[str]) -> dict[str, Any]:
     """Implement `parity.export(variables, rules)`."""
     table = rules if isinstance(rules, RuleTable) else read_rules(rules)

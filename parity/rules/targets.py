@@ -13,6 +13,8 @@ from parity.errors import RuleTableError
 from parity.rules.tree import SEPARATOR
 
 HALF_PRECISION = ("bfloat16", "float16")
+STREAM = frozenset({"count", "key", "rng", "rngs"})
+"""The names under which random streams are kept."""
 
 
 def target_leaves(variables: Any) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def target_leaves(variables: Any) -> dict[str, Any]:
     for path, leaf in with_paths(variables):
         if path in leaves:
             raise RuleTableError(f"two leaves of the target have the path {path}")
-        if _is_array(leaf):
+        if _is_array(leaf) and not _is_stream(path, leaf):
             leaves[path] = leaf
     if not leaves:
         raise RuleTableError(
@@ -69,5 +71,9 @@ def _name(entry: Any) -> str:
 
 def _is_array(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
-    # Random streams keep their counters in uint32.
-    return dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.prng_key) and str(dtype) != "uint32"
+    return dtype is not None and not jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _is_stream(path: str, leaf: Any) -> bool:
+    """Whether a leaf is the counter of a random stream, or the bits of an old-style key."""
+    return str(leaf.dtype) == "uint32" and not STREAM.isdisjoint(path.split(SEPARATOR))

@@ -64,6 +64,12 @@ CASES: dict[str, tuple[Apply, Any, dict[str, Any], str]] = {
         {"words": ((7, 6), (7, 6)), "conv": ((3, 6, 8), (8, 6, 3)), "fc": ((32, 5), (5, 32))},
         "flattened 8",
     ),
+    "features after a convolution of words": (
+        lambda p, x: flat(conv(p["words"]["kernel"][x], p["conv"]["kernel"]) @ p["a"]["kernel"]) @ p["fc"]["kernel"],
+        WORDS,
+        {"words": ((7, 6), (7, 6)), "conv": ((3, 6, 8), (8, 6, 3)), "a": ((8, 10), (10, 8)), "fc": ((40, 5), (5, 40))},
+        "linear",
+    ),
     "features of pixels": (
         lambda p, x: flat(conv(x, p["conv"]["kernel"]) @ p["a"]["kernel"]) @ p["fc"]["kernel"],
         IMAGES,
@@ -141,6 +147,12 @@ def test_a_convolution_that_pytorch_does_not_have_is_refused() -> None:
     assert both == {"conv": "convolution"}
 
 
+@pytest.mark.parametrize("turned", [lambda k: jnp.swapaxes(k, 2, 3), lambda k: k + jnp.flip(k, (0, 1))])
+def test_a_kernel_that_is_turned_otherwise_is_asked(turned: Callable[[Any], Any]) -> None:
+    with pytest.raises(errors.AmbiguousRulesError, match="convolution or transposed_convolution 1"):
+        layouts(lambda p, x: conv(x, turned(p["c"]["kernel"])), drawn(2, 5, 5, 4), {"c": ((3, 3, 4, 4), (4, 4, 3, 3))})
+
+
 def test_a_lookup_in_a_transposed_table_is_asked() -> None:
     table = {"words": ((8, 8), (8, 8))}
     assert layouts(lambda p, x: p["words"]["kernel"][x], WORDS, table) == {"words": "same"}
@@ -162,8 +174,19 @@ def test_modules_of_one_path_and_two_classes_tell_nothing() -> None:
         return Two(True).apply({"params": {"c": p["d"]}}, hidden)
 
     shapes = {"c": ((3, 3, 8, 8), (8, 8, 3, 3)), "d": ((3, 3, 8, 8), (8, 8, 3, 3))}
-    with pytest.raises(errors.AmbiguousRulesError, match="convolution or transposed_convolution 1"):
+    with pytest.raises(errors.AmbiguousRulesError, match=r"c/kernel from c\.weight: convolution or transposed_convol"):
         layouts(apply, drawn(2, 5, 5, 8), shapes)
+
+
+def test_heads_are_no_channels() -> None:
+    tree = {"query": {"kernel": np.zeros((8, 2, 4))}, "fc": {"kernel": np.zeros((32, 5))}}
+    table = parity.infer_rules({"query.weight": drawn(8, 8), "fc.weight": drawn(5, 32)}, tree)
+    assert {rule.target: rule.layout for rule in table.rules} == {"query/kernel": "heads_in", "fc/kernel": "linear"}
+
+
+def test_a_square_parameter_of_its_own_is_asked() -> None:
+    with pytest.raises(errors.AmbiguousRulesError, match="A from A: same or linear"):
+        parity.infer_rules({"A": drawn(4, 4)}, {"A": np.zeros((4, 4), np.float32)})
 
 
 @pytest.mark.parametrize("leaf", ["weight", "W"])

@@ -31,6 +31,10 @@ BEFORE: dict[str, tuple[Product, Product]] = {
         lambda x, k: x @ ((k - k.mean(0)) / k.std(0)),
         lambda x, w: x @ ((w - w.mean(1, keepdims=True)) / w.std(1, keepdims=True)).T,
     ),
+    "a sum with its mean": (
+        lambda x, k: x @ (k.mean(0) + k),
+        lambda x, w: x @ (w + w.mean(1, keepdims=True)).T,
+    ),
     "a clip and a cast": (
         lambda x, k: x @ jnp.clip(k, -1, 1).astype(jnp.float32),
         lambda x, w: x @ np.clip(w, -1, 1).T,

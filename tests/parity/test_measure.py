@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.certification.measure import Evidence, measure, merge, summary, ulp_distance, verdict, verdicts
+from parity.certification.measure import Evidence, measure, merge, summary, ulp_distance
+from parity.certification.verdict import verdict, verdicts
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -137,3 +138,83 @@ def test_features_that_never_change_do_not_count() -> None:
         "log_prob": ()
     }
     assert measure(truth[:, 0, 0], truth[:, 0, 0], truth[:, 0, 0], truth[:, 0, 0], 0).features == 64
+
+
+def masked(wrong: float = 0.0, double: float = 0.0, events: int = 100, value: float = -1e9) -> Evidence:
+    """Three columns of ordinary values with planted errors, and two of a mask's."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(events, 5))
+    sign = rng.choice([-1, 1], size=truth.shape) * 1e-7
+    torch, jax, jax64 = truth + sign, truth + sign + wrong, truth + double
+    for array in (truth, torch, jax, jax64):
+        array[:, [1, 3]] = value
+    torch[:, [1, 3]] = jax[:, [1, 3]] = max(value, float(np.finfo(np.float32).min))
+    return measure(truth, torch, jax, jax64, first_event=0)
+
+
+@pytest.mark.parametrize("events", [10, 100])
+@pytest.mark.parametrize("value", [-1e9, -1e12, float(np.finfo(np.float32).min), float(np.finfo(np.float64).min)])
+def test_the_values_of_a_mask_hide_no_mistake(value: float, events: int) -> None:
+    assert verdict(masked(events=events, value=value)) == ()
+    assert "in float64" in verdict(masked(double=1e-12, events=events, value=value))[0]
+    assert "100 × PyTorch's" in verdict(masked(wrong=1e-3, events=events, value=value))[-1]
+    assert all(np.isfinite(masked(wrong=1.0, value=value)[4:6]))
+
+
+def test_another_value_of_a_mask_is_a_mistake() -> None:
+    truth = np.random.default_rng(0).normal(size=(10, 5))
+    truth[:, 1] = -1e9
+    other = truth.copy()
+    other[:, 1] = -2e9
+    assert "in float64" in verdict(measure(truth, truth, other, other, 0))[0]
+
+
+def test_values_far_below_the_others_are_judged_with_them_apart() -> None:
+    truth = np.random.default_rng(0).normal(size=(100, 5)) * [1e8, 1, 1, 1, 1e-6]
+    lost = truth * [1, 1, 1, 1, 0]
+    rounded = truth.astype(np.float32)
+    assert verdict(measure(truth, rounded, rounded, truth, 0)) == ()
+    assert "in float64" in verdict(measure(truth, rounded, lost.astype(np.float32), lost, 0))[0]
+
+
+def test_the_same_infinity_agrees_and_another_does_not() -> None:
+    truth = np.random.default_rng(0).normal(size=(10, 5))
+    truth[:, 2] = -np.inf
+    assert verdict(measure(truth, truth, truth, truth, 0)) == ()
+    other = np.where(truth == -np.inf, np.inf, truth)
+    assert verdict(measure(truth, truth, truth, other, 0)) == ("10 values are NaN or infinite",)
+    # If nothing is left, nothing was compared.
+    nothing = np.full((3, 2), np.inf)
+    assert verdict(measure(nothing, nothing, nothing, nothing, 0)) == ("6 values are NaN or infinite",)
+
+
+def test_few_events_are_judged_coarsely() -> None:
+    assert verdict(evidence(jax=9e-6, shape=(10, 5))) == ()
+    assert "100 × PyTorch's 1e-07" in verdict(evidence(jax=2e-5, shape=(10, 5)))[0]
+    # Of fewer than sixteen numbers one may be right by chance.
+    lucky = np.array([[1.0, 2.0]])
+    assert verdict(measure(lucky, lucky, lucky + 1e-3, lucky, 0)) == ()
+    assert verdict(measure(lucky, lucky, lucky + 1e-2, lucky, 0))
+    one = np.full(8, 3.0)
+    assert verdict(measure(one, one, one + 1e-3, one, 0)) == ()
+    assert verdict(measure(one, one, 0 * one, one, 0))
+
+
+def test_whole_numbers_are_equal_or_not() -> None:
+    whole = np.arange(10) * 2**54
+    assert verdict(measure(whole, whole, whole, whole, 0)) == ()
+    assert verdict(measure(whole, whole, whole, whole + 1, 0)) == ("in float64 10 whole numbers differ",)
+    classes, ties = np.arange(40) % 4, np.arange(40) % 4
+    ties[5] += 1
+    assert verdict(measure(classes, classes, ties, classes, 0)) == ()
+    assert "20 whole numbers differ" in verdict(measure(classes, classes, classes // 2 * 2, classes, 0))[0]
+    flags = classes > 1
+    assert "40 whole numbers differ" in verdict(measure(flags, flags, ~flags, flags, 0))[0]
+
+
+def test_the_rest_adds_up() -> None:
+    small, great = masked(double=3e-12), masked(wrong=1e-3)
+    both = merge(small, great)
+    assert both.rest.size == small.rest.size + great.rest.size
+    assert both.rest.float64_max == small.rest.float64_max > 0
+    assert both.rest.jax_max == great.rest.jax_max > small.rest.jax_max

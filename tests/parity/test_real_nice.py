@@ -13,7 +13,7 @@ import parity
 from mathdnn_jax import Flow, data
 from mathdnn_jax.bijectors import Params
 from mathdnn_jax.tasks import detect, halve, score
-from parity.certification.measure import LEAST_EVENTS
+from parity.certification.verdict import LEAST_EVENTS
 from parity.containers.checkpoint import sha256
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")

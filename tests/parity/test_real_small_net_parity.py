@@ -12,7 +12,7 @@ import pytest
 
 import parity
 from mathdnn_jax import data, remove_batch_norm
-from parity.certification.measure import LEAST_EVENTS
+from parity.certification.verdict import LEAST_EVENTS
 from parity.containers.checkpoint import sha256
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch")

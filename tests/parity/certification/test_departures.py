@@ -9,10 +9,11 @@ import numpy as np
 from parity.capture import INPUT, OUTPUT, Place
 from parity.certification.blame import find_blame, first_departure, judged
 from parity.certification.comparison import Comparison, Values
-from parity.certification.measure import measure, verdicts
+from parity.certification.measure import measure
 from parity.certification.networks import Watch
 from parity.certification.outputs import CHANNELS_FIRST, Pair
 from parity.certification.pairing import Known
+from parity.certification.verdict import verdicts
 
 ORDER = [
     Place("a", INPUT, "0"),

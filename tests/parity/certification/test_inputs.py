@@ -246,3 +246,9 @@ def test_a_module_that_cannot_be_watched_or_copied_is_named() -> None:
         scripted = torch.jit.trace(module.eval(), torch.from_numpy(X))
     with pytest.raises(ConfigurationError, match="give the module that was scripted or traced"):
         parity.certify(scripted, network.apply, variables, X)
+
+
+@pytest.mark.parametrize("inputs", [(X, {"a/b": X, "a": {"b": Y}}), ({1: X, "1": Y},)], ids=["slashes", "numbers"])
+def test_two_inputs_of_one_name_cannot_be_told_apart(inputs: Any) -> None:
+    with pytest.raises(ConfigurationError, match="two arrays among the inputs are called"):
+        read_arguments(inputs)

@@ -240,3 +240,27 @@ def test_four_axes_are_images_only_where_the_shape_allows_it() -> None:
     assert layout((2, 3, 3, 3), (2, 3, 3, 3)) == (CHANNELS_FIRST, True)
     assert layout((2, 3, 4, 4), (2, 3, 4, 4)) == (SAME, False)
     assert layout((2, 3, 4, 4), (2, 4, 4, 3)) == (CHANNELS_FIRST, False)
+
+
+@pytest.mark.parametrize(
+    "tree", [lambda a, b: {"a/b": a, "a": {"b": b}}, lambda a, b: {"h/0": a, "h": [b]}], ids=["dicts", "a list"]
+)
+def test_two_leaves_of_one_name_cannot_be_told_apart(tree: Callable[[Any, Any], Any]) -> None:
+    with pytest.raises(errors.OutputStructureError, match=r"two leaves of the output are called output/(a/b|h/0)"):
+        certify(lambda h: tree(h, -h), lambda h: tree(jnp.zeros_like(h), -h))
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e9, "lowest"])
+def test_masked_numbers_hide_no_mistake(mask: Any) -> None:
+    def least(dtype: Any) -> float:
+        return float(np.finfo(np.dtype(str(dtype).removeprefix("torch."))).min) if mask == "lowest" else mask
+
+    def there(h: Any) -> Any:
+        return h.masked_fill(torch.tensor([False, True, False, False]), least(h.dtype))
+
+    def here(h: Any, factor: float = 1.0) -> Any:
+        return jnp.where(jnp.array([False, True, False, False]), least(h.dtype), h * factor)
+
+    assert certify(there, here)["passed"]
+    with pytest.raises(errors.CertificationError, match="output"):
+        certify(there, lambda h: here(h, 1 + 1e-6))
