@@ -106,11 +106,11 @@ def _after_product(equation: Any, operands: Sequence[Known], shape: tuple[int, .
     for side, (operand, atom) in enumerate(zip(operands, equation.invars, strict=True)):
         taken = {*contracting[side], *batch[side]}
         free = [axis for axis in range(len(atom.aval.shape)) if axis not in taken]
-        axis = operand.image.channels if operand.image is not None else None
-        if axis in batch[side]:
-            return Intermediate(tuple(batch[side]).index(axis))
-        if axis in free:
-            return Intermediate(start + free.index(axis))
+        image = operand.image or Intermediate(None)
+        if image.channels in batch[side]:
+            return image._replace(channels=tuple(batch[side]).index(image.channels), flat=None)
+        if image.channels in free:
+            return image._replace(channels=start + free.index(image.channels), flat=None)
         start += len(free)
     return None
 

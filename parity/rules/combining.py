@@ -11,6 +11,9 @@ from parity.errors import NonFiniteWeightsError
 from parity.rules.layouts import Shape
 from parity.rules.table import Rule
 
+ALIGNED = 0.999
+"""The least cosine of the angle between W v and u of a spectral norm."""
+
 
 def combine(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Combine the arrays of a rule's sources into one.
@@ -106,14 +109,18 @@ def _rows(weight: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _turned(rule: Rule, weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The weight as a matrix W with a row for each entry of u: of the axes of that length, the one with W v along u."""
+    """The weight as a matrix W with a row for each entry of u, over PyTorch's default axis, or another of that length.
+
+    The other is meant if W v is along u there and not here; a weight that was changed after u and v were computed shows
+    it nowhere.
+    """
     fitting = [k for k in dict.fromkeys((_axis(rule), *range(weight.ndim))) if weight.shape[k] == len(u)]
 
-    def aligned(axis: int) -> float:
+    def is_aligned(axis: int) -> bool:
         image = _rows(weight, axis) @ v
-        return float(abs(u @ image) / max(np.sqrt(image @ image), np.finfo(np.float64).tiny))
+        return bool(abs(u @ image) > ALIGNED * np.sqrt(image @ image))
 
-    return _rows(weight, max(fitting, key=aligned))
+    return _rows(weight, next(filter(is_aligned, fitting), fitting[0]))
 
 
 def _singular_vectors(matrix: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:

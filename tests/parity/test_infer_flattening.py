@@ -43,6 +43,10 @@ def flat(x: Any) -> Any:
     return x.reshape(len(x), -1)
 
 
+def resized(x: Any) -> Any:
+    return jnp.einsum("ih,bhwc->biwc", jnp.ones((2, x.shape[1])), x)
+
+
 WORDS, FEATURES, IMAGES = np.zeros((3, 4), np.int32), drawn(3, 4, 6), drawn(3, 4, 5, 2)
 IMAGE = {"conv": ((3, 3, 2, 8), (8, 2, 3, 3))}
 CASES: dict[str, tuple[Apply, Any, dict[str, Any], str]] = {
@@ -81,6 +85,14 @@ CASES: dict[str, tuple[Apply, Any, dict[str, Any], str]] = {
         IMAGES,
         {"a": ((2, 10), (10, 2)), "fc": ((200, 5), (5, 200))},
         "linear",
+    ),
+    "a resized image": (
+        lambda p, x: (
+            flat(jnp.einsum("ih,bhwc->biwc", jnp.ones((2, 4)), conv(x, p["conv"]["kernel"]))) @ p["fc"]["kernel"]
+        ),
+        IMAGES,
+        {**IMAGE, "fc": ((80, 5), (5, 80))},
+        "flattened 8",
     ),
     "an image after a mean over its width": (
         lambda p, x: flat(conv(x, p["conv"]["kernel"]).mean(2)) @ p["fc"]["kernel"],
