@@ -206,12 +206,15 @@ def _is_optimiser(name: object) -> bool:
 
 
 def _of_parameters(holder: Mapping[Any, Any], name: Any, below: bool, pay: Pay) -> bool:
-    """Whether an entry is what an optimiser keeps for each parameter, by the parameter's number.
+    """Whether an entry is what an optimiser keeps for each parameter, by the parameter's number or name.
 
-    PyTorch's optimisers write it as the `state` beside their `param_groups`; in others' files an entry's name says so.
+    PyTorch's optimisers write it as the `state` beside their `param_groups`; in others' files an entry's name says so,
+    and only numbers are taken to be parameters there.
     """
     value = holder[name]
-    if not isinstance(value, Mapping) or not (below or (name == "state" and "param_groups" in holder)):
+    if name == "state" and "param_groups" in holder:
+        return True
+    if not isinstance(value, Mapping) or not below:
         return False
     pay(len(value))
     return not any(isinstance(key, str) for key in value)

@@ -60,6 +60,9 @@ def test_what_may_be_the_weights_is_never_passed_over(tmp_path: Path, case: str,
 
 OPTIMISERS: dict[str, Callable[[], dict[str, Any]]] = {
     "nested": lambda: {"optimizer": {"state": numbered(), "param_groups": [{"lr": 0.1, "params": [0, 1]}]}},
+    "with the parameters' names": lambda: {
+        "optimizer": {"state": {"fc.weight": {"exp_avg": torch.zeros(2, 2)}}, "param_groups": []}
+    },
     "by any name": lambda: {"b": [{"c": {"state": numbered(), "param_groups": []}}]},
     "at the top": lambda: {"state": numbered(), "param_groups": []},
     "by its name alone": lambda: {"d_Optimizers": [{"state": numbered()}], "optimiser": numbered()},
