@@ -26,7 +26,7 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
 
 
 class MissingShardError(CheckpointNotFoundError):
-    """A file that the index of a checkpoint in parts names is not there; the message says which."""
+    """A file of a checkpoint in parts, or their index, is not there; the message says which."""
 
 
 class UnreadableCheckpointError(CheckpointError, OSError):

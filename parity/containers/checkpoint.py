@@ -71,10 +71,11 @@ def load(path: str | os.PathLike[str], *, inside: Inside | None = None) -> State
     preserved (bfloat16 as `ml_dtypes.bfloat16`).
 
     Training scripts often save a state inside other dictionaries, beside an epoch and an optimiser's state. Such a
-    state is found if only one dictionary can be meant; a `WrappedCheckpointWarning` names it and lists what was left
-    out, which takes no memory. `inside` names the dictionary explicitly, without a warning; then whatever is beside it,
-    such as the namespace of a Lightning file, is skipped, and never run. Keys keep their prefixes. An entry
-    `…_extra_state` that is None is left out.
+    state is found if only one dictionary can be meant, because nothing beside it, at any depth, has floating-point
+    arrays with axes but what an optimiser keeps for each parameter; a `WrappedCheckpointWarning` names it and lists
+    what was left out, which takes no memory. `inside` names the dictionary explicitly, without a warning; then whatever
+    is beside it, such as the namespace of a Lightning file, is skipped, and never run. Keys keep their prefixes. An
+    entry `…_extra_state` that is None is left out.
 
     Args:
         path: The file, its index, or a folder with one checkpoint.
@@ -85,13 +86,13 @@ def load(path: str | os.PathLike[str], *, inside: Inside | None = None) -> State
 
     Raises:
         CheckpointNotFoundError: There is no such file.
-        MissingShardError: The index names a file that is not there.
+        MissingShardError: The index names a file that is not there, or a folder has parts without their index.
         CorruptCheckpointError: The file is truncated, altered, or not a checkpoint.
         UnsupportedCheckpointError: It is a file of another kind (NumPy's, HDF5, compressed, …), or asks for far more
             work than a file of its size should.
         UnreadableCheckpointError: The operating system fails to read it, or the arrays do not fit into memory.
         UnsafeCheckpointError: It asks for anything but tensors in plain containers.
-        AmbiguousCheckpointError: Several dictionaries of tensors may be meant; the message lists them.
+        AmbiguousCheckpointError: Several dictionaries or lists of tensors may be meant; the message lists them.
         NotAStateDictError: It does not hold a mapping from names to dense tensors, has no dictionary called `inside`,
             or its tensors claim more than twice the size of the file.
         MissingDependencyError: safetensors is needed and not installed.
@@ -136,6 +137,7 @@ def find(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         CheckpointNotFoundError: There is no such file, or it cannot be read.
+        MissingShardError: It is a folder with parts of a checkpoint, without their index.
         AmbiguousCheckpointError: It is a folder with several checkpoints.
     """
     path = Path(path)

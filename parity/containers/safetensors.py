@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from mathdnn_jax.errors import MissingDependencyError
 from parity.containers.budget import Budget
+from parity.containers.json_text import parse_json
 from parity.containers.tensor_map import (
     TENSOR_UNITS,
     StoredArray,
@@ -64,7 +64,7 @@ def read_safetensors(path: Path, file: BinaryIO, budget: Budget) -> TensorMap:
     """Locate the arrays of a safetensors file. The format's own reader checks the header first.
 
     Raises:
-        CorruptCheckpointError: The file is damaged.
+        CorruptCheckpointError: The file is damaged, or gives a name twice.
         UnsupportedCheckpointError: It has a longer header than is read here.
         NotAStateDictError: An array has a dtype that NumPy lacks.
         MissingDependencyError: safetensors is not installed.
@@ -94,8 +94,10 @@ def read_safetensors(path: Path, file: BinaryIO, budget: Budget) -> TensorMap:
     try:
         with safe_open(path, "numpy"):
             pass
-        header = json.loads(str(text, "utf-8"))
+        header = parse_json(path, str(text, "utf-8"))
         metadata = header.pop("__metadata__", None) or {}
+    except CorruptCheckpointError:
+        raise
     except (SafetensorError, ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
         reason = printable((str(error).strip().splitlines() or ["no further information"])[0][:300])
         raise CorruptCheckpointError(f"{path} is not a readable safetensors file: {reason}") from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from parity.containers.budget import Budget
+from parity.containers.json_text import parse_json
 from parity.containers.safetensors import json_units
 from parity.containers.tensor_map import file_size
 from parity.display import listed, short
@@ -31,7 +32,8 @@ ENTRY_UNITS = 2
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 STEMS = ("model", "pytorch_model", "diffusion_pytorch_model")
 """The names under which Hugging Face's libraries keep weights, in the order in which they are looked for."""
-
+PART = re.compile(r"-[0-9]+-of-([0-9]+)\.")
+"""What the name of a file has if it is one of several: `model-00001-of-00002.safetensors`."""
 
 SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -45,7 +47,7 @@ def read_index(path: Path, file: BinaryIO, budget: Budget) -> dict[str, str]:
     """{name of an array: name of the file beside the index that holds it}.
 
     Raises:
-        CorruptCheckpointError: It is not JSON.
+        CorruptCheckpointError: It is not JSON, or gives a name twice.
         NotAStateDictError: It is JSON, but not the index of a checkpoint.
         UnsupportedCheckpointError: It is longer than is read here.
         UnsafeCheckpointError: It names files in other folders.
@@ -56,10 +58,13 @@ def read_index(path: Path, file: BinaryIO, budget: Budget) -> dict[str, str]:
     if size > MAX_INDEX_BYTES:
         raise UnsupportedCheckpointError(f"{path} has {size:,} bytes, more than the {MAX_INDEX_BYTES:,} of an index")
     text = file.read(size)
-    budget.pay(json_units(text))
+    # Until every name is known to be the only one of its kind, the names and values are in memory as pairs besides.
+    budget.pay(json_units(text) * 3 // 2)
     try:
         # Left to itself, the parser would import a decoder for whatever encoding the first bytes look like.
-        content = json.loads(str(text, "utf-8"))
+        content = parse_json(path, str(text, "utf-8"))
+    except CorruptCheckpointError:
+        raise
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(f"{path} is not an index: it is not JSON text; obtain it again") from error
     found: Any = content.get("weight_map") if isinstance(content, dict) else None
@@ -107,6 +112,7 @@ def find_in_folder(folder: Path) -> Path:
 
     Raises:
         CheckpointNotFoundError: There is none.
+        MissingShardError: There are only parts of one, without their index.
         AmbiguousCheckpointError: There are several, and nothing says which is meant.
     """
     with os.scandir(folder) as entries:
@@ -122,6 +128,11 @@ def find_in_folder(folder: Path) -> Path:
         [name for name in names if name.endswith(INDEX)],
         [name for name in names if name.endswith(SUFFIXES)],
     ):
+        if found and all(map(_is_part, found)):
+            raise MissingShardError(
+                f"{folder} has only parts of a checkpoint, and not the index (…{INDEX}) that says which belong "
+                f"together: {_names(found)}; obtain the index and all parts, or name the one file that you want"
+            )
         if len(found) > 1:
             raise AmbiguousCheckpointError(f"{folder} has several checkpoints, name one: {_names(found)}")
         if found:
@@ -150,6 +161,11 @@ def _is_file(path: Path) -> bool:
     except OSError:
         # The name may be too long for the file system.
         return False
+
+
+def _is_part(name: str) -> bool:
+    found = PART.search(name)
+    return found is not None and int(found[1]) > 1 and not is_index(Path(name))
 
 
 def _plain(shard: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parity.containers.objects import Foreign, Other, Pay, Tensor
-from parity.display import joined, kind, listed, short, slashed
+from parity.display import cut, joined, kind, listed, short, slashed
 from parity.errors import AmbiguousCheckpointError, NotAStateDictError
 
 MAX_DEPTH = 3
@@ -17,6 +17,10 @@ EXTRA_STATE = "_extra_state"
 """The last part of the keys under which PyTorch's modules store more than tensors, and most often None."""
 WALK_UNITS = 4
 """The units of work that looking at an entry takes."""
+CONTAINERS = (dict, list, tuple)
+"""The types of everything in an unpickled content that has entries."""
+OPTIMISERS = ("optimizer", "optimiser")
+"""What the names of entries with an optimiser's state have in them, in lower case."""
 
 Path = tuple[str, ...]
 Inside = str | Sequence[str]
@@ -46,8 +50,10 @@ def find_state(
 
     A candidate is a mapping from names to tensors only, at a depth of at most `MAX_DEPTH`. A mapping keyed by integers,
     as in the state of an optimiser, is not a candidate. The state is the only candidate, if there is no floating-point
-    array beside it. If there is no candidate, the content itself is returned, for the caller to report the problem.
-    An entry `…_extra_state` that is None holds nothing, and is left out.
+    array beside it, at any depth: what is no candidate may still be the model, such as a dictionary with a number among
+    its tensors. What an optimiser keeps for each parameter does not count. If there is no candidate, the content itself
+    is returned, for the caller to report the problem. An entry `…_extra_state` that is None holds nothing, and is left
+    out.
 
     Args:
         file: The file, for messages.
@@ -73,7 +79,7 @@ def find_state(
         )
     else:
         path = next(iter(found), ())
-        if beside := listed(_arrays_beside(content, path)):
+        if beside := listed(_arrays_beside(content, path, pay)):
             raise AmbiguousCheckpointError(
                 f"{file} has {choices(found)}, and beside it arrays that may be weights too: {beside}; if they are "
                 f"not, select inside={slashed(path)}"
@@ -150,12 +156,75 @@ def _around(content: Mapping[Any, Any], path: Path) -> Iterable[tuple[Path, Any]
                 yield (*path[:depth], name), value
 
 
-def _arrays_beside(content: Mapping[Any, Any], path: Path) -> Iterable[str]:
+def _arrays_beside(content: Mapping[Any, Any], path: Path, pay: Pay) -> Iterable[str]:
+    """Every entry around the state that is, or has inside, arrays that may be weights."""
+    # What holds the state is not beside it, and each container is searched once, since they may contain one another.
+    searched = {(id(_at(content, path[:depth])), below) for depth in range(len(path) + 1) for below in (False, True)}
+    for other, value in _around(content, path):
+        pay(WALK_UNITS)
+        if _of_parameters(_at(content, other[:-1]), other[-1], any(map(_is_optimiser, other)), pay):
+            continue
+        count = _weights_in(value, any(map(_is_optimiser, other)), searched, pay)
+        if isinstance(value, Tensor) and count:
+            yield f"{slashed(other)} {value.shape[:4]}"
+        elif count:
+            yield f"{slashed(other)} ({_what(value)}" + (
+                f" with {count:,} arrays)" if type(value) in CONTAINERS else ")"
+            )
+
+
+def _weights_in(value: Any, below: bool, searched: set[tuple[int, bool]], pay: Pay) -> int:
+    """The number of arrays that may be weights in a value, which may be `below` an entry named after an optimiser."""
+    count, left = 0, [(value, below)]
+    while left:
+        pay(WALK_UNITS)
+        value, below = left.pop()
+        if _may_be_weights(value):
+            count += 1
+        elif type(value) in CONTAINERS and (id(value), below) not in searched:
+            searched.add((id(value), below))
+            # A list may be a history of very many numbers, each of which takes only a glance.
+            pay(len(value) if type(value) is dict else len(value) // 2)
+            left += _entries(value, below, pay)
+    return count
+
+
+def _entries(value: Any, below: bool, pay: Pay) -> Iterable[tuple[Any, bool]]:
+    """The entries of a container in which weights may be, each with whether it is below an optimiser's name."""
+    if type(value) is not dict:
+        return ((inner, below) for inner in value if type(inner) in CONTAINERS or _may_be_weights(inner))
     return (
-        f"{slashed(other)} {value.shape[:4]}"
-        for other, value in _around(content, path)
-        if isinstance(value, Tensor) and value.shape and _floating(value.dtype)
+        (inner, below or _is_optimiser(name))
+        for name, inner in value.items()
+        if _may_be_weights(inner)
+        or (type(inner) in CONTAINERS and not _of_parameters(value, name, below or _is_optimiser(name), pay))
     )
+
+
+def _is_optimiser(name: object) -> bool:
+    return isinstance(name, str) and any(word in cut(name).lower() for word in OPTIMISERS)
+
+
+def _of_parameters(holder: Mapping[Any, Any], name: Any, below: bool, pay: Pay) -> bool:
+    """Whether an entry is what an optimiser keeps for each parameter, by the parameter's number or name.
+
+    PyTorch's optimisers write it as the `state` beside their `param_groups`; in others' files an entry's name says so,
+    and only numbers are taken to be parameters there.
+    """
+    value = holder[name]
+    if name == "state" and "param_groups" in holder:
+        return True
+    if not isinstance(value, Mapping) or not below:
+        return False
+    pay(len(value))
+    return not any(isinstance(key, str) for key in value)
+
+
+def _may_be_weights(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return bool(value.shape) and _floating(value.dtype)
+    # Sparse and quantised tensors, of which neither axes nor numbers are known.
+    return isinstance(value, Other) and value.tensor
 
 
 def _floating(dtype: np.dtype | str) -> bool:

@@ -143,6 +143,7 @@ FOLDERS: list[tuple[list[str], str]] = [
     (["diffusion_pytorch_model.safetensors", "other.safetensors"], "diffusion_pytorch_model.safetensors"),
     (["weights.pth", "README.md", ".hidden.pth"], "weights.pth"),
     (["a.bin.index.json", "a-1.bin", "a-2.bin"], "a.bin.index.json"),
+    (["model-00001-of-00001.safetensors"], "model-00001-of-00001.safetensors"),
 ]
 
 
@@ -162,6 +163,14 @@ def files_of(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("names", "error", "words"),
     [
+        *(
+            (parts, errors.MissingShardError, f"only parts of a checkpoint, and not the index .*: '{parts[0]}'")
+            for parts in (
+                ["model-00001-of-00002.safetensors"],
+                ["model-00002-of-00002.fp16.safetensors"],
+                ["pytorch_model-00001-of-00003.bin", "pytorch_model-00003-of-00003.bin"],
+            )
+        ),
         ([], errors.CheckpointNotFoundError, "is a folder, and has no file that ends in"),
         (["a.pt", "b.pt"], errors.AmbiguousCheckpointError, "several checkpoints, name one: 'a.pt', 'b.pt'"),
         (
@@ -178,6 +187,14 @@ def test_a_folder_without_one_checkpoint_is_said(
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(error, match=words):
         parity.load(tmp_path)
+
+
+def test_a_part_alone_is_read_if_it_is_named(tmp_path: Path) -> None:
+    write(tmp_path).unlink()
+    (tmp_path / "model-00002-of-2.safetensors").unlink()
+    with pytest.raises(errors.MissingShardError, match="or name the one file that you want"):
+        parity.load(tmp_path)
+    assert parity.load(tmp_path / "model-00001-of-2.safetensors").keys() == set(PARTS["1-of-2"])
 
 
 @pytest.mark.long
