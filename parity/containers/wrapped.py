@@ -112,7 +112,11 @@ def candidates(content: Mapping[Any, Any], pay: Pay) -> dict[Path, Mapping[Any, 
             if any(not _absent(*entry) for entry in mapping.items()) and _flat(mapping):
                 found[path] = mapping
             else:
-                below += [((*path, name), value) for name, value in mapping.items() if isinstance(value, Mapping)]
+                below += [
+                    ((*path, name), value)
+                    for name, value in mapping.items()
+                    if isinstance(value, Mapping) and not _is_optimisers(name, mapping)
+                ]
         level = below
     return found
 
@@ -205,6 +209,10 @@ def _is_optimiser(name: object) -> bool:
     return isinstance(name, str) and any(word in cut(name).lower() for word in OPTIMISERS)
 
 
+def _is_optimisers(name: Any, holder: Mapping[Any, Any]) -> bool:
+    return bool(name == "state" and "param_groups" in holder)
+
+
 def _of_parameters(holder: Mapping[Any, Any], name: Any, below: bool, pay: Pay) -> bool:
     """Whether an entry is what an optimiser keeps for each parameter, by the parameter's number or name.
 
@@ -212,7 +220,7 @@ def _of_parameters(holder: Mapping[Any, Any], name: Any, below: bool, pay: Pay) 
     and only numbers are taken to be parameters there.
     """
     value = holder[name]
-    if name == "state" and "param_groups" in holder:
+    if _is_optimisers(name, holder):
         return True
     if not isinstance(value, Mapping) or not below:
         return False
