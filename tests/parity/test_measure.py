@@ -161,6 +161,14 @@ def test_the_values_of_a_mask_hide_no_mistake(value: float, events: int) -> None
     assert all(np.isfinite(masked(wrong=1.0, value=value)[4:6]))
 
 
+def test_a_mask_may_have_most_of_the_values() -> None:
+    truth = np.full((10, 50), -1e9)
+    truth[:, :2] = np.random.default_rng(0).normal(size=(10, 2))
+    wrong = truth.copy()
+    wrong[:, 0] *= 1 + 1e-7
+    assert "in float64" in verdict(measure(truth, truth.astype(np.float32), truth.astype(np.float32), wrong, 0))[0]
+
+
 def test_another_value_of_a_mask_is_a_mistake() -> None:
     truth = np.random.default_rng(0).normal(size=(10, 5))
     truth[:, 1] = -1e9
@@ -195,9 +203,15 @@ def test_few_events_are_judged_coarsely() -> None:
     lucky = np.array([[1.0, 2.0]])
     assert verdict(measure(lucky, lucky, lucky + 1e-3, lucky, 0)) == ()
     assert verdict(measure(lucky, lucky, lucky + 1e-2, lucky, 0))
-    one = np.full(8, 3.0)
+    one = np.full(40, 3.0)
     assert verdict(measure(one, one, one + 1e-3, one, 0)) == ()
     assert verdict(measure(one, one, 0 * one, one, 0))
+
+
+def test_a_few_ulps_of_float64_are_allowed_where_float32_is_exact() -> None:
+    truth = np.arange(1.0, 101.0)
+    assert verdict(measure(truth, truth, truth, truth + 4 * np.spacing(truth), 0)) == ()
+    assert "in float64" in verdict(measure(truth, truth, truth, truth + 8 * np.spacing(100.0), 0))[0]
 
 
 def test_whole_numbers_are_equal_or_not() -> None:
@@ -218,3 +232,9 @@ def test_the_rest_adds_up() -> None:
     assert both.rest.size == small.rest.size + great.rest.size
     assert both.rest.float64_max == small.rest.float64_max > 0
     assert both.rest.jax_max == great.rest.jax_max > small.rest.jax_max
+
+
+def test_whole_numbers_add_up() -> None:
+    right, wrong = np.arange(4), np.arange(4) + 1
+    one, two = (measure(right, wrong, jax, jax, 0) for jax in (right, wrong))
+    assert merge(one, two).whole == (4, 8, 4)

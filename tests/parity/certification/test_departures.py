@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from parity.capture import INPUT, OUTPUT, Place
 from parity.certification.blame import find_blame, first_departure, judged
@@ -12,7 +13,7 @@ from parity.certification.comparison import Comparison, Values
 from parity.certification.measure import measure
 from parity.certification.networks import Watch
 from parity.certification.outputs import CHANNELS_FIRST, Pair
-from parity.certification.pairing import Known
+from parity.certification.pairing import Known, in_jax_layout
 from parity.certification.verdict import verdicts
 
 ORDER = [
@@ -72,6 +73,24 @@ def test_the_first_departure_of_any_recording() -> None:
         for spoilt in ({place: off}, {place: off * np.nan}, {place: infinite}, {place: off[:3]}, {}):
             recorded = {**{p: a for p, a in truth.items() if p != place}, **spoilt}
             assert first_departure(right, recorded, keep) == (index, place.layer, place.side)
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e9])
+def test_a_mask_neither_is_a_departure_nor_hides_one(mask: float) -> None:
+    truth = np.random.default_rng(0).normal(size=(70, 3))
+    truth[:, 1] = mask
+    place = ORDER[1]
+    evidence = {place: measure(truth, truth.astype(np.float32), truth.astype(np.float32), truth, 0)}
+    right = Comparison(evidence, {place: place}, Values({}, {place: truth}, {}, {place: truth}))
+    keep: Any = lambda place, other, array, like: array  # noqa: E731
+    assert first_departure(right, {place: truth.copy()}, keep) is None
+    assert first_departure(right, {place: truth * (1 + 1e-9)}, keep) == (0, "a", "output")
+
+
+def test_masked_scores_keep_the_layout_in_which_they_agree() -> None:
+    scores = np.where(np.triu(np.ones((5, 5)), 1) > 0, -np.inf, np.random.default_rng(0).normal(size=(4, 5, 5)))
+    np.testing.assert_array_equal(in_jax_layout("Scores", scores, scores), scores)
+    np.testing.assert_array_equal(in_jax_layout("Scores", np.moveaxis(scores, -1, 1), scores), scores)
 
 
 def test_inputs_do_not_make_the_outputs_after_them_narrow() -> None:
