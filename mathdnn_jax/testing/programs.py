@@ -13,6 +13,7 @@ import numpy as np
 
 from mathdnn_jax.errors import ConfigurationError
 from mathdnn_jax.testing.cases import Tree, is_float
+from mathdnn_jax.testing.compiled import Compiled
 from mathdnn_jax.testing.gradients import Pulled, Slopes, weights
 from mathdnn_jax.testing.support import Support
 
@@ -79,9 +80,9 @@ class Direction(NamedTuple):
     call: Callable[..., tuple[jax.Array, jax.Array]]
     analyse: Callable[..., Analysis]
     batch: Callable[..., Any]
-    single: Any
-    derived: Any
-    slopes: Any
+    single: Compiled
+    derived: Compiled
+    slopes: Compiled
 
 
 def direction(
@@ -120,7 +121,7 @@ def direction(
         floats, rest = _split((params, context))
         return forward, _pulled(lambda leaves, x: joined(leaves, rest, x), floats, x, name) if gradients else None
 
-    @_compiled
+    @Compiled
     def everything(params: Tree, context: Tree, x: jax.Array, elsewhere: tuple[list[Any], jax.Array]) -> Any:
         value, log_det = call(params, context, x)
         jacobian, log_det_gradient = _derivative(lambda x: call(params, context, x), x)
@@ -184,7 +185,7 @@ def direction(
             log_det_dtype=np.dtype(log_det.dtype),
         )
 
-    @_compiled
+    @Compiled
     def batch(params: Tree, contexts: Tree, xs: jax.Array) -> Any:
         axes = (None, None if contexts is None else 0, 0)
         vmapped = jax.vmap(call, in_axes=axes)(params, contexts, xs)
@@ -198,14 +199,8 @@ def direction(
             batches[batch_shape] = value.reshape(count, *value_shape), log_det.reshape(count)
         return batches, vmapped
 
-    traced = _compiled(call), _compiled(derived), _compiled(slopes)
+    traced = Compiled(call), Compiled(derived), Compiled(slopes)
     return Direction(name, shape, value_shape, call, analyse, batch, *traced)
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile fast rather than well, because every function here is called only a few dozen times, on one event."""
-    hasty = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(function, compiler_options=hasty if jax.default_backend() == "cpu" else None)
 
 
 def _as_batch(array: jax.Array, batch_shape: tuple[int, ...], count: int) -> jax.Array:

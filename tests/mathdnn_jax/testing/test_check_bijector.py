@@ -216,9 +216,7 @@ def test_it_may_be_called_inside_a_property(size: int) -> None:
 SCALES = np.array([2.0, 0.5, 4.0])
 
 
-@pytest.mark.parametrize(
-    ("used_before", "compiled"), [(None, False), pytest.param(np.float32, True, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize(("used_before", "compiled"), [(None, False), (np.float32, True)])
 def test_maps_may_close_over_numpy_arrays(used_before: Any, compiled: bool) -> None:
     scales = SCALES.copy()
 
