@@ -138,5 +138,5 @@ def _reshaped(operand: Intermediate, before: tuple[int, ...], after: tuple[int, 
         return Intermediate(None, (before[axis], last) if operand.image else (1, True))
     if axis == len(before) - 1 and len(after) >= 3 and after[-1] == before[-1]:
         # The pixels of an image become tokens, of which PyTorch may have the features last.
-        return Intermediate(len(after) - 1, image=None if len(after) < len(before) else operand.image)
+        return Intermediate(len(after) - 1, image=None if len(after) == 3 < len(before) else operand.image)
     return operand if before == after else None

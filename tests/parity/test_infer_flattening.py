@@ -47,6 +47,12 @@ def resized(x: Any) -> Any:
     return jnp.einsum("ih,bhwc->biwc", jnp.ones((2, x.shape[1])), x)
 
 
+def enlarged(x: Any) -> Any:
+    """Every pixel four times."""
+    wide = jnp.broadcast_to(x[:, :, None, :, None], (*x.shape[:2], 2, x.shape[2], 2, x.shape[3]))
+    return wide.reshape(x.shape[0], 2 * x.shape[1], 2 * x.shape[2], x.shape[3])
+
+
 WORDS, FEATURES, IMAGES = np.zeros((3, 4), np.int32), drawn(3, 4, 6), drawn(3, 4, 5, 2)
 IMAGE = {"conv": ((3, 3, 2, 8), (8, 2, 3, 3))}
 CASES: dict[str, tuple[Apply, Any, dict[str, Any], str]] = {
@@ -92,6 +98,12 @@ CASES: dict[str, tuple[Apply, Any, dict[str, Any], str]] = {
         ),
         IMAGES,
         {**IMAGE, "fc": ((80, 5), (5, 80))},
+        "flattened 8",
+    ),
+    "an enlarged image": (
+        lambda p, x: flat(enlarged(conv(x, p["conv"]["kernel"]))) @ p["fc"]["kernel"],
+        IMAGES,
+        {**IMAGE, "fc": ((640, 5), (5, 640))},
         "flattened 8",
     ),
     "an image after a mean over its width": (
