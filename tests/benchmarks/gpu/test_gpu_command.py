@@ -108,6 +108,7 @@ def _alive(process: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_keeps_its_findings_and_leaves_no_process(tmp_path: Path) -> None:
     target = tmp_path / "gpu.json"
     words = ["-m", "benchmarks", "gpu", "--dry-run", "--only", "ceilings", "claims", "-o"]
@@ -124,6 +125,7 @@ def test_a_run_that_is_killed_keeps_its_findings_and_leaves_no_process(tmp_path:
     _wait(lambda: not any(map(_alive, children)))
 
 
+@pytest.mark.long
 def test_a_resumed_run_does_what_the_first_could_not(tmp_path: Path) -> None:
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     steps = chosen(["ceilings", "certificates", "claims"])

@@ -46,6 +46,7 @@ def _pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.gpu.profiles.profile_torch", of_torch)
 
 
+@pytest.mark.long
 def test_rows_that_fall_short_are_profiled_in_their_size_by_one_profiler_after_the_other() -> None:
     short = [["made", "batch 64", "f32"], ["made", "9 images", "f32"], ["made", "batch 3", "f32"]]
     found = [value for _, value in profiles(short, QUICK, lambda: 100.0)]

@@ -88,7 +88,7 @@ BIJECTORS: dict[str, Case] = {
     "nice of an odd dimension": Case(nice(dim=5, width=4, depth=1, couplings=2).bijector, (5,), long=True),
     "real_nvp of vectors": Case(real_nvp((5,), couplings=3, width=4).bijector, (5,), long=True),
     "real_nvp of images": Case(
-        real_nvp((2, 4, 1), couplings=1, width=3, depth=1).bijector, (2, 4, 1), (8,), (0.02, 0.98)
+        real_nvp((2, 4, 1), couplings=1, width=3, depth=1).bijector, (2, 4, 1), (8,), (0.02, 0.98), long=True
     ),
     "glow": Case(
         glow((4, 2, 1), levels=1, steps=2, width=3, depth=1).bijector,
