@@ -168,8 +168,8 @@ def check_bijector(
         latents = None if latent_support is None else (latent_shape, z_support)
         first, strategy = case_strategy(params, context, (event_shape, x_support), latents, seed)
         found = search(first, strategy, check, examples=examples, seed=seed)
-    if found is not None:
-        raise as_error(found.failure, found.case, found.tried)
+        if found is not None:
+            raise as_error(found.failure, found.case, found.tried)
     if not decided:
         reason = "" if state.unresolved is None else f" (high precision could not decide: {state.unresolved})"
         raise BijectorCheckError(

@@ -129,8 +129,7 @@ def _differ(
 
 
 def _worst(off: np.ndarray, bound: np.ndarray, wrong: np.ndarray) -> int:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return int(np.where(wrong, np.nan_to_num(off / bound, nan=np.inf), -1).argmax())
+    return int(np.where(wrong, np.nan_to_num(off / bound, nan=np.inf), -1).argmax())
 
 
 def _diagnose_batch(batched: np.ndarray, single: np.ndarray) -> list[str]:

@@ -26,7 +26,7 @@ from mathdnn_jax.testing.check_gradients import check_finite_gradients, gradient
 from mathdnn_jax.testing.condition import Slack, matrix_slack, no_slack, tolerance_of, unlimited
 from mathdnn_jax.testing.differences import differences
 from mathdnn_jax.testing.exact_failures import derivative_failure, finite_failure, log_det_failure
-from mathdnn_jax.testing.exact_gradients import Place, is_confirmed
+from mathdnn_jax.testing.exact_gradients import Tangent, is_confirmed
 from mathdnn_jax.testing.failure import Failure
 from mathdnn_jax.testing.float64_alone import Float32, certainly_singular, has_zero_pattern, in_float32
 from mathdnn_jax.testing.high_precision.numbers import UnresolvedError, nearest
@@ -205,7 +205,7 @@ class EventChecker:
         for found in wrong_gradients(self.analysis, slack):
             failure = gradient_failure(self.direction, self.analysis, found)
             try:
-                wrong = is_confirmed(Place(found, self.direction, self.case, self.analysis, self.state.spend))
+                wrong = is_confirmed(Tangent(found, self.direction, self.case, self.analysis, self.state.spend))
             except UnresolvedError as error:
                 self.state.unresolved = str(error)
                 # A step may be longer than an entry that is divided by, so entries are moved by parts of themselves.

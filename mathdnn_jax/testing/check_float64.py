@@ -100,8 +100,7 @@ def check_returned(what: str, first: Direction, there: Analysis, back: Analysis,
     if not wrong.any():
         return None
     i = int(np.where(wrong, np.nan_to_num(off, nan=np.inf) / allowed, -1).argmax())
-    with np.errstate(all="ignore"):
-        product = back.jacobian @ there.jacobian - np.eye(there.x.size)
+    product = back.jacobian @ there.jacobian - np.eye(there.x.size)
     picture = (f"Jacobian of {what}, minus the identity", np.where(np.abs(product) < 1e-6, 0.0, product))
     return returned_failure(what, first, there, (back.value, allowed, wrong), i)._replace(picture=picture)
 

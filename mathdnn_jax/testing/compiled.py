@@ -35,4 +35,5 @@ class Compiled:
 
 def _kind(leaf: Any) -> tuple[Any, ...]:
     """What a program depends on: shape and dtype of an array, and the type of a number."""
-    return type(leaf), getattr(leaf, "shape", ()), getattr(leaf, "dtype", None), getattr(leaf, "weak_type", False)
+    dtype = getattr(leaf, "dtype", type(leaf))
+    return dtype, getattr(leaf, "shape", ()), getattr(leaf, "weak_type", False)

@@ -105,14 +105,12 @@ def inverse_matrix(analysis: Analysis) -> np.ndarray | None:
     values = np.linalg.svd(matrix, compute_uv=False)
     if values.size and values[-1] <= values.size * EPS * values[0]:
         return None
-    with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(np.ldexp(np.abs(np.linalg.inv(matrix)), -(rows + columns[:, None])))
+    return np.asarray(np.ldexp(np.abs(np.linalg.inv(matrix)), -(rows + columns[:, None])))
 
 
 def changes(values: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Return the largest change of each entry over the moved points that lie in the map's domain."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(np.isfinite(moved), np.abs(moved - values), 0.0).max(0, initial=0.0))
+    return np.asarray(np.where(np.isfinite(moved), np.abs(moved - values), 0.0).max(0, initial=0.0))
 
 
 def determinant_condition(analysis: Analysis, inverse: np.ndarray) -> float:

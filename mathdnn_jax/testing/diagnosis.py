@@ -23,8 +23,7 @@ def diagnose(
 
     `truth` is (sign, log|det|) of the Jacobian, if it is known more precisely than the Jacobian itself.
     """
-    with np.errstate(all="ignore"):
-        sign, expected = log_abs_det(jacobian) if truth is None else truth
+    sign, expected = log_abs_det(jacobian) if truth is None else truth
     if not np.isfinite(expected) or not np.isfinite(log_det):
         return ()
     close = max(allowed, 1e-6 * (1 + abs(log_det)))

@@ -29,8 +29,8 @@ class Differences(NamedTuple):
     @property
     def excess(self) -> np.ndarray:
         """By how much the two differ beyond what is allowed. The third derivative adds |dx|² f‴ / f′ of the scale."""
-        with np.errstate(invalid="ignore"):  # If both are infinite, the result is NaN, which exceeds nothing.
-            return np.asarray(np.abs(self.gap) - (DERIVATIVE_TOLERANCE * self.scale + self.slack))
+        # If both are infinite, the result is NaN, which exceeds nothing.
+        return np.asarray(np.abs(self.gap) - (DERIVATIVE_TOLERANCE * self.scale + self.slack))
 
 
 def differences(analysis: Analysis) -> list[Differences]:

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from mathdnn_jax.testing.cases import Case, is_float
+from mathdnn_jax.testing.compiled import Compiled
 from mathdnn_jax.testing.gradients import TOLERANCE, Comparison, weights
-from mathdnn_jax.testing.high_precision.interpreter import machine
+from mathdnn_jax.testing.high_precision.interpreter import following, machine
 from mathdnn_jax.testing.high_precision.machine import Machine
 from mathdnn_jax.testing.high_precision.numbers import Number, UnresolvedError, finite
 from mathdnn_jax.testing.high_precision.settle import LEVELS, MORE_WORK, Spend
@@ -28,7 +29,7 @@ SHORT = 2.0**-100
 """How much shorter the short step is. Its square is left with a third of the digits."""
 
 
-class Place:
+class Tangent:
     """A map at one event, and a tangent along which event, parameters and context are moved.
 
     Args:
@@ -84,10 +85,9 @@ class Place:
             numbers.append(used.exact(log_det)[()] if self.found.of == "log_det" else weighted)
         return numbers
 
-    def _run(self, used: Machine, program: Any, step: float) -> Any:
+    def _run(self, used: Machine, program: Compiled, step: float) -> Any:
         """Evaluate a compiled function of (params, context, x), so many steps along the tangent."""
-        work = used.work
-        try:
+        with following(used, self.spend):
             traced = program.trace(*self.arguments, jax.ShapeDtypeStruct(self.x.shape, np.float64))
             x = used.exact(self.x) + used.exact(step * self.turn)
             inputs = jax.tree.leaves(self.arguments)
@@ -95,17 +95,10 @@ class Place:
                 turns = iter(self.turns)
                 inputs = [_moved(used, leaf, step * next(turns)) if is_float(leaf) else leaf for leaf in inputs]
             outputs = used.start(traced.jaxpr, [*inputs, x])
-        except UnresolvedError:
-            raise
-        except Exception as error:
-            # As for values, the interpreter must not fail on other people's programs.
-            raise UnresolvedError(f"high precision failed: {type(error).__name__}: {error}") from error
-        finally:
-            self.spend(work - used.work)
         return jax.tree.unflatten(jax.tree.structure(traced.out_info), outputs)
 
 
-def is_confirmed(place: Place) -> bool:
+def is_confirmed(tangent: Tangent) -> bool:
     """Return whether a gradient that float64 finds wrong is wrong in high precision too.
 
     A conversion to a narrower type is the identity here, for the value as for the gradient.
@@ -113,8 +106,8 @@ def is_confirmed(place: Place) -> bool:
     Raises:
         UnresolvedError: high precision cannot follow the program of the value or that of the gradient.
     """
-    along, scale = place.gradient()
-    ahead, here, behind = place.sides()
+    along, scale = tangent.gradient()
+    ahead, here, behind = tangent.sides()
     allowed = SHORT * TOLERANCE * scale + abs(ahead - 2 * here + behind)
     return bool(abs(SHORT * along - (ahead - behind) / 2) > allowed)
 

@@ -38,8 +38,7 @@ def certainly_singular(analysis: Analysis) -> bool:
     if not has_zero_pattern(analysis.jacobian):
         return False
     rows, columns = np.maximum(np.abs(analysis.value), np.finfo(np.float64).tiny), np.maximum(1, np.abs(analysis.x))
-    with np.errstate(over="ignore"):
-        scaled = analysis.jacobian * columns / rows[:, None]
+    scaled = analysis.jacobian * columns / rows[:, None]
     if not np.isfinite(scaled).all():
         return True
     values = np.linalg.svd(scaled, compute_uv=False)
@@ -62,13 +61,12 @@ class Float32(NamedTuple):
         Then hidden rounding is at most a hundredth in float32, and 2·10⁻¹¹ in float64.
         """
         here = self.analysis
-        with np.errstate(all="ignore"):
-            pairs = (
-                (here.value, self.value),
-                (flat(here.log_det), self.log_det),
-                (flat(log_abs_det(here.jacobian)[1]), flat(log_abs_det(self.jacobian)[1])),
-            )
-            return all(bool((np.abs(ours - theirs) <= NEAR * (1 + np.abs(ours))).all()) for ours, theirs in pairs)
+        pairs = (
+            (here.value, self.value),
+            (flat(here.log_det), self.log_det),
+            (flat(log_abs_det(here.jacobian)[1]), flat(log_abs_det(self.jacobian)[1])),
+        )
+        return all(bool((np.abs(ours - theirs) <= NEAR * (1 + np.abs(ours))).all()) for ours, theirs in pairs)
 
     @property
     def keeps_the_jacobian(self) -> bool:

@@ -55,8 +55,7 @@ def check_onto(checker: EventChecker, latent_support: Support) -> Failure | None
     for end, x_bound in (("lower", checker.support.low), ("upper", checker.support.high)):
         limit = _limit(checker, x_bound.reshape(-1), 1 if end == "upper" else -1)
         expected = np.where(rises == (end == "upper"), high, low)
-        with np.errstate(invalid="ignore"):
-            far = np.isinf(expected) | (np.abs(limit.values - expected) > AWAY * (1 + np.abs(expected)))
+        far = np.isinf(expected) | (np.abs(limit.values - expected) > AWAY * (1 + np.abs(expected)))
         for i in np.flatnonzero(np.isfinite(limit.values) & far):
             if _confirmed(checker, limit, int(i)):
                 x = float(limit.points[limit.settled[i], entry_of[i]])

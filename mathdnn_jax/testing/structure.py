@@ -46,8 +46,7 @@ def blocks(matrix: np.ndarray) -> list[Block]:
     found = []
     for rows in _components(nonzero[:, matched]):
         columns = np.sort(matched[rows])
-        with np.errstate(all="ignore"):
-            sign, log_det = log_abs_det(matrix[np.ix_(rows, columns)])
+        sign, log_det = log_abs_det(matrix[np.ix_(rows, columns)])
         found.append(Block(tuple(map(int, rows)), tuple(map(int, columns)), float(log_det), float(sign)))
     return sorted(found)
 

@@ -127,9 +127,9 @@ def measure(truth: np.ndarray, torch32: np.ndarray, jax32: np.ndarray, jax64: np
 
 
 def ordinary(truth: np.ndarray) -> np.ndarray:
-    """Return which values are not far greater than the others; these are at least a tenth of all that are not zero.
+    """Return which values are at most `FAR` times one that is small among them: the smallest tenth ends there.
 
-    The others are those without zeros and without the greatest value, which in most entries may be that of a mask.
+    That tenth is one of all values but zeros and the greatest, since a mask may give this one to most entries.
     """
     magnitude = np.abs(truth)
     others = magnitude[(magnitude > 0) & (magnitude < magnitude.max(initial=0.0))]

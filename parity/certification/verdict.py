@@ -61,12 +61,15 @@ def verdict(evidence: Evidence, features: int = LEAST_FEATURES) -> tuple[str, ..
                 f"{evidence.torch_max:.3g} plus one ulp ({evidence.ulp_at_jax_max:.3g})"
             )
     elif evidence.whole.jax32 > MAX_FACTOR * evidence.whole.torch32 + 1:
-        reasons.append(f"{evidence.whole.jax32} whole numbers differ from PyTorch's {evidence.whole.torch32}")
+        reasons.append(
+            f"{evidence.whole.jax32} whole numbers differ from the truth in JAX's float32 run, and "
+            f"{evidence.whole.torch32} in PyTorch's"
+        )
     return (*reasons, *_coarse(evidence))
 
 
 def _coarse(evidence: Evidence) -> tuple[str, ...]:
-    """Return why a layer fails by the rule for any number of events, where it is not judged by those errors anyway."""
+    """Return why a layer fails by the rule for any number of events; whole numbers are counted instead."""
     rest = evidence.rest
     enough = evidence.distinct and rest.size >= LEAST_VALUES
     ulps = 8 * float32_ulp(rest.truth_max)

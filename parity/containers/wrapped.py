@@ -48,12 +48,12 @@ def find_state(
 ) -> tuple[Mapping[Any, Any], Selection]:
     """Find the state in an unpickled mapping, and describe what was left out.
 
-    A candidate is a mapping from names to tensors only, at a depth of at most `MAX_DEPTH`. A mapping keyed by integers,
-    as in the state of an optimiser, is not a candidate. The state is the only candidate, if there is no floating-point
-    array beside it, at any depth: what is no candidate may still be the model, such as a dictionary with a number among
-    its tensors. What an optimiser keeps for each parameter does not count. If there is no candidate, the content itself
-    is returned, for the caller to report the problem. An entry `…_extra_state` that is None holds nothing, and is left
-    out.
+    A candidate is a mapping from names to tensors only, at a depth of at most `MAX_DEPTH`. A mapping keyed by integers
+    is not a candidate, nor is anything in the `state` that an optimiser has beside its `param_groups`. The state is the
+    only candidate, if there is no floating-point array beside it, at any depth: what is no candidate may still be the
+    model, such as a dictionary with a number among its tensors. What an optimiser keeps for each parameter does not
+    count. If there is no candidate, the content itself is returned, for the caller to report the problem. An entry
+    `…_extra_state` that is None holds nothing, and is left out.
 
     Args:
         file: The file, for messages.
@@ -115,7 +115,7 @@ def candidates(content: Mapping[Any, Any], pay: Pay) -> dict[Path, Mapping[Any, 
                 below += [
                     ((*path, name), value)
                     for name, value in mapping.items()
-                    if isinstance(value, Mapping) and not _is_optimisers(name, mapping)
+                    if isinstance(value, Mapping) and not _is_optimiser_state(name, mapping)
                 ]
         level = below
     return found
@@ -166,9 +166,9 @@ def _arrays_beside(content: Mapping[Any, Any], path: Path, pay: Pay) -> Iterable
     searched = {(id(_at(content, path[:depth])), below) for depth in range(len(path) + 1) for below in (False, True)}
     for other, value in _around(content, path):
         pay(WALK_UNITS)
-        if _of_parameters(_at(content, other[:-1]), other[-1], any(map(_is_optimiser, other)), pay):
+        if _of_parameters(_at(content, other[:-1]), other[-1], any(map(_names_optimiser, other)), pay):
             continue
-        count = _weights_in(value, any(map(_is_optimiser, other)), searched, pay)
+        count = _weights_in(value, any(map(_names_optimiser, other)), searched, pay)
         if isinstance(value, Tensor) and count:
             yield f"{slashed(other)} {value.shape[:4]}"
         elif count:
@@ -198,19 +198,20 @@ def _entries(value: Any, below: bool, pay: Pay) -> Iterable[tuple[Any, bool]]:
     if type(value) is not dict:
         return ((inner, below) for inner in value if type(inner) in CONTAINERS or _may_be_weights(inner))
     return (
-        (inner, below or _is_optimiser(name))
+        (inner, below or _names_optimiser(name))
         for name, inner in value.items()
         if _may_be_weights(inner)
-        or (type(inner) in CONTAINERS and not _of_parameters(value, name, below or _is_optimiser(name), pay))
+        or (type(inner) in CONTAINERS and not _of_parameters(value, name, below or _names_optimiser(name), pay))
     )
 
 
-def _is_optimiser(name: object) -> bool:
+def _names_optimiser(name: object) -> bool:
     return isinstance(name, str) and any(word in cut(name).lower() for word in OPTIMISERS)
 
 
-def _is_optimisers(name: Any, holder: Mapping[Any, Any]) -> bool:
-    return bool(name == "state" and "param_groups" in holder)
+def _is_optimiser_state(name: Any, holder: Mapping[Any, Any]) -> bool:
+    """Whether an entry is the state of one of PyTorch's optimisers, which has several arrays for each parameter."""
+    return name == "state" and "param_groups" in holder and not _flat(holder[name])
 
 
 def _of_parameters(holder: Mapping[Any, Any], name: Any, below: bool, pay: Pay) -> bool:
@@ -220,9 +221,11 @@ def _of_parameters(holder: Mapping[Any, Any], name: Any, below: bool, pay: Pay) 
     and only numbers are taken to be parameters there.
     """
     value = holder[name]
-    if _is_optimisers(name, holder):
+    if not isinstance(value, Mapping):
+        return False
+    if _is_optimiser_state(name, holder):
         return True
-    if not isinstance(value, Mapping) or not below:
+    if not below:
         return False
     pay(len(value))
     return not any(isinstance(key, str) for key in value)

@@ -137,8 +137,9 @@ def _dense(leaf: str, shape: Shape, use: Use | None, evidence: Evidence) -> Layo
         for channels in sorted(evidence.images):
             if 1 < channels < shape[0] and shape[0] % channels == 0:
                 yield "flattened", {"channels": channels}
-    if evidence.mixed or (use.kind != "linear" if use is not None else leaf != "kernel"):
-        # What is not seen in a product may be a matrix of either orientation.
+    # What is not seen in a product may be a matrix of either orientation, unless Flax calls it a kernel.
+    known = leaf == "kernel" if use is None else use.kind == "linear"
+    if evidence.mixed or not known:
         yield "same", {}
 
 

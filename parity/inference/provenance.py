@@ -25,13 +25,13 @@ class Intermediate(NamedTuple):
     """The axis of the channels of an array that was computed from the inputs, and how they were flattened, if so.
 
     `flat` is (number of channels, whether they vary fastest); (1, True) for a vector that is not a flattened image.
-    `image` says whether PyTorch has the channels second, as after a convolution, or last, as those of tokens are; None
+    `second` says whether PyTorch has the channels second, as after a convolution, or last, as those of tokens are; None
     if it may have either.
     """
 
     channels: int | None
     flat: tuple[int, bool] | None = None
-    image: bool | None = None
+    second: bool | None = None
 
 
 class Known(NamedTuple):
@@ -63,11 +63,11 @@ def intermediate_after(equation: Any, operands: Sequence[Known], result: Any) ->
     """What is known about the channels of an equation's result."""
     name, parameters, shape = equation.primitive.name, equation.params, result.aval.shape
     if name == "conv_general_dilated":
-        return Intermediate(parameters["dimension_numbers"].out_spec[1], image=True)
+        return Intermediate(parameters["dimension_numbers"].out_spec[1], second=True)
     if name == "dot_general":
         return _after_product(equation, operands, shape)
     if name == "gather":
-        return Intermediate(len(shape) - 1, image=False) if len(shape) > 2 else None
+        return Intermediate(len(shape) - 1, second=False) if len(shape) > 2 else None
     known = [
         (operand.image, atom.aval.shape)
         for operand, atom in zip(operands, equation.invars, strict=True)
@@ -123,8 +123,8 @@ def _features(equation: Any, given: Intermediate | None, side: int, shape: tuple
     free = [len(atom.aval.shape) - len(contracting[k]) - len(batch[k]) for k, atom in enumerate(equation.invars)]
     if not free[side]:
         return None
-    image = bool(given is not None and given.image and given.channels is not None and len(shape) >= 4)
-    return Intermediate(len(batch[0]) + free[0] - 1 if side == 0 else len(shape) - 1, image=image)
+    second = bool(given is not None and given.second and given.channels is not None and len(shape) >= 4)
+    return Intermediate(len(batch[0]) + free[0] - 1 if side == 0 else len(shape) - 1, second=second)
 
 
 def _reshaped(operand: Intermediate, before: tuple[int, ...], after: tuple[int, ...]) -> Intermediate | None:
@@ -133,10 +133,10 @@ def _reshaped(operand: Intermediate, before: tuple[int, ...], after: tuple[int, 
         return operand if before == after else None
     if len(after) == 2 and len(before) >= 3 and after == (before[0], math.prod(before[1:])):
         last = axis == len(before) - 1
-        if operand.image is None or not (last or (axis == 1 and operand.image)):
+        if operand.second is None or not (last or (axis == 1 and operand.second)):
             return None
-        return Intermediate(None, (before[axis], last) if operand.image else (1, True))
+        return Intermediate(None, (before[axis], last) if operand.second else (1, True))
     if axis == len(before) - 1 and len(after) >= 3 and after[-1] == before[-1]:
         # The pixels of an image become tokens, of which PyTorch may have the features last.
-        return Intermediate(len(after) - 1, image=None if len(after) == 3 < len(before) else operand.image)
+        return Intermediate(len(after) - 1, second=None if len(after) == 3 < len(before) else operand.second)
     return operand if before == after else None

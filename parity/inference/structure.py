@@ -64,7 +64,7 @@ def trace(apply: Callable[..., Any], variables: Any, *inputs: Any) -> dict[str, 
             image=Intermediate(
                 array.ndim - 1 if array.ndim >= 4 else None,
                 (1, True) if array.ndim == 2 else None,
-                image=array.ndim >= 4,
+                second=array.ndim >= 4,
             ),
             data=True,
         )

@@ -13,8 +13,8 @@ from parity.errors import RuleTableError
 from parity.rules.tree import SEPARATOR
 
 HALF_PRECISION = ("bfloat16", "float16")
-STREAM = frozenset({"count", "key", "rng", "rngs"})
-"""The names under which random streams are kept."""
+STREAMS = frozenset({"rng", "rngs"})
+"""The names of collections of random streams."""
 
 
 def target_leaves(variables: Any) -> dict[str, Any]:
@@ -76,4 +76,5 @@ def _is_array(leaf: Any) -> bool:
 
 def _is_stream(path: str, leaf: Any) -> bool:
     """Whether a leaf is the counter of a random stream, or the bits of an old-style key."""
-    return str(leaf.dtype) == "uint32" and not STREAM.isdisjoint(path.split(SEPARATOR))
+    *outer, name = path.split(SEPARATOR)
+    return str(leaf.dtype) == "uint32" and (name in ("count", "key") or not STREAMS.isdisjoint((*outer, name)))

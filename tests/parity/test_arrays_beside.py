@@ -76,6 +76,14 @@ def test_what_an_optimiser_keeps_for_each_parameter_is_left_out(tmp_path: Path, 
     assert read(tmp_path / "run.pt").selection.path == ("model",)
 
 
+def test_a_model_called_state_is_none_of_an_optimisers(tmp_path: Path) -> None:
+    torch.save({"state": weights(), "param_groups": []}, tmp_path / "run.pt")
+    assert read(tmp_path / "run.pt").selection.path == ("state",)
+    torch.save({"state": [torch.ones(2)], "param_groups": [], "model": weights()}, tmp_path / "run.pt")
+    with pytest.raises(errors.AmbiguousCheckpointError, match="'state'"):
+        parity.load(tmp_path / "run.pt")
+
+
 def test_what_an_optimiser_shares_with_others_counts(tmp_path: Path) -> None:
     shared = {"a": {0: torch.ones(2)}}
     torch.save({"model": weights(), "optimizer": shared, "b": shared}, tmp_path / "run.pt")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from mathdnn_jax.testing.cases import Tree
-from mathdnn_jax.testing.high_precision.interpreter import machine
+from mathdnn_jax.testing.high_precision.interpreter import following, machine
 from mathdnn_jax.testing.high_precision.machine import Machine
 from mathdnn_jax.testing.high_precision.matrix import log_abs_det
 from mathdnn_jax.testing.high_precision.numbers import Arithmetic, UndefinedError, UnresolvedError, boxed, finite
@@ -127,21 +127,13 @@ class Point:
     def _run(
         self, digits: int, rounding: Rounding | None, *, derived: bool, defined: bool
     ) -> tuple[Machine, Value, np.ndarray]:
-        work = MORE_WORK if digits >= LEVELS[-1] else WORK
-        used = machine(digits, work, rounding)
-        try:
+        used = machine(digits, MORE_WORK if digits >= LEVELS[-1] else WORK, rounding)
+        with following(used, self.spend):
             x = self.x
             if self.first is not None:
                 x, _ = self._start(used, self.first.single, x)
             program = self.direction.derived if derived else self.direction.single
             value, log_det, *jacobian = self._start(used, program, x)
-        except UnresolvedError:
-            raise
-        except Exception as error:
-            # The interpreter must not fail on other people's programs. All it can say is that it found nothing out.
-            raise UnresolvedError(f"high precision failed: {type(error).__name__}: {error}") from error
-        finally:
-            self.spend(work - used.work)
         value, log_det = used.numbers.exact(value).reshape(-1), used.numbers.exact(log_det)[()]
         if defined and not (finite(value).all() and log_det == log_det):
             raise UndefinedError("the value is not finite, or log_det is NaN, in high precision")

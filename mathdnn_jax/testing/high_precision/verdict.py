@@ -234,8 +234,7 @@ def _scale(first: Point, analysis: Analysis) -> np.ndarray:
     matrix = None if derived.singular else _inverse(first)
     if matrix is None:
         return np.full(analysis.x.shape, np.inf)
-    with np.errstate(invalid="ignore"):
-        scale = round_trip_scale(analysis._replace(value=nearest(derived.computed.value)), matrix)
+    scale = round_trip_scale(analysis._replace(value=nearest(derived.computed.value)), matrix)
     return np.where(np.isnan(scale), np.inf, scale)
 
 

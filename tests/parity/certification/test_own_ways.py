@@ -123,8 +123,9 @@ def test_a_moving_average_that_is_ignored_is_not_the_module() -> None:
 
 def test_bits_that_are_no_random_stream_are_weights() -> None:
     bits = np.zeros((), np.uint32)
-    tree = {"fc": {"kernel": np.zeros((4, 3))}, "rngs": {"count": bits, "dropout": {"key": bits}}, "k": bits}
-    assert list(target_leaves(tree)) == ["fc/kernel", "k"]
+    tree = {"fc": {"kernel": np.zeros((4, 3))}, "rngs": {"a": bits}, "dropout": {"key": bits, "count": bits}, "k": bits}
+    tree["key"] = {"packed": bits}
+    assert list(target_leaves(tree)) == ["fc/kernel", "k", "key/packed"]
     layer = torch.nn.Linear(4, 3)
     with pytest.raises(errors.ConversionError, match="k"):
         parity.certify(layer, lambda v, x: x @ v["kernel"] + v["bias"], {**dense(layer), "k": bits}, X)
